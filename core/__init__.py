@@ -1,0 +1,14 @@
+"""Skein's core: IDs, persistence, runs. It never imports Streamlit and can be used from a script or a test.
+
+Imports point down only:
+
+    ids errors settings          ground floor
+    tables database migrations   one schema, the only place that knows SQLite from PostgreSQL
+    access                       accounts, sign-in, roles, Viewer
+    history                      sessions, conversations (the tree), messages
+    checkpoints                  LangGraph's saver: open, fork, read
+    agents                       registry, shipped graphs, chat models
+    runs                         the engine: start, attach, stop, recover
+    skein                        `open_skein`: one object, opened once per process, that holds them all
+    cli                          management commands
+"""

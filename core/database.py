@@ -1,0 +1,236 @@
+"""The app's database: many readers, one writer, on SQLite or PostgreSQL. The only place that knows which.
+
+Writes are jobs: functions of a database session, run by one writer thread that commits what has gathered
+together. Invariant: a job either happens whole or not at all, alone in its savepoint, whatever its neighbours
+do; when its result is in your hands, it is committed. Because a job may be run again after a passing fault,
+it must do nothing but use its session.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import stamina
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlmodel import Session, SQLModel
+
+from core.errors import BusyError, SettingsError
+
+T = TypeVar("T")
+Job = Callable[[Session], T]
+
+BUSY_SECONDS = 5.0
+_LARGEST_BATCH = 200
+_MIGRATION_LOCK = 4_781_220_251
+_RETRYABLE_POSTGRES = {"40001", "40P01", "55P03", "57P03"}
+
+
+@dataclass(frozen=True)
+class _Queued(Generic[T]):
+    job: Job[T]
+    result: "Future[T]" = field(default_factory=Future)
+
+
+class Database:
+    """Readers and the writer of one database; close it when done."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self._reading = _sqlite_engine(url, writer=False) if self.is_sqlite else _postgres_engine(url)
+        self._writing = _sqlite_engine(url, writer=True) if self.is_sqlite else self._reading
+        self._jobs: queue.SimpleQueue[_Queued[Any] | None] = queue.SimpleQueue()
+        self._closed = False
+        self._writer = threading.Thread(target=self._write_forever, name="skein-writer", daemon=True)
+        self._writer.start()
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session for reading one consistent view; it never waits for a writer."""
+        with Session(self._reading, expire_on_commit=False) as session:
+            yield session
+
+    def write(self, job: Job[T]) -> T:
+        """Run the job in a transaction and return its result once that is committed."""
+        return self.submit(job).result()
+
+    def submit(self, job: Job[T]) -> "Future[T]":
+        """Queue the job for the writer; the future is done when its transaction is committed, or failed."""
+        if self._closed:
+            raise BusyError("Skein is shutting down; nothing more can be saved. Please try again in a moment.")
+        queued = _Queued(job)
+        self._jobs.put(queued)
+        return queued.result
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest version; a second time, or process at once, is a no-op."""
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        try:
+            with self._writing.begin() as connection:
+                if not self.is_sqlite:
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except OperationalError as error:
+            raise SettingsError(
+                f"The database {make_url(self.url).render_as_string(hide_password=True)} cannot be opened "
+                f"({_first_line(error)}); please check SKEIN_DATABASE_URL and SKEIN_DATA_DIR."
+            ) from None
+
+    def close(self) -> None:
+        """Finish what is queued, then let go of all connections."""
+        self._closed = True
+        self._jobs.put(None)
+        self._writer.join()
+        self._writing.dispose()
+        self._reading.dispose()
+
+    def _write_forever(self) -> None:
+        open_for_more = True
+        while open_for_more:
+            batch, open_for_more = self._gather()
+            if batch:
+                self._commit(batch)
+
+    def _gather(self) -> tuple[list[_Queued[Any]], bool]:
+        """Wait for one job, then take all that have come meanwhile; False when the database is closing."""
+        batch: list[_Queued[Any]] = []
+        item = self._jobs.get()
+        while item is not None:
+            batch.append(item)
+            if len(batch) == _LARGEST_BATCH or self._jobs.empty():
+                return batch, True
+            item = self._jobs.get()
+        return batch, False
+
+    def _commit(self, batch: list[_Queued[Any]]) -> None:
+        try:
+            outcomes = self._attempt(batch)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong belongs to whoever waits for the job
+            if len(batch) == 1:
+                _settle(batch[0], _Outcome(error=error))
+                return
+            for queued in batch:
+                self._commit([queued])
+            return
+        for queued, outcome in zip(batch, outcomes, strict=True):
+            _settle(queued, outcome)
+
+    def _attempt(self, batch: list[_Queued[Any]]) -> list["_Outcome"]:
+        for attempt in stamina.retry_context(
+            on=_is_passing, attempts=5, timeout=BUSY_SECONDS * 3, wait_initial=0.02, wait_max=0.5
+        ):
+            with attempt, self._writing.connect() as connection:
+                connection.begin()
+                outcomes = [_run_job(queued.job, connection) for queued in batch]
+                _commit_once(connection)
+        return outcomes
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    value: Any = None
+    error: Exception | None = None
+
+
+class _CommitUnknownError(Exception):
+    """The connection broke while committing: the work may be there or not, so it must not be run again."""
+
+
+def _run_job(job: Job[Any], connection: Connection) -> _Outcome:
+    """Run one job inside a savepoint: its own error undoes only itself, a broken connection the batch."""
+    try:
+        with Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session:
+            value = job(session)
+            session.commit()
+            return _Outcome(value)
+    except Exception as error:
+        if _is_passing(error) or _is_broken(error):
+            raise
+        return _Outcome(error=error)
+
+
+def _commit_once(connection: Connection) -> None:
+    try:
+        connection.commit()
+    except SQLAlchemyError as error:
+        if _is_broken(error):
+            raise _CommitUnknownError("the database went away while saving") from error
+        raise
+
+
+def _settle(queued: _Queued[Any], outcome: _Outcome) -> None:
+    if queued.result.cancelled():
+        return
+    if outcome.error is not None:
+        queued.result.set_exception(outcome.error)
+    else:
+        queued.result.set_result(outcome.value)
+
+
+def _is_broken(error: BaseException) -> bool:
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether the same transaction may well succeed if it is simply run again, and none of it happened."""
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _RETRYABLE_POSTGRES:
+        return True
+    words = str(error.orig)
+    return isinstance(error, OperationalError) and ("is locked" in words or "is busy" in words)
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).strip().splitlines()[0]
+
+
+def _postgres_engine(url: str) -> Engine:
+    return create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True, pool_timeout=BUSY_SECONDS)
+
+
+def _sqlite_engine(url: str, *, writer: bool) -> Engine:
+    """An engine that begins transactions itself: ``IMMEDIATE`` for the writer, read-only for all others."""
+    path = make_url(url).database
+    if not path or path == ":memory:":
+        raise SettingsError("SKEIN_DATABASE_URL must name a file: sqlite:///path/to/skein.db.")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    size = {"pool_size": 1, "max_overflow": 0} if writer else {"pool_size": 20, "max_overflow": 200}
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, **size)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        pragmas = ["auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"]
+        for pragma in pragmas if writer else ["query_only=ON"]:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+    return engine
+
+
+def upsert(db: Session, table: type[SQLModel], rows: list[dict[str, Any]]) -> None:
+    """Insert the rows; where one with the same primary key is there, put the new one in its place."""
+    if not rows:
+        return
+    keys = [column.name for column in inspect(table).primary_key]
+    insert = sqlite_insert if db.get_bind().dialect.name == "sqlite" else postgresql_insert
+    statement = insert(table)
+    changes = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    db.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), rows)

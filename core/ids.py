@@ -1,0 +1,139 @@
+"""Identifiers: ``<kind>_<unix milliseconds, 13 digits>_<12 characters of Crockford base32>``.
+
+An id says what it names, sorts by the time it was made, and is made, parsed and checked only here.
+Invariant: inside one process every new id is greater, by bytes, than every id made before it.
+"""
+
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NewType
+
+from core.errors import BadInputError
+
+UserId = NewType("UserId", str)
+LoginId = NewType("LoginId", str)
+SessionId = NewType("SessionId", str)
+ConversationId = NewType("ConversationId", str)
+MessageId = NewType("MessageId", str)
+ThreadId = NewType("ThreadId", str)
+
+KINDS = {
+    "user": "user",
+    "login": "sign-in",
+    "session": "session",
+    "conv": "conversation",
+    "msg": "message",
+    "thread": "thread",
+}
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_RANDOM_BITS = 60
+_PATTERN = re.compile(rf"([a-z]+)_(\d{{13}})_([{_ALPHABET}]{{12}})", re.ASCII)
+_LONGEST = 40
+
+
+@dataclass(frozen=True)
+class ParsedId:
+    """The parts of an id: what it names, and when it was made (UTC)."""
+
+    kind: str
+    made_at: datetime
+
+
+class _Sequence:
+    """Hands out ``(milliseconds, random)`` pairs that only ever grow, also when the clock steps back."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last = (0, 0)
+
+    def next(self) -> tuple[int, int]:
+        with self._lock:
+            now = int(self._clock() * 1000)
+            ms, number = self._last
+            if now > ms:
+                # The top bit stays free, so that a burst inside one millisecond has room to count up.
+                ms, number = now, secrets.randbits(_RANDOM_BITS - 1)
+            else:
+                number += 1 + secrets.randbits(16)
+                if number >> _RANDOM_BITS:
+                    ms, number = ms + 1, secrets.randbits(_RANDOM_BITS - 1)
+            self._last = (ms, number)
+            return self._last
+
+
+_sequence = _Sequence()
+
+
+def _encode(number: int) -> str:
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(_RANDOM_BITS - 5, -1, -5))
+
+
+def _new(kind: str) -> str:
+    ms, number = _sequence.next()
+    return f"{kind}_{ms:013d}_{_encode(number)}"
+
+
+def new_user_id() -> UserId:
+    return UserId(_new("user"))
+
+
+def new_login_id() -> LoginId:
+    return LoginId(_new("login"))
+
+
+def new_session_id() -> SessionId:
+    return SessionId(_new("session"))
+
+
+def new_conversation_id() -> ConversationId:
+    return ConversationId(_new("conv"))
+
+
+def new_message_id() -> MessageId:
+    return MessageId(_new("msg"))
+
+
+def new_thread_id() -> ThreadId:
+    return ThreadId(_new("thread"))
+
+
+def parse_id(text: str) -> ParsedId:
+    """Take an id apart; BadInputError says what is wrong with one that is not well formed."""
+    match = _PATTERN.fullmatch(text)
+    if match is None or match[1] not in KINDS:
+        raise BadInputError(f"{_shown(text)} is not an id of Skein; copy the whole id and try again.")
+    return ParsedId(match[1], datetime.fromtimestamp(int(match[2]) / 1000, UTC))
+
+
+def _expect(kind: str, text: str) -> str:
+    found = parse_id(text).kind
+    if found != kind:
+        raise BadInputError(f"{_shown(text)} names a {KINDS[found]}, but a {KINDS[kind]} is needed here.")
+    return text
+
+
+def to_user_id(text: str) -> UserId:
+    return UserId(_expect("user", text))
+
+
+def to_conversation_id(text: str) -> ConversationId:
+    return ConversationId(_expect("conv", text))
+
+
+def to_message_id(text: str) -> MessageId:
+    return MessageId(_expect("msg", text))
+
+
+def to_thread_id(text: str) -> ThreadId:
+    return ThreadId(_expect("thread", text))
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")

@@ -1,0 +1,119 @@
+"""All settings, in one place, read once from the environment (and a ``.env`` file) when the app opens.
+
+Invariant: nothing else in core reads the environment; a wrong value stops the start with one sentence.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from core.errors import SettingsError
+
+DEMO_MODEL = "demo"
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """What an operator can choose; every field is described in the README's table."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SKEIN_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    data_dir: Path = _ROOT / "data"
+    database_url: str = ""
+    secret_key: SecretStr | None = None
+
+    public_url: str = ""
+    allowed_hosts: Annotated[list[str], NoDecode] = ["localhost", "127.0.0.1", "[::1]"]
+    sign_in_days: float = Field(default=30, gt=0)
+
+    openai_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("OPENAI_API_KEY"))
+    openai_base_url: str | None = Field(default=None, validation_alias=AliasChoices("OPENAI_BASE_URL"))
+    model: str = ""
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    model_timeout_seconds: float = Field(default=120, gt=0)
+    model_max_retries: int = Field(default=2, ge=0)
+    demo_tokens_per_second: float = Field(default=50, ge=0)
+
+    langgraph_json: Path = _ROOT / "langgraph.json"
+    max_messages: int = Field(default=6, ge=2)
+    keep_last: int = Field(default=2, ge=1)
+
+    max_runs: int = Field(default=100, ge=1)
+    max_runs_per_user: int = Field(default=4, ge=1)
+    max_queued_per_user: int = Field(default=50, ge=1)
+    lease_seconds: float = Field(default=15, ge=0.2)
+    flush_seconds: float = Field(default=0.2, gt=0, le=0.4)
+    drain_seconds: float = Field(default=10, ge=0)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        return [host.strip() for host in value.split(",") if host.strip()] if isinstance(value, str) else value
+
+    @field_validator("openai_api_key", "openai_base_url", "secret_key", mode="before")
+    @classmethod
+    def _blank_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        if not value:
+            return value
+        try:
+            backend = make_url(value).drivername
+        except ArgumentError:
+            backend = ""
+        if backend not in {"sqlite", "postgresql+psycopg"}:
+            raise ValueError("it must begin with sqlite:/// or postgresql+psycopg://")
+        return value
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "Settings":
+        if self.keep_last >= self.max_messages:
+            raise ValueError("SKEIN_KEEP_LAST must be smaller than SKEIN_MAX_MESSAGES")
+        if self.secret_key is not None and len(self.secret_key.get_secret_value()) < 32:
+            raise ValueError("SKEIN_SECRET_KEY must have at least 32 characters")
+        return self
+
+    @property
+    def app_database_url(self) -> str:
+        """Where our own tables are; by default a SQLite file in the data folder."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'skein.db'}"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """The SQLite file of LangGraph's checkpoints: apart from ours, so that neither waits for the other."""
+        database = make_url(self.app_database_url).database
+        return Path(database).with_name("checkpoints.db") if database else self.data_dir / "checkpoints.db"
+
+    @property
+    def default_model(self) -> str:
+        """The chosen model; without one, a common one if a server is configured, else the offline demo."""
+        if self.model:
+            return self.model
+        return "gpt-4o-mini" if self.openai_api_key or self.openai_base_url else DEMO_MODEL
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings; SettingsError names each one that is wrong, in one sentence, and never its value."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = "; ".join(_problem(item["loc"], item["msg"]) for item in error.errors())
+        raise SettingsError(f"Please correct the settings: {problems}.") from None
+
+
+def _problem(place: tuple[int | str, ...], message: str) -> str:
+    text = message.removeprefix("Value error, ")
+    if not place:
+        return text
+    name = str(place[0]).upper()
+    return f"{name if name.startswith('OPENAI_') else f'SKEIN_{name}'}: {text[0].lower()}{text[1:]}"
