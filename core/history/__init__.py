@@ -1,0 +1,1 @@
+"""What people said and got: sessions, conversations (trees of messages), and the threads that answered."""

@@ -1,0 +1,133 @@
+"""Conversations as a person lists them: find, rename, delete and take back.
+
+Invariant: a conversation belongs to the owner of its session, and is *not found* for whoever may not read it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, Select, exists
+from sqlalchemy.sql.elements import ColumnElement
+from sqlmodel import Session as Db
+from sqlmodel import col, select
+
+from core.access.viewer import Viewer
+from core.errors import BadInputError, ForbiddenError, NotFoundError
+from core.ids import ConversationId, SessionId
+from core.tables import Conversation, Message, Session, Thread, utc_now
+
+LONGEST_TITLE = 200
+UNDO = timedelta(minutes=10)
+_LIVE = ("queued", "running")
+
+
+@dataclass(frozen=True)
+class ConversationRow:
+    """A line of the list of conversations; ``is_live`` while an answer of it is queued or running."""
+
+    conversation_id: ConversationId
+    session_id: SessionId
+    user_id: str
+    title: str
+    updated_at: datetime
+    is_live: bool = False
+    is_waiting: bool = False
+
+
+def list_conversations(
+    viewer: Viewer, db: Db, *, search: str = "", limit: int = 30, before: datetime | None = None
+) -> list[ConversationRow]:
+    """The viewer's own conversations, last active first; ``before`` an ``updated_at`` gives the next page."""
+    query = _rows().where(col(Session.user_id) == viewer.user_id, col(Conversation.deleted_at).is_(None))
+    if search.strip():
+        query = query.where(col(Conversation.title).icontains(search.strip(), autoescape=True))
+    if before is not None:
+        query = query.where(col(Conversation.updated_at) < before)
+    rows = db.execute(query.order_by(col(Conversation.updated_at).desc()).limit(limit)).all()
+    return [_to_row(row) for row in rows]
+
+
+def get_conversation(viewer: Viewer, db: Db, conversation_id: ConversationId) -> ConversationRow:
+    """One conversation that the viewer may read; NotFoundError otherwise, also when it is deleted."""
+    query = _rows().where(
+        col(Conversation.conversation_id) == conversation_id, col(Conversation.deleted_at).is_(None)
+    )
+    row = db.execute(query).first()
+    if row is None or not viewer.may_read(row.user_id):
+        raise _not_found()
+    return _to_row(row)
+
+
+def rename_conversation(viewer: Viewer, db: Db, conversation_id: ConversationId, title: str) -> str:
+    """Give it a title of 1 to 200 characters, and return that as it is kept."""
+    title = " ".join(title.split())
+    if not title:
+        raise BadInputError("A title needs at least one character; please type one.")
+    if len(title) > LONGEST_TITLE:
+        raise BadInputError(f"A title has at most {LONGEST_TITLE} characters; please shorten it.")
+    _own(viewer, db, conversation_id).title = title
+    return title
+
+
+def delete_conversation(viewer: Viewer, db: Db, conversation_id: ConversationId) -> None:
+    """Take it out of every list; for ten minutes ``restore_conversation`` brings it back."""
+    _own(viewer, db, conversation_id).deleted_at = utc_now()
+
+
+def restore_conversation(viewer: Viewer, db: Db, conversation_id: ConversationId) -> None:
+    """Undo a deletion of the last ten minutes."""
+    found = _own(viewer, db, conversation_id, deleted=True)
+    if found.deleted_at is None or utc_now() - found.deleted_at > UNDO:
+        raise NotFoundError("It was deleted more than ten minutes ago and cannot be brought back here.")
+    found.deleted_at = None
+
+
+def default_title(text: str) -> str:
+    """The first line of what was said, shortened at a word where there is one."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    if len(line) <= 60:
+        return line
+    head = line[:60].rsplit(" ", 1)[0] if " " in line[30:60] else line[:60]
+    return head.rstrip() + "…"
+
+
+def _rows() -> Select[Any]:
+    return select(  # type: ignore[call-overload, no-any-return]
+        Conversation.conversation_id,
+        Conversation.session_id,
+        Session.user_id,
+        Conversation.title,
+        Conversation.updated_at,
+        _has_thread(_LIVE).label("is_live"),
+        _has_thread(("waiting",)).label("is_waiting"),
+    ).join(Session, col(Session.session_id) == Conversation.session_id)
+
+
+def _has_thread(statuses: tuple[str, ...]) -> ColumnElement[bool]:
+    return exists().where(
+        col(Message.conversation_id) == Conversation.conversation_id,
+        col(Thread.message_id) == Message.message_id,
+        col(Thread.status).in_(statuses),
+    )
+
+
+def _to_row(row: Row[Any]) -> ConversationRow:
+    return ConversationRow(**row._mapping)
+
+
+def _own(viewer: Viewer, db: Db, conversation_id: ConversationId, *, deleted: bool = False) -> Conversation:
+    """The row itself, for changing it: only by its owner."""
+    found = db.get(Conversation, conversation_id)
+    owner = db.get(Session, found.session_id) if found is not None else None
+    if found is None or owner is None or not viewer.may_read(owner.user_id):
+        raise _not_found()
+    if not viewer.may_change(owner.user_id):
+        raise ForbiddenError("This conversation is somebody else's; you can read it, but not change it.")
+    if found.deleted_at is not None and not deleted:
+        raise _not_found()
+    return found
+
+
+def _not_found() -> NotFoundError:
+    return NotFoundError("There is no such conversation here; it may have been deleted, or the link is wrong.")

@@ -1,0 +1,299 @@
+"""The tree of messages: adding one with its thread, and reading the path from the root to a message.
+
+Invariant: a message and its thread (and a first message's conversation and session) come into being in one
+transaction, or not at all; the transcript that people see is read from here and is never shortened.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy.orm import aliased
+from sqlmodel import Session as Db
+from sqlmodel import col, func, select
+
+from core.access.viewer import Viewer
+from core.errors import BadInputError, ForbiddenError, NotFoundError
+from core.history.conversations import default_title
+from core.ids import (
+    ConversationId,
+    MessageId,
+    SessionId,
+    ThreadId,
+    new_conversation_id,
+    new_message_id,
+    new_session_id,
+    new_thread_id,
+)
+from core.tables import Conversation, Message, Session, Thread, utc_now
+
+LONGEST_MESSAGE = 200_000
+ThreadKind = Literal["first", "continue", "edit", "regenerate", "fork", "retry", "fan_out"]
+ENDED = ("done", "stopped", "failed", "lost")
+UNFINISHED = ("stopped", "failed", "lost")
+
+
+@dataclass(frozen=True)
+class NewMessage:
+    """What somebody wants to say, where it hangs in the tree, and who is to answer it.
+
+    Without ``conversation_id`` a new conversation begins (in ``session_id``, or in a new session); without
+    ``parent_message_id`` the message is a root. ``parent_thread_id`` and
+    ``source_checkpoint_id`` say where its state comes from when that is not the parent's newest.
+    """
+
+    text: str
+    conversation_id: ConversationId | None = None
+    parent_message_id: MessageId | None = None
+    session_id: SessionId | None = None
+    kind: ThreadKind = "continue"
+    parent_thread_id: ThreadId | None = None
+    source_checkpoint_id: str | None = None
+    agent_id: str = "assistant"
+    agent_version: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Added:
+    """The ids of a message that was just written, with its thread and where they stand."""
+
+    message_id: MessageId
+    thread_id: ThreadId
+    conversation_id: ConversationId
+    session_id: SessionId
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message, its answer, and the thread that answers it."""
+
+    message_id: MessageId
+    conversation_id: ConversationId
+    parent_message_id: MessageId | None
+    content: str
+    answer: str
+    depth: int
+    created_at: datetime
+    thread_id: ThreadId
+    user_id: str
+    kind: str
+    parent_thread_id: ThreadId | None
+    source_checkpoint_id: str | None
+    agent_id: str
+    config: dict[str, Any]
+    status: str
+    error_type: str | None
+    error_message: str | None
+    finish_reason: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in {"queued", "running"}
+
+
+def add_message(viewer: Viewer, db: Db, new: NewMessage, *, worker: str, lease_until: datetime) -> Added:
+    """Write message and thread (and conversation and session) in the caller's transaction.
+
+    The thread is born ``queued``, held by the worker's lease, so that it is never without somebody to run it.
+    """
+    text = _checked(new.text)
+    now = utc_now()
+    conversation = _conversation_for(viewer, db, new, now)
+    parent = _parent_of(db, new, conversation)
+    message = Message(
+        message_id=new_message_id(),
+        conversation_id=conversation.conversation_id,
+        parent_message_id=new.parent_message_id,
+        content=text,
+        depth=parent.depth + 1 if parent else 0,
+        created_at=now,
+    )
+    db.add(message)
+    db.flush()
+    thread = Thread(
+        thread_id=new_thread_id(),
+        message_id=message.message_id,
+        user_id=viewer.user_id,
+        kind=new.kind if new.kind != "continue" or parent else "first",
+        parent_thread_id=new.parent_thread_id or _thread_id_of(db, parent),
+        source_checkpoint_id=new.source_checkpoint_id,
+        agent_id=new.agent_id,
+        agent_version=new.agent_version,
+        config=new.config,
+        worker=worker,
+        lease_epoch=1,
+        lease_until=lease_until,
+        created_at=now,
+    )
+    db.add(thread)
+    conversation.updated_at = now
+    db.flush()
+    return Added(
+        MessageId(message.message_id),
+        ThreadId(thread.thread_id),
+        ConversationId(conversation.conversation_id),
+        SessionId(conversation.session_id),
+    )
+
+
+def get_turn(viewer: Viewer, db: Db, message_id: MessageId) -> Turn:
+    """One message with its thread; NotFoundError when it is not there for this viewer."""
+    return _only(viewer, db, Message.message_id == message_id)
+
+
+def get_turn_of_thread(viewer: Viewer, db: Db, thread_id: ThreadId) -> Turn:
+    """The message that a thread answers; NotFoundError when it is not there for this viewer."""
+    return _only(viewer, db, Thread.thread_id == thread_id)
+
+
+def get_path(viewer: Viewer, db: Db, message_id: MessageId) -> list[Turn]:
+    """The turns from the root down to this message, whole and in order."""
+    get_turn(viewer, db, message_id)
+    start = select(Message.message_id, Message.parent_message_id).where(Message.message_id == message_id)
+    path = start.cte("path", recursive=True)
+    above = aliased(Message)
+    path = path.union_all(
+        select(above.message_id, above.parent_message_id).join(
+            path, col(above.message_id) == path.c.parent_message_id
+        )
+    )
+    query = _turns().where(col(Message.message_id).in_(select(path.c.message_id)))
+    return [_to_turn(row) for row in db.execute(query.order_by(col(Message.depth))).all()]
+
+
+def find_newest_message(viewer: Viewer, db: Db, conversation_id: ConversationId) -> MessageId | None:
+    """The message last added to a conversation: the head that opens when a link names none."""
+    query = (
+        select(Message.message_id)
+        .join(Conversation, col(Conversation.conversation_id) == Message.conversation_id)
+        .join(Session, col(Session.session_id) == Conversation.session_id)
+        .where(Message.conversation_id == conversation_id, col(Message.deleted_at).is_(None))
+        .order_by(col(Message.message_id).desc())
+        .limit(1)
+    )
+    if not viewer.reads_all:
+        query = query.where(Session.user_id == viewer.user_id)
+    found = db.exec(query).first()
+    return MessageId(found) if found else None
+
+
+def find_newest_below(viewer: Viewer, db: Db, message_id: MessageId) -> MessageId:
+    """The newest message in the subtree of this one (itself, when nothing hangs below): where it goes on."""
+    get_turn(viewer, db, message_id)
+    tree = select(Message.message_id).where(Message.message_id == message_id).cte("tree", recursive=True)
+    below = aliased(Message)
+    tree = tree.union_all(
+        select(below.message_id)
+        .join(tree, col(below.parent_message_id) == tree.c.message_id)
+        .where(col(below.deleted_at).is_(None))
+    )
+    return MessageId(db.execute(select(func.max(tree.c.message_id))).scalar_one())
+
+
+def _checked(text: str) -> str:
+    if not text.strip():
+        raise BadInputError("The message is empty; please type something.")
+    if len(text) > LONGEST_MESSAGE:
+        raise BadInputError(f"The message has {len(text):,} characters; please keep it to {LONGEST_MESSAGE:,}.")
+    return text
+
+
+def _conversation_for(viewer: Viewer, db: Db, new: NewMessage, now: datetime) -> Conversation:
+    if new.conversation_id is not None:
+        conversation = db.get(Conversation, new.conversation_id)
+        if conversation is None or conversation.deleted_at is not None:
+            raise NotFoundError("This conversation is not there any more; please start a new one.")
+        _require_own(viewer, db, conversation.session_id)
+        return conversation
+    title = default_title(new.text)
+    session_id = new.session_id
+    if session_id is None:
+        session_id = new_session_id()
+        db.add(Session(session_id=session_id, user_id=viewer.user_id, title=title, created_at=now))
+        db.flush()
+    else:
+        _require_own(viewer, db, session_id)
+    conversation = Conversation(
+        conversation_id=new_conversation_id(), session_id=session_id, title=title, created_at=now
+    )
+    db.add(conversation)
+    db.flush()
+    return conversation
+
+
+def _require_own(viewer: Viewer, db: Db, session_id: str) -> None:
+    session = db.get(Session, session_id)
+    if session is None or not viewer.may_read(session.user_id):
+        raise NotFoundError("There is no such conversation or session here; the link may be wrong.")
+    if not viewer.may_change(session.user_id):
+        raise ForbiddenError("This conversation is somebody else's; you can read it, but not write in it.")
+
+
+def _parent_of(db: Db, new: NewMessage, conversation: Conversation) -> Message | None:
+    if new.parent_message_id is None:
+        return None
+    parent = db.get(Message, new.parent_message_id)
+    if parent is None or parent.deleted_at is not None:
+        raise NotFoundError("The message to answer is not there any more; please reload the page.")
+    if parent.conversation_id != conversation.conversation_id:
+        raise BadInputError("The message to answer belongs to another conversation; please reload the page.")
+    return parent
+
+
+def _thread_id_of(db: Db, message: Message | None) -> str | None:
+    if message is None:
+        return None
+    return db.exec(select(Thread.thread_id).where(Thread.message_id == message.message_id)).one()
+
+
+_COLUMNS = (
+    Message.message_id,
+    Message.conversation_id,
+    Message.parent_message_id,
+    Message.content,
+    Message.answer,
+    Message.depth,
+    Message.created_at,
+    Thread.thread_id,
+    Thread.user_id,
+    Thread.kind,
+    Thread.parent_thread_id,
+    Thread.source_checkpoint_id,
+    Thread.agent_id,
+    Thread.config,
+    Thread.status,
+    Thread.error_type,
+    Thread.error_message,
+    Thread.finish_reason,
+    Thread.started_at,
+    Thread.ended_at,
+)
+
+
+def _turns() -> Any:
+    return (
+        select(*_COLUMNS)  # type: ignore[call-overload]
+        .join(Thread, col(Thread.message_id) == Message.message_id)
+        .where(col(Message.deleted_at).is_(None))
+    )
+
+
+def _to_turn(row: Any) -> Turn:
+    return Turn(*row)
+
+
+def _only(viewer: Viewer, db: Db, condition: Any) -> Turn:
+    query = (
+        _turns()
+        .add_columns(Session.user_id)
+        .join(Conversation, col(Conversation.conversation_id) == Message.conversation_id)
+        .join(Session, col(Session.session_id) == Conversation.session_id)
+        .where(condition, col(Conversation.deleted_at).is_(None))
+    )
+    row = db.execute(query).first()
+    if row is None or not viewer.may_read(row[-1]):
+        raise NotFoundError("There is no such message here; it may have been deleted, or the link is wrong.")
+    return _to_turn(row[:-1])

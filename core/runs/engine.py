@@ -1,0 +1,526 @@
+"""The run engine: one event loop on a thread of its own owns the saver and every run of this process.
+
+Pages call it from their own threads: ``start``, ``retry``, ``attach``, ``stop``, ``active``. Nothing flows back:
+the engine knows no page. Invariant: a run that was started is carried to an end that is written down, by this
+process or, after its lease, by another; a reader who attaches gets every event once and in order.
+"""
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
+
+import structlog
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.access.viewer import Viewer
+from core.database import Database
+from core.errors import BusyError, ConflictError, CreationError, ForbiddenError, SkeinError
+from core.history.messages import UNFINISHED, Added, NewMessage, Turn, add_message, get_turn, get_turn_of_thread
+from core.ids import ThreadId
+from core.runs import store
+from core.runs.events import Event, answer_text
+from core.runs.execute import Executor, Start
+from core.runs.fair_queue import FairQueue
+from core.runs.log import RunLog
+from core.runs.recorder import Recorder
+from core.runs.store import Outcome, Spec
+from core.runs.worker import Worker
+from core.settings import Settings
+from core.tables import utc_now
+
+T = TypeVar("T")
+HEARTBEAT_SECONDS = 0.25
+_LEASE_MARGIN = 0.8
+_SHUTDOWN = "Skein was shut down while this ran; what had been said by then is kept."
+log = structlog.get_logger("skein.runs")
+
+
+@dataclass
+class Run:
+    """One run of this process, from queued to written down."""
+
+    spec: Spec
+    log: RunLog
+    recorder: Recorder
+    after: ThreadId | None = None
+    parent_is_done: bool = False
+    held_until: float = 0.0
+    flushed: int = 0
+    control: RunControl = field(default_factory=RunControl)
+    work: "asyncio.Task[None] | None" = None
+    began_at: float | None = None
+    ending: bool = False
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class ActiveRun:
+    """A run that is queued (with its place, 1 is next) or running (with what it is doing) in this process."""
+
+    thread_id: ThreadId
+    user_id: str
+    conversation_id: str
+    message_id: str
+    agent_id: str
+    place: int | None
+    node: str | None
+    seconds: float
+    tokens: int
+    tokens_per_second: float
+
+
+class Engine:
+    """Runs of one process; ``open`` it once and ``close`` it at the end."""
+
+    def __init__(self, *, settings: Settings, database: Database, executor: Executor, loop: "LoopThread") -> None:
+        self._settings = settings
+        self._database = database
+        self._executor = executor
+        self._loop = loop
+        self._worker = Worker(settings.data_dir)
+        self._queue = FairQueue(settings.max_runs, settings.max_runs_per_user)
+        self._runs: dict[str, Run] = {}
+        self._supervisors: set[asyncio.Task[None]] = set()
+        self._renewed_until = 0.0
+        self._closing = threading.Event()
+        self._drained = threading.Event()
+        self._heart = threading.Thread(target=self._beat_forever, name="skein-heartbeat", daemon=True)
+
+    def open(self) -> None:
+        """Settle what dead processes left, and begin to work."""
+        self._beat()
+        self._heart.start()
+        self._flusher = self._loop.submit(self._flush_forever())
+
+    def close(self) -> None:
+        """Let runs finish for a while, stop those that do not, and give queued ones up to the next process."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._loop.run(self._drain())
+        self._drained.set()
+        self._heart.join()
+        self._flusher.cancel()
+        self._worker.close()
+
+    # -- use cases, called from any thread --------------------------------------------------------------
+
+    def start(self, viewer: Viewer, new: NewMessage, *, when_busy: Literal["refuse", "wait"] = "refuse") -> Added:
+        """Write a message with its thread and run it; returns as soon as both are committed.
+
+        Under a parent that is still running, BusyError, or with ``when_busy="wait"`` it begins after it.
+        """
+        agent = self._executor.agents.get(new.agent_id)
+        self._require_room(viewer)
+        held_until = time.monotonic() + self._settings.lease_seconds * _LEASE_MARGIN
+        lease_until = utc_now() + timedelta(seconds=self._settings.lease_seconds)
+        new = replace(new, agent_version=agent.version)
+
+        def job(db: Any) -> tuple[Added, Spec, Turn | None]:
+            parent = get_turn(viewer, db, new.parent_message_id) if new.parent_message_id else None
+            if parent is not None and parent.is_live and when_busy == "refuse" and new.kind == "continue":
+                raise BusyError("The answer above is still being written; wait for it, or stop it first.")
+            added = add_message(viewer, db, new, worker=self._worker.name, lease_until=lease_until)
+            return added, store.load_spec(db, added.thread_id), parent
+
+        added, spec, parent = self._write(job)
+        run = self._new_run(spec, held_until=held_until)
+        if parent is not None:
+            run.after = parent.thread_id if parent.is_live and new.kind == "continue" else None
+            run.parent_is_done = parent.status in {"done", "waiting"} and parent.agent_id == spec.agent_id
+        self._loop.call(self._admit, run)
+        return added
+
+    def retry(self, viewer: Viewer, thread_id: ThreadId) -> Added:
+        """Answer the same message anew in a sibling, going on from the thread's last checkpoint."""
+        with self._database.read() as db:
+            turn = get_turn_of_thread(viewer, db, thread_id)
+        if turn.status not in UNFINISHED:
+            raise ConflictError("Only an answer that was stopped, failed or lost can be retried.")
+        return self.start(
+            viewer,
+            NewMessage(
+                turn.content,
+                conversation_id=turn.conversation_id,
+                parent_message_id=turn.parent_message_id,
+                kind="retry",
+                parent_thread_id=turn.thread_id,
+                agent_id=turn.agent_id,
+                config=turn.config,
+            ),
+        )
+
+    def attach(
+        self, viewer: Viewer, thread_id: ThreadId, *, after: int = 0, pace: float = 0.0
+    ) -> Iterator[list[Event]]:
+        """Follow a run's events beyond ``after``, live or stored, here or elsewhere, until it is over.
+
+        Yields lists of events in order; an empty one is a heartbeat, at least every 0.25 s. ``pace`` (seconds)
+        is the least time between two lists. NotFoundError when the viewer may not see the thread.
+        """
+        with self._database.read() as db:
+            get_turn_of_thread(viewer, db, thread_id)
+        return self._follow(thread_id, after, pace)
+
+    def stop(self, viewer: Viewer, thread_id: ThreadId) -> bool:
+        """Stop a run, wherever it is; what was said is kept. False when it was over already."""
+        with self._database.read() as db:
+            turn = get_turn_of_thread(viewer, db, thread_id)
+        if turn.user_id != viewer.user_id and not viewer.is_admin:
+            raise ForbiddenError("Only the person who started this run, or an admin, can stop it.")
+        run = self._runs.get(thread_id)
+        if run is None:
+            return self._database.write(lambda db: store.request_stop(db, thread_id))
+        self._loop.call(self._stop_run, run)
+        return True
+
+    def active(self, viewer: Viewer) -> list[ActiveRun]:
+        """What this process runs and has queued: the viewer's own, for an admin everybody's."""
+        runs = [run for run in list(self._runs.values()) if viewer.is_admin or run.spec.user_id == viewer.user_id]
+        return [self._describe(run) for run in runs]
+
+    def place_of(self, viewer: Viewer, thread_id: ThreadId) -> int | None:
+        """The place of a viewer's queued run, 1 for the next; None when it is not queued here."""
+        run = self._runs.get(thread_id)
+        if run is None or not viewer.may_read(run.spec.user_id):
+            return None
+        return self._loop.run(self._place(thread_id))
+
+    # -- following --------------------------------------------------------------------------------------
+
+    def _follow(self, thread_id: str, after: int, pace: float) -> Iterator[list[Event]]:
+        run = self._runs.get(thread_id)
+        if run is not None:
+            after = yield from _follow_log(run.log, after, pace)
+            if not run.lost:
+                return
+        while True:
+            with self._database.read() as db:
+                status = store.read_status(db, thread_id)
+                events = store.read_events(db, thread_id, after=after)
+            yield events
+            after = events[-1].seq if events else after
+            if status not in {"queued", "running"} or self._closing.is_set():
+                return
+            self._closing.wait(HEARTBEAT_SECONDS)
+
+    # -- on the loop: admitting and running -------------------------------------------------------------
+
+    def _new_run(self, spec: Spec, *, held_until: float) -> Run:
+        run_log = RunLog()
+        nodes = self._executor.agents.answer_nodes(spec.agent_id)
+        run = Run(spec, run_log, Recorder(run_log, answer_nodes=nodes), held_until=held_until)
+        self._runs[spec.thread_id] = run
+        return run
+
+    def _admit(self, run: Run) -> None:
+        self._queue.put(run.spec.user_id, run.spec.thread_id)
+        self._begin_next()
+
+    def _begin_next(self) -> None:
+        while not self._closing.is_set() and (key := self._queue.take(self._is_ready)) is not None:
+            task = self._loop.loop.create_task(self._supervise(self._runs[key]))
+            self._supervisors.add(task)
+            task.add_done_callback(self._supervisors.discard)
+
+    def _is_ready(self, thread_id: str) -> bool:
+        return self._runs[thread_id].after is None
+
+    async def _supervise(self, run: Run) -> None:
+        """Run to the end, whatever that is, write it down, and make room for the next."""
+        run.began_at = time.monotonic()
+        run.log.begin()
+        run.work = self._loop.loop.create_task(self._work(run))
+        await asyncio.wait([run.work])
+        await self._end(run, self._outcome_of(run))
+
+    async def _work(self, run: Run) -> None:
+        await self._executor.run(
+            run.spec,
+            run.recorder,
+            run.control,
+            parent_is_done=run.parent_is_done,
+            began=lambda start: self._began(run, start),
+        )
+
+    async def _began(self, run: Run, start: Start) -> None:
+        """Write down that it runs; wait for that only when the lease may have run out meanwhile."""
+        written = asyncio.wrap_future(
+            self._database.submit(
+                lambda db: store.begin_run(
+                    db,
+                    run.spec,
+                    worker=self._worker.name,
+                    parent_thread_id=start.parent_thread_id,
+                    source_checkpoint_id=start.checkpoint_id,
+                )
+            )
+        )
+        if time.monotonic() < max(run.held_until, self._renewed_until):
+            written.add_done_callback(lambda done: self._lose(run) if done.exception() else None)
+        else:
+            await written
+
+    def _outcome_of(self, run: Run) -> Outcome:
+        work, reason = run.work, run.recorder.finish_reason
+        answer = answer_text(run.log.after(0))
+        if work is None or work.cancelled():
+            sentence = _SHUTDOWN if self._closing.is_set() else None
+            return Outcome("stopped", answer, "stopped", error_message=sentence)
+        error = work.exception()
+        if isinstance(error, GraphDrained):
+            return Outcome("stopped", answer, "stopped", error_message=_SHUTDOWN)
+        if error is not None:
+            log.warning("run_failed", thread_id=run.spec.thread_id, error=type(error).__name__)
+            return Outcome("failed", answer, None, type(error).__name__, self._executor.explain(error))
+        return Outcome("waiting" if run.recorder.interrupts else "done", answer, reason)
+
+    async def _end(self, run: Run, outcome: Outcome) -> None:
+        """Write the end in one transaction, then tell the readers; whoever reads it finds it committed."""
+        run.ending = True
+        if outcome.status == "failed":
+            run.log.append("error", None, {"type": outcome.error_type, "message": outcome.error_message})
+        if outcome.status == "waiting":
+            run.log.append("waiting", None, {"interrupts": run.recorder.interrupts})
+        end = run.log.seal(_end_payload(outcome, run.recorder))
+        if not run.lost:
+            await self._write_end(run, outcome, [*run.log.after(run.flushed), end])
+        self._forget(run, None if run.lost else end)
+        log.info(
+            "run_ended",
+            conversation_id=run.spec.conversation_id,
+            message_id=run.spec.message_id,
+            thread_id=run.spec.thread_id,
+            status=outcome.status,
+        )
+
+    async def _write_end(self, run: Run, outcome: Outcome, events: list[Event]) -> None:
+        try:
+            await asyncio.wrap_future(
+                self._database.submit(
+                    lambda db: store.end_run(db, run.spec, outcome, events, worker=self._worker.name)
+                )
+            )
+        except (SQLAlchemyError, SkeinError) as error:
+            # Its lease is no longer renewed, so that the thread is settled as lost when it has run out.
+            log.warning("run_end_not_written", thread_id=run.spec.thread_id, error=type(error).__name__)
+            run.lost = True
+
+    def _forget(self, run: Run, end: Event | None = None) -> None:
+        self._runs.pop(run.spec.thread_id, None)
+        self._queue.remove(run.spec.user_id, run.spec.thread_id)
+        run.log.close(end)
+        self._release_waiting({run.spec.thread_id})
+
+    def _release_waiting(self, ended: set[str]) -> None:
+        for run in self._runs.values():
+            if run.after in ended:
+                run.after = None
+        self._begin_next()
+
+    def _stop_run(self, run: Run) -> None:
+        if run.ending:
+            return
+        if run.work is not None:
+            run.work.cancel()
+        elif self._queue.remove(run.spec.user_id, run.spec.thread_id):
+            run.ending = True
+            task = self._loop.loop.create_task(self._end(run, Outcome("stopped", "", "stopped")))
+            self._supervisors.add(task)
+            task.add_done_callback(self._supervisors.discard)
+
+    def _lose(self, run: Run) -> None:
+        """Another worker holds this thread now: leave it, and write nothing more."""
+        log.warning("run_taken_over", thread_id=run.spec.thread_id)
+        run.lost = True
+        self._stop_run(run)
+
+    # -- on the loop: the event log ---------------------------------------------------------------------
+
+    async def _flush_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.flush_seconds)
+            with contextlib.suppress(SQLAlchemyError, SkeinError):
+                await self._flush()
+
+    async def _flush(self) -> None:
+        """Append what all runs have said since the last time, in one transaction."""
+        fresh = [(run, run.log.after(run.flushed)) for run in self._runs.values() if not run.ending]
+        fresh = [(run, events) for run, events in fresh if events and not run.lost]
+        if not fresh:
+            return
+        batches = [(run.spec, events) for run, events in fresh]
+        held = await asyncio.wrap_future(
+            self._database.submit(lambda db: store.append_events(db, batches, worker=self._worker.name))
+        )
+        for run, events in fresh:
+            run.flushed = max(run.flushed, events[-1].seq)
+        self._check_held([run for run, _ in fresh], held)
+
+    def _check_held(self, runs: list[Run], held: list[store.Held]) -> None:
+        by_id = {item.thread_id: item for item in held}
+        for run in runs:
+            item = by_id.get(run.spec.thread_id)
+            if item is not None and item.stop_requested:
+                self._stop_run(run)
+            elif item is None and not run.ending:
+                self._lose(run)
+
+    # -- the heartbeat, on its own thread ---------------------------------------------------------------
+
+    def _beat_forever(self) -> None:
+        while not self._drained.wait(self._settings.lease_seconds / 4):
+            try:
+                self._beat()
+            except (SQLAlchemyError, SkeinError) as error:
+                log.warning("heartbeat_failed", error=type(error).__name__)
+
+    def _beat(self) -> None:
+        """Renew our leases, settle those of workers that are gone, and see who need not wait any longer."""
+        good_until = time.monotonic() + self._settings.lease_seconds * _LEASE_MARGIN
+        until = utc_now() + timedelta(seconds=self._settings.lease_seconds)
+        runs = [run for run in list(self._runs.values()) if not run.ending and not run.lost]
+        specs = [run.spec for run in runs]
+        name, dead = self._worker.name, self._worker.find_dead()
+        if specs:
+            held = self._database.write(lambda db: store.renew_leases(db, specs, worker=name, until=until))
+            self._renewed_until = good_until
+            self._loop.call(self._check_held, runs, held)
+        recovered = self._database.write(lambda db: store.recover(db, worker=name, dead=dead, until=until))
+        self._worker.forget(dead)
+        for thread_id in recovered.lost:
+            log.warning("run_lost", thread_id=thread_id)
+        for spec in recovered.adopted:
+            self._loop.call(self._admit, self._new_run(spec, held_until=good_until))
+        self._look_after_waiting(runs)
+
+    def _look_after_waiting(self, runs: list[Run]) -> None:
+        elsewhere = {run.after for run in runs if run.after is not None and run.after not in self._runs}
+        if elsewhere:
+            with self._database.read() as db:
+                ended = store.find_ended(db, elsewhere)
+            self._loop.call(self._release_waiting, ended)
+
+    # -- closing ----------------------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        queued = [run for run in self._runs.values() if run.work is None]
+        running = [run for run in self._runs.values() if run.work is not None]
+        for run in running:
+            run.control.request_drain()
+        if queued:
+            specs = [run.spec for run in queued]
+            release = self._database.submit(lambda db: store.release_leases(db, specs, worker=self._worker.name))
+            await asyncio.wrap_future(release)
+            for run in queued:
+                run.lost = True
+                self._forget(run)
+        if self._supervisors:
+            await asyncio.wait(list(self._supervisors), timeout=self._settings.drain_seconds)
+        for run in list(self._runs.values()):
+            self._stop_run(run)
+        if self._supervisors:
+            await asyncio.wait(list(self._supervisors))
+
+    # -- small things -----------------------------------------------------------------------------------
+
+    def _require_room(self, viewer: Viewer) -> None:
+        if self._closing.is_set():
+            raise BusyError("Skein is shutting down; please send this again in a moment.")
+        waiting = self._queue.waiting_of(viewer.user_id)
+        if waiting >= self._settings.max_queued_per_user:
+            raise BusyError(f"{waiting} of your messages are waiting already; please let some be answered first.")
+
+    def _write(self, job: Callable[[Any], T]) -> T:
+        try:
+            return self._database.write(job)
+        except SQLAlchemyError as error:
+            raise CreationError(
+                f"The message could not be saved ({type(error).__name__}); nothing was sent. Please try again."
+            ) from error
+
+    async def _place(self, thread_id: str) -> int | None:
+        return self._queue.place_of(thread_id)
+
+    def _describe(self, run: Run) -> ActiveRun:
+        seconds = time.monotonic() - run.began_at if run.began_at is not None else 0.0
+        tokens = len(run.recorder.answer)
+        spec = run.spec
+        return ActiveRun(
+            spec.thread_id,
+            spec.user_id,
+            spec.conversation_id,
+            spec.message_id,
+            spec.agent_id,
+            None if run.work is not None else self._loop.run(self._place(spec.thread_id)),
+            run.recorder.working_node,
+            seconds,
+            tokens,
+            tokens / seconds if seconds > 0 else 0.0,
+        )
+
+
+def _end_payload(outcome: Outcome, recorder: Recorder) -> dict[str, Any]:
+    return {
+        "status": outcome.status,
+        "finish_reason": outcome.finish_reason,
+        "model": recorder.model,
+        "usage": dict(recorder.usage) if recorder.has_usage else None,
+    }
+
+
+def _follow_log(run_log: RunLog, after: int, pace: float) -> Generator[list[Event], None, int]:
+    """Yield a live log's events; the first pause is a part of ``pace``, so that readers do not move in step."""
+    pause = pace * random.uniform(0.5, 1.0)  # noqa: S311 - only spreads readers out
+    while True:
+        closed = run_log.is_closed
+        events = run_log.after(after) if closed else run_log.wait(after, HEARTBEAT_SECONDS)
+        yield events
+        if events:
+            after = events[-1].seq
+            run_log.pause(pause)
+            pause = pace
+        elif closed:
+            return after
+
+
+class LoopThread:
+    """An asyncio loop on a thread of its own, for everything that must live in one loop."""
+
+    def __init__(self) -> None:
+        self.loop = _new_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="skein-loop", daemon=True)
+        self._thread.start()
+
+    def call(self, function: Callable[..., object], *args: object) -> None:
+        """Run a function on the loop, soon."""
+        self.loop.call_soon_threadsafe(function, *args)
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop and wait for its result; never from the loop itself."""
+        return self.submit(work).result()
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # noqa: PLC0415 - not there on Windows
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

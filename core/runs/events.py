@@ -1,0 +1,98 @@
+"""What happens in a run, as a few plain kinds of event, and how they are kept in ``run_event``.
+
+Invariant: an event's ``seq`` is its place in the log, from 1, without gaps; it is the same live and stored, so
+that "give me all after n" means the same wherever it is asked.
+
+    token      a piece of the answer            payload: the text
+    aside      a piece of another node's text   payload: the text
+    node       a node began or ended            payload: phase, task, ns; at its end ms, error
+    tool       a tool call began or ended       payload: phase, id, args | result | error, ms
+    progress   what a node reported itself      payload: whatever it wrote
+    state      a checkpoint was made            payload: checkpoint_id, ns, step, next
+    waiting    the run waits for a person       payload: interrupts
+    error      the run failed                   payload: type, message
+    end        the run is over                  payload: status, finish_reason, usage, model
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic_core import to_json, to_jsonable_python
+
+EventKind = Literal["token", "aside", "node", "tool", "progress", "state", "waiting", "error", "end"]
+TEXT_KINDS = frozenset({"token", "aside"})
+LONGEST_TEXT_ROW = 500
+LARGEST_PAYLOAD = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened: ``seq`` from 1, ``at_ms`` since the run began, and what it was."""
+
+    seq: int
+    at_ms: int
+    kind: EventKind
+    node: str | None
+    payload: Any
+
+
+def pack(thread_id: str, events: Sequence[Event]) -> list[dict[str, Any]]:
+    """Rows for ``run_event``: neighbouring pieces of one node's text share a row of ``[[ms, text], ...]``."""
+    rows: list[dict[str, Any]] = []
+    for event in events:
+        if event.kind in TEXT_KINDS:
+            piece = [event.at_ms, event.payload]
+            last = rows[-1] if rows else None
+            if _shares(last, event):
+                last["payload"].append(piece)  # type: ignore[index]
+                continue
+            rows.append(_row(thread_id, event, [piece]))
+        else:
+            rows.append(_row(thread_id, event, event.payload))
+    return rows
+
+
+def expand(rows: Iterable[Any]) -> Iterator[Event]:
+    """The events of stored rows (with seq, at_ms, kind, node, payload), one for each piece of text again."""
+    for row in rows:
+        if row.kind in TEXT_KINDS:
+            for offset, (at_ms, text) in enumerate(row.payload):
+                yield Event(row.seq + offset, at_ms, row.kind, row.node, text)
+        else:
+            yield Event(row.seq, row.at_ms, row.kind, row.node, row.payload)
+
+
+def answer_text(events: Iterable[Event]) -> str:
+    """The answer, as its tokens make it up."""
+    return "".join(event.payload for event in events if event.kind == "token")
+
+
+def plain(value: Any) -> Any:
+    """The value as plain JSON data, whatever it was; one that is too large is named by its size instead."""
+    data = to_jsonable_python(value, fallback=repr, serialize_unknown=True, inf_nan_mode="null")
+    size = len(to_json(data))
+    if size > LARGEST_PAYLOAD:
+        return {"too_large": f"{size:,} bytes; look at the checkpoint instead"}
+    return data
+
+
+def _shares(row: dict[str, Any] | None, event: Event) -> bool:
+    return (
+        row is not None
+        and row["kind"] == event.kind
+        and row["node"] == event.node
+        and len(row["payload"]) < LONGEST_TEXT_ROW
+        and row["seq"] + len(row["payload"]) == event.seq
+    )
+
+
+def _row(thread_id: str, event: Event, payload: Any) -> dict[str, Any]:
+    return {
+        "thread_id": thread_id,
+        "seq": event.seq,
+        "at_ms": event.at_ms,
+        "kind": event.kind,
+        "node": event.node,
+        "payload": payload,
+    }

@@ -1,0 +1,151 @@
+"""Carrying out one thread: give it the state it starts from, then run its graph once, listening.
+
+Invariant: the source thread is only read; what the new thread starts from is written down before its first step.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.messages import AnyMessage, HumanMessage
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphRecursionError
+from langgraph.pregel import Pregel
+from langgraph.runtime import RunControl
+from langgraph.types import StreamMode
+
+from core.access.viewer import Viewer
+from core.agents.models import explain_model_error
+from core.agents.registry import Agents
+from core.checkpoints.fork import fork
+from core.database import Database
+from core.errors import SkeinError
+from core.history.messages import Turn, get_path
+from core.ids import MessageId
+from core.runs.lineage import as_messages, missing_messages
+from core.runs.recorder import Recorder
+from core.runs.store import Spec
+
+THREAD_KEY = "skein_thread_id"
+STREAM_MODES: tuple[StreamMode, ...] = ("tasks", "updates", "custom", "checkpoints")
+RECURSION_LIMIT = 100
+Graph = Pregel[Any, Any, Any, Any]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a thread begins: the source of its state, and what its graph is given (None: go on from there)."""
+
+    parent_thread_id: str | None
+    checkpoint_id: str | None
+    messages: list[AnyMessage] | None
+
+
+@dataclass(frozen=True)
+class Executor:
+    """What every execution needs, opened once."""
+
+    database: Database
+    saver: BaseCheckpointSaver[Any]
+    agents: Agents
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    async def run(
+        self,
+        spec: Spec,
+        recorder: Recorder,
+        control: RunControl,
+        *,
+        parent_is_done: bool,
+        began: Callable[[Start], Awaitable[None]],
+    ) -> None:
+        """Run the thread to its end; ``began`` is awaited once its source is known, before its first step."""
+        graph = self.agents.compiled(spec.agent_id, self.saver)
+        start = await self._prepare(spec, graph, parent_is_done=parent_is_done)
+        await began(start)
+        config: Any = {
+            "configurable": {"thread_id": spec.thread_id},
+            "metadata": {THREAD_KEY: spec.thread_id},
+            "callbacks": [recorder],
+            "recursion_limit": RECURSION_LIMIT,
+        }
+        async for part in graph.astream(
+            None if start.messages is None else {"messages": start.messages},
+            config,
+            context=self.agents.context_for(graph, spec.config),
+            stream_mode=STREAM_MODES,
+            subgraphs=True,
+            durability="async",
+            control=control,
+            version="v2",
+        ):
+            recorder.take(part)
+
+    async def _prepare(self, spec: Spec, graph: Graph, *, parent_is_done: bool) -> Start:
+        """Fork what the thread starts from; the common case is the newest checkpoint of a finished parent."""
+        new = HumanMessage(spec.content, id=spec.message_id)
+        if spec.kind == "retry" and (start := await self._resume(spec, graph)) is not None:
+            return start
+        if spec.parent_message_id is None:
+            return Start(None, None, [new])
+        if parent_is_done or spec.source_checkpoint_id:
+            checkpoint = await self._fork(spec, spec.parent_thread_id, spec.source_checkpoint_id)
+            if checkpoint is not None:
+                return Start(spec.parent_thread_id, checkpoint, [new])
+        path = await asyncio.to_thread(self._path, spec, spec.parent_message_id)
+        return await self._catch_up(spec, graph, path, new)
+
+    async def _resume(self, spec: Spec, graph: Graph) -> Start | None:
+        """Go on from the last checkpoint of the thread that is retried, when there is something left to do."""
+        state = await graph.aget_state({"configurable": {"thread_id": spec.parent_thread_id}})
+        if not state.next:
+            return None
+        checkpoint = await self._fork(spec, spec.parent_thread_id, None)
+        return Start(spec.parent_thread_id, checkpoint, None)
+
+    async def _catch_up(self, spec: Spec, graph: Graph, path: list[Turn], new: HumanMessage) -> Start:
+        """Start from the nearest turn above that left a checkpoint, and add what was said since."""
+        for place in range(len(path) - 1, -1, -1):
+            base, after = path[place], path[place + 1 :]
+            if base.agent_id != spec.agent_id:
+                continue
+            checkpoint = await self._fork(spec, base.thread_id, None)
+            if checkpoint is not None:
+                above = path[place - 1].thread_id if place else None
+                missing = await self._missing(spec, graph, base, after, base.parent_thread_id != above)
+                return Start(base.thread_id, checkpoint, [*missing, new])
+        return Start(None, None, [*as_messages(path), new])
+
+    async def _missing(
+        self, spec: Spec, graph: Graph, base: Turn, after: list[Turn], base_elsewhere: bool
+    ) -> list[AnyMessage]:
+        if base.status == "done":
+            return as_messages(after)
+        state = await graph.aget_state({"configurable": {"thread_id": spec.thread_id}})
+        messages = state.values.get("messages", []) if isinstance(state.values, dict) else []
+        resumed = base.kind == "retry" and base_elsewhere
+        return missing_messages(messages, base, resumed=resumed, after=after)
+
+    async def _fork(self, spec: Spec, source: str | None, checkpoint: str | None) -> str | None:
+        if source is None:
+            return None
+        return await fork(
+            self.saver, source_thread=source, source_checkpoint=checkpoint, target_thread=spec.thread_id
+        )
+
+    def _path(self, spec: Spec, message_id: MessageId) -> list[Turn]:
+        with self.database.read() as db:
+            return get_path(Viewer(spec.user_id, ""), db, message_id)
+
+    def explain(self, error: BaseException) -> str:
+        """One sentence for people, without any of our secrets."""
+        if isinstance(error, SkeinError):
+            text = str(error)
+        elif isinstance(error, GraphRecursionError):
+            text = f"The agent took more than {RECURSION_LIMIT} steps without coming to an end; it was stopped."
+        else:
+            text = explain_model_error(error) or f"The agent failed with {type(error).__name__}: {error}"
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text[:2_000]

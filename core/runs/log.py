@@ -1,0 +1,76 @@
+"""A live run's events in memory, written from any thread and followed by any number of readers.
+
+Invariant: readers see every event once and in order; a reader is never woken for a token while it is pacing.
+"""
+
+import threading
+import time
+from typing import Any
+
+from core.runs.events import Event, EventKind
+
+
+class RunLog:
+    """The growing log of one run: ``append`` while it runs, ``seal`` when it is over, ``close`` with its end."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._changed = threading.Condition(threading.Lock())
+        self._waiting = 0
+        self._began = time.monotonic()
+        self._sealed = False
+        self._closed = threading.Event()
+
+    def begin(self) -> None:
+        """Start the clock of ``at_ms``: when the run begins, not when it was queued."""
+        self._began = time.monotonic()
+
+    def append(self, kind: EventKind, node: str | None, payload: Any) -> None:
+        """Add what happened; what still comes after the log was sealed (a late thread) is dropped."""
+        at_ms = int((time.monotonic() - self._began) * 1000)
+        with self._changed:
+            if self._sealed:
+                return
+            self._events.append(Event(len(self._events) + 1, at_ms, kind, node, payload))
+            if self._waiting:
+                self._changed.notify_all()
+
+    def seal(self, payload: Any) -> Event:
+        """Take nothing more, and give the end event, which readers see once ``close`` is called with it."""
+        with self._changed:
+            self._sealed = True
+            at_ms = int((time.monotonic() - self._began) * 1000)
+            return Event(len(self._events) + 1, at_ms, "end", None, payload)
+
+    def close(self, end: Event | None = None) -> None:
+        """Let every reader finish, with this as the last event; without one, with what is there."""
+        with self._changed:
+            self._sealed = True
+            if end is not None:
+                self._events.append(end)
+            self._closed.set()
+            self._changed.notify_all()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed.is_set()
+
+    def after(self, seq: int) -> list[Event]:
+        """The events beyond ``seq``, at once."""
+        return self._events[seq:]
+
+    def wait(self, seq: int, timeout: float) -> list[Event]:
+        """The events beyond ``seq``, waiting up to ``timeout`` seconds for the first of them."""
+        if len(self._events) > seq:
+            return self._events[seq:]
+        with self._changed:
+            self._waiting += 1
+            try:
+                self._changed.wait_for(lambda: len(self._events) > seq or self._closed.is_set(), timeout)
+            finally:
+                self._waiting -= 1
+        return self._events[seq:]
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, but no longer than until the end of the run."""
+        self._closed.wait(seconds)

@@ -1,0 +1,258 @@
+"""How runs stand in the database: begin, append, end, renew, recover.
+
+Invariant: every change names the worker and the epoch of the lease it was made under, and touches nothing when
+another worker has taken the thread since; so a worker that was thought dead cannot overwrite its successor.
+Each function is one step of a write job, or a read.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CursorResult, or_, update
+from sqlmodel import Session as Db
+from sqlmodel import col, func, select
+
+from core.database import upsert
+from core.errors import ConflictError
+from core.ids import ConversationId, MessageId, ThreadId, UserId
+from core.runs.events import Event, answer_text, expand, pack
+from core.tables import Conversation, Message, RunEvent, Thread, utc_now
+
+STOP_REQUESTED = "stop_requested"
+_LIVE = ("queued", "running")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the engine has to know to carry out one thread."""
+
+    thread_id: ThreadId
+    epoch: int
+    user_id: UserId
+    conversation_id: ConversationId
+    message_id: MessageId
+    parent_message_id: MessageId | None
+    content: str
+    kind: str
+    parent_thread_id: ThreadId | None
+    source_checkpoint_id: str | None
+    agent_id: str
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    status: str
+    answer: str
+    finish_reason: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+
+
+@dataclass(frozen=True)
+class Held:
+    """A thread that this worker still holds, and whether somebody has asked it to stop."""
+
+    thread_id: ThreadId
+    stop_requested: bool
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What a recovery found: runs that are lost, and queued ones that this worker has taken over."""
+
+    lost: list[ThreadId]
+    adopted: list[Spec]
+
+
+def load_spec(db: Db, thread_id: str) -> Spec:
+    """Read what a thread needs to run."""
+    thread = db.get_one(Thread, thread_id)
+    message = db.get_one(Message, thread.message_id)
+    return Spec(
+        ThreadId(thread.thread_id),
+        thread.lease_epoch,
+        UserId(thread.user_id),
+        ConversationId(message.conversation_id),
+        MessageId(message.message_id),
+        MessageId(message.parent_message_id) if message.parent_message_id else None,
+        message.content,
+        thread.kind,
+        ThreadId(thread.parent_thread_id) if thread.parent_thread_id else None,
+        thread.source_checkpoint_id,
+        thread.agent_id,
+        dict(thread.config),
+    )
+
+
+def begin_run(
+    db: Db, spec: Spec, *, worker: str, parent_thread_id: str | None, source_checkpoint_id: str | None
+) -> None:
+    """Mark the thread as running, with where its state came from; ConflictError when it is not ours any more."""
+    change = (
+        update(Thread)
+        .where(*_ours(spec, worker), col(Thread.status) == "queued")
+        .values(
+            status="running",
+            started_at=utc_now(),
+            parent_thread_id=parent_thread_id,
+            source_checkpoint_id=source_checkpoint_id,
+        )
+    )
+    _require_one(db.execute(change))
+
+
+def append_events(db: Db, batches: Sequence[tuple[Spec, list[Event]]], *, worker: str) -> list[Held]:
+    """Add events to the logs of runs that are still ours, all in one step, and say which those are."""
+    held = _still_held(db, [spec for spec, _ in batches], worker)
+    ours = {item.thread_id for item in held}
+    rows = [row for spec, events in batches if spec.thread_id in ours for row in pack(spec.thread_id, events)]
+    upsert(db, RunEvent, rows)
+    return held
+
+
+def end_run(db: Db, spec: Spec, outcome: Outcome, events: list[Event], *, worker: str) -> None:
+    """Write status, answer and the last events at once; ConflictError when the thread is not ours any more."""
+    change = (
+        update(Thread)
+        .where(*_ours(spec, worker), col(Thread.status).in_(_LIVE))
+        .values(
+            status=outcome.status,
+            finish_reason=outcome.finish_reason,
+            error_type=outcome.error_type,
+            error_message=outcome.error_message,
+            lease_until=None,
+            ended_at=utc_now(),
+        )
+    )
+    _require_one(db.execute(change))
+    upsert(db, RunEvent, pack(spec.thread_id, events))
+    db.execute(update(Message).where(col(Message.message_id) == spec.message_id).values(answer=outcome.answer))
+    db.execute(
+        update(Conversation)
+        .where(col(Conversation.conversation_id) == spec.conversation_id)
+        .values(updated_at=utc_now())
+    )
+
+
+def renew_leases(db: Db, specs: Collection[Spec], *, worker: str, until: datetime) -> list[Held]:
+    """Hold on to these threads until then; what is missing from the answer is not ours any more."""
+    held = _still_held(db, specs, worker)
+    ids = [item.thread_id for item in held]
+    db.execute(update(Thread).where(col(Thread.thread_id).in_(ids)).values(lease_until=until))
+    return held
+
+
+def release_leases(db: Db, specs: Collection[Spec], *, worker: str) -> None:
+    """Give queued threads up at once, so that the next process need not wait for their leases to run out."""
+    ids = [spec.thread_id for spec in specs]
+    db.execute(
+        update(Thread)
+        .where(col(Thread.thread_id).in_(ids), col(Thread.worker) == worker, col(Thread.status) == "queued")
+        .values(lease_until=utc_now())
+    )
+
+
+def request_stop(db: Db, thread_id: ThreadId) -> bool:
+    """Ask whichever worker runs this thread to stop it; False when it is over already."""
+    change = (
+        update(Thread)
+        .where(col(Thread.thread_id) == thread_id, col(Thread.status).in_(_LIVE))
+        .values(finish_reason=STOP_REQUESTED)
+    )
+    return _count(db.execute(change)) == 1
+
+
+def recover(db: Db, *, worker: str, dead: Collection[str], until: datetime) -> Recovered:
+    """Settle what workers that are gone have left: running threads are lost, queued ones are taken over."""
+    gone = or_(col(Thread.lease_until) < utc_now(), col(Thread.worker).in_(list(dead)))
+    query = select(Thread).where(col(Thread.status).in_(_LIVE), Thread.worker != worker, gone)
+    threads = db.exec(query.with_for_update(skip_locked=True)).all()
+    lost = [ThreadId(thread.thread_id) for thread in threads if thread.status == "running"]
+    queued = [thread.thread_id for thread in threads if thread.status == "queued"]
+    for thread in threads:
+        thread.lease_epoch += 1
+        if thread.status == "running":
+            _settle_lost(db, thread)
+        else:
+            thread.worker, thread.lease_until = worker, until
+    db.flush()
+    return Recovered(lost, [load_spec(db, thread_id) for thread_id in queued])
+
+
+def read_events(db: Db, thread_id: str, *, after: int = 0) -> list[Event]:
+    """The stored events of a thread beyond ``after``."""
+    first = (
+        select(func.max(RunEvent.seq))
+        .where(RunEvent.thread_id == thread_id, RunEvent.seq <= after + 1)
+        .scalar_subquery()
+    )
+    query = (
+        select(RunEvent)
+        .where(RunEvent.thread_id == thread_id, col(RunEvent.seq) >= func.coalesce(first, 0))
+        .order_by(col(RunEvent.seq))
+    )
+    return [event for event in expand(db.exec(query)) if event.seq > after]
+
+
+def read_status(db: Db, thread_id: str) -> str:
+    return db.exec(select(Thread.status).where(Thread.thread_id == thread_id)).one()
+
+
+def find_ended(db: Db, thread_ids: Iterable[str]) -> set[str]:
+    """Of these threads, those that are over."""
+    query = select(Thread.thread_id).where(
+        col(Thread.thread_id).in_(list(thread_ids)), col(Thread.status).not_in(_LIVE)
+    )
+    return set(db.exec(query))
+
+
+def _settle_lost(db: Db, thread: Thread) -> None:
+    """Close a run whose process is gone, keeping every token that reached its log."""
+    events = read_events(db, thread.thread_id)
+    end = Event(
+        events[-1].seq + 1 if events else 1,
+        events[-1].at_ms if events else 0,
+        "end",
+        None,
+        {"status": "lost", "finish_reason": None},
+    )
+    upsert(db, RunEvent, pack(thread.thread_id, [end]))
+    db.get_one(Message, thread.message_id).answer = answer_text(events)
+    thread.status, thread.ended_at, thread.lease_until, thread.finish_reason = "lost", utc_now(), None, None
+    thread.error_message = "The process that ran this was ended; what had been said by then is kept."
+
+
+def _still_held(db: Db, specs: Collection[Spec], worker: str) -> list[Held]:
+    epochs = {spec.thread_id: spec.epoch for spec in specs}
+    query = (
+        select(Thread.thread_id, Thread.lease_epoch, Thread.finish_reason)
+        .where(col(Thread.thread_id).in_(list(epochs)), Thread.worker == worker, col(Thread.status).in_(_LIVE))
+        .with_for_update()
+    )
+    return [
+        Held(ThreadId(thread_id), reason == STOP_REQUESTED)
+        for thread_id, epoch, reason in db.exec(query)
+        if epochs[ThreadId(thread_id)] == epoch
+    ]
+
+
+def _ours(spec: Spec, worker: str) -> tuple[Any, Any, Any]:
+    return (
+        col(Thread.thread_id) == spec.thread_id,
+        col(Thread.worker) == worker,
+        col(Thread.lease_epoch) == spec.epoch,
+    )
+
+
+def _require_one(result: Any) -> None:
+    if _count(result) != 1:
+        raise ConflictError("Another process has taken this run over.")
+
+
+def _count(result: Any) -> int:
+    return result.rowcount if isinstance(result, CursorResult) else 0
