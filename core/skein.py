@@ -46,6 +46,7 @@ class Skein:
             workers = ThreadPoolExecutor(_SYNC_NODE_THREADS, thread_name_prefix="skein-node")
             stack.callback(workers.shutdown, wait=False, cancel_futures=True)
             self._loop.call(self._loop.loop.set_default_executor, workers)
+            stack.callback(lambda: self._loop.run(self.chat_models.aclose()))
             self.saver = self._open_saver(stack)
             secrets = tuple(
                 secret.get_secret_value()

@@ -3,6 +3,7 @@
 Invariant: a conversation belongs to the owner of its session, and is *not found* for whoever may not read it.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from sqlmodel import col, select
 from core.access.viewer import Viewer
 from core.errors import BadInputError, ForbiddenError, NotFoundError
 from core.ids import ConversationId, SessionId
-from core.tables import Conversation, Message, Session, Thread, utc_now
+from core.tables import Conversation, Message, Session, Thread, User, utc_now
 
 LONGEST_TITLE = 200
 UNDO = timedelta(minutes=10)
@@ -57,6 +58,25 @@ def get_conversation(viewer: Viewer, db: Db, conversation_id: ConversationId) ->
     if row is None or not viewer.may_read(row.user_id):
         raise _not_found()
     return _to_row(row)
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What a conversation is called, and whose it is."""
+
+    title: str
+    user_name: str
+
+
+def get_headings(viewer: Viewer, db: Db, ids: Collection[str]) -> dict[str, Heading]:
+    """Title and owner's name of those of these conversations that the viewer may read."""
+    query = (
+        select(Conversation.conversation_id, Conversation.title, User.name, User.user_id)
+        .join(Session, col(Session.session_id) == Conversation.session_id)
+        .join(User, col(User.user_id) == Session.user_id)
+        .where(col(Conversation.conversation_id).in_(list(ids)))
+    )
+    return {row[0]: Heading(row[1], row[2]) for row in db.execute(query) if viewer.may_read(row[3])}
 
 
 def rename_conversation(viewer: Viewer, db: Db, conversation_id: ConversationId, title: str) -> str:

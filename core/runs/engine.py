@@ -28,7 +28,7 @@ from core.history.messages import UNFINISHED, Added, NewMessage, Turn, add_messa
 from core.ids import ThreadId
 from core.runs import store
 from core.runs.events import Event, answer_text
-from core.runs.execute import Executor, Start
+from core.runs.execute import Executor, Start, StateStep
 from core.runs.fair_queue import FairQueue
 from core.runs.log import RunLog
 from core.runs.recorder import Recorder
@@ -194,6 +194,12 @@ class Engine:
         if run is None or not viewer.may_read(run.spec.user_id):
             return None
         return self._loop.run(self._place(thread_id))
+
+    def read_states(self, viewer: Viewer, thread_id: ThreadId) -> list[StateStep]:
+        """The full state after each step of a thread, oldest first, read from its checkpoints."""
+        with self._database.read() as db:
+            turn = get_turn_of_thread(viewer, db, thread_id)
+        return self._loop.run(self._executor.read_states(thread_id, turn.agent_id))
 
     # -- following --------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphRecursionError
 from langgraph.pregel import Pregel
 from langgraph.runtime import RunControl
-from langgraph.types import StreamMode
+from langgraph.types import StateSnapshot, StreamMode
 
 from core.access.viewer import Viewer
 from core.agents.models import explain_model_error
@@ -23,6 +23,7 @@ from core.database import Database
 from core.errors import SkeinError
 from core.history.messages import Turn, get_path
 from core.ids import MessageId
+from core.runs.events import plain
 from core.runs.lineage import as_messages, missing_messages
 from core.runs.recorder import Recorder
 from core.runs.store import Spec
@@ -30,6 +31,7 @@ from core.runs.store import Spec
 THREAD_KEY = "skein_thread_id"
 STREAM_MODES: tuple[StreamMode, ...] = ("tasks", "updates", "custom", "checkpoints")
 RECURSION_LIMIT = 100
+MOST_STATES = 50
 Graph = Pregel[Any, Any, Any, Any]
 
 
@@ -40,6 +42,19 @@ class Start:
     parent_thread_id: str | None
     checkpoint_id: str | None
     messages: list[AnyMessage] | None
+
+
+@dataclass(frozen=True)
+class StateStep:
+    """The state at one checkpoint, as plain data: its values, what each node wrote next, and what is to come."""
+
+    checkpoint_id: str
+    step: int | None
+    source: str
+    created_at: str | None
+    next: tuple[str, ...]
+    values: Any
+    updates: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -138,6 +153,13 @@ class Executor:
         with self.database.read() as db:
             return get_path(Viewer(spec.user_id, ""), db, message_id)
 
+    async def read_states(self, thread_id: str, agent_id: str) -> list[StateStep]:
+        """The newest states of a thread, oldest first."""
+        graph = self.agents.compiled(agent_id, self.saver)
+        config: Any = {"configurable": {"thread_id": thread_id}}
+        history = graph.aget_state_history(config, limit=MOST_STATES)
+        return [_to_step(snapshot) async for snapshot in history][::-1]
+
     def explain(self, error: BaseException) -> str:
         """One sentence for people, without any of our secrets."""
         if isinstance(error, SkeinError):
@@ -149,3 +171,16 @@ class Executor:
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return text[:2_000]
+
+
+def _to_step(snapshot: StateSnapshot) -> StateStep:
+    metadata = snapshot.metadata or {}
+    return StateStep(
+        snapshot.config["configurable"]["checkpoint_id"],
+        metadata.get("step"),
+        metadata.get("source", ""),
+        snapshot.created_at,
+        snapshot.next,
+        plain(snapshot.values),
+        {task.name: plain(task.result) for task in snapshot.tasks if task.result is not None},
+    )

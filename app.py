@@ -1,0 +1,40 @@
+"""The ASGI entry: composes the pages, the door before them, and the one open Skein of this process.
+
+Run it with ``streamlit run app.py``. Anything that could be called logic belongs elsewhere.
+"""
+
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import streamlit as st
+
+from core.access.accounts import has_accounts
+from core.access.web import build_middleware, build_routes, setup_link
+from core.skein import close_current, current_skein
+
+
+@asynccontextmanager
+async def lifespan(_app: st.App) -> AsyncIterator[None]:
+    """Open Skein, greet a new house with its set-up link, and close when the server stops."""
+    skein = current_skein()
+    if not has_accounts(skein.database):
+        link = setup_link(skein.settings, skein.secret_key, port=st.get_option("server.port"))
+        print(f"\n  Skein has no account yet. Make the first one here:\n\n  {link}\n", flush=True)
+    # A full collection stops every stream for as long as it takes: leave out what stays, and collect rarely.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
+    try:
+        yield
+    finally:
+        close_current()
+
+
+app = st.App(
+    Path(__file__).resolve().parent / "pages" / "frame.py",
+    lifespan=lifespan,
+    routes=build_routes(current_skein),
+    middleware=build_middleware(current_skein),
+)

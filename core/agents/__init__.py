@@ -1,0 +1,1 @@
+"""Agents: the registry of graphs, the graphs that ship with Skein, and the chat models they ask."""

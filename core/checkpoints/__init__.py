@@ -1,0 +1,1 @@
+"""LangGraph's checkpoints: open a saver, and start a thread from the state of another one."""

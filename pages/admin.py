@@ -1,0 +1,122 @@
+"""Accounts: an admin makes them, gives them roles, and disables or enables them."""
+
+import streamlit as st
+
+from core.access import accounts, passwords
+from core.access.accounts import Account
+from core.access.viewer import Viewer
+from core.errors import SkeinError
+from core.skein import Skein
+from core.tables import ROLES
+from pages.parts.guard import require_admin
+from pages.parts.resources import get_skein
+
+
+def main() -> None:
+    viewer = require_admin()
+    skein = get_skein()
+    st.title("Accounts")
+    st.caption("Members see their own work; analysts also read everybody's; admins also manage accounts.")
+    if notice := st.session_state.pop("admin.notice", None):
+        st.success(notice)
+    _draw_table(accounts.list_accounts(viewer, skein.database), viewer)
+    change, create = st.columns(2, gap="large")
+    with change:
+        _draw_change(viewer, skein)
+    with create:
+        _draw_create(viewer, skein)
+
+
+def _draw_table(rows: list[Account], viewer: Viewer) -> None:
+    st.dataframe(
+        [
+            {
+                "Name": row.name,
+                "Role": row.role,
+                "State": "disabled" if row.disabled_at else "you" if row.user_id == viewer.user_id else "enabled",
+                "Made": row.created_at,
+            }
+            for row in rows
+        ],
+        hide_index=True,
+        column_config={"Made": st.column_config.DatetimeColumn(format="localized")},
+        key="admin.accounts",
+    )
+
+
+def _draw_change(viewer: Viewer, skein: Skein) -> None:
+    st.subheader("Change an account")
+    others = {
+        row.user_id: row for row in accounts.list_accounts(viewer, skein.database) if row.user_id != viewer.user_id
+    }
+    if not others:
+        st.caption("There is no account but yours yet.")
+        return
+    user_id = st.selectbox("Account", list(others), format_func=lambda key: others[key].name, key="admin.account")
+    chosen = others[user_id]
+    role = st.selectbox("Role", ROLES, index=ROLES.index(chosen.role), key=f"admin.role.{user_id}")
+    with st.container(horizontal=True):
+        if st.button("Set role", key="admin.set_role", disabled=role == chosen.role):
+            _set_role(viewer, skein, chosen, role)
+        label = "Enable" if chosen.disabled_at else "Disable"
+        if st.button(label, key="admin.set_disabled"):
+            _set_disabled(viewer, skein, chosen)
+
+
+def _set_role(viewer: Viewer, skein: Skein, chosen: Account, role: str) -> None:
+    try:
+        accounts.set_role(viewer, skein.database, user_id=chosen.user_id, role=role)
+    except SkeinError as error:
+        st.error(str(error))
+    else:
+        _done(f"{chosen.name} is now {role}.")
+
+
+def _set_disabled(viewer: Viewer, skein: Skein, chosen: Account) -> None:
+    disabled = chosen.disabled_at is None
+    try:
+        accounts.set_disabled(viewer, skein.database, user_id=chosen.user_id, disabled=disabled)
+    except SkeinError as error:
+        st.error(str(error))
+    else:
+        _done(f"{chosen.name} is {'disabled and signed out everywhere' if disabled else 'enabled'}.")
+
+
+def _draw_create(viewer: Viewer, skein: Skein) -> None:
+    st.subheader("New account")
+    with st.form("admin.create"):
+        st.text_input("Name", key="admin.name", max_chars=64, autocomplete="off")
+        st.text_input(
+            "First password",
+            type="password",
+            key="admin.password",
+            autocomplete="new-password",
+            help=f"At least {passwords.SHORTEST} characters; they can change it on their account page.",
+        )
+        st.selectbox("Role", ROLES, key="admin.role")
+        st.form_submit_button(
+            "Create account", key="admin.create_account", type="primary", on_click=_create, args=(viewer, skein)
+        )
+        if problem := st.session_state.pop("admin.problem", None):
+            st.error(problem)
+
+
+def _create(viewer: Viewer, skein: Skein) -> None:
+    """Only before the rerun can the fields be emptied: after a success they are, else all typed stays."""
+    state = st.session_state
+    name, password, role = state["admin.name"], state["admin.password"], state["admin.role"]
+    try:
+        account = accounts.create_account(viewer, skein.database, name=name, password=password, role=role)
+    except SkeinError as error:
+        state["admin.problem"] = str(error)
+    else:
+        state["admin.name"] = state["admin.password"] = ""
+        state["admin.notice"] = f"{account.name} can sign in now."
+
+
+def _done(notice: str) -> None:
+    st.session_state["admin.notice"] = notice
+    st.rerun()
+
+
+main()

@@ -1,0 +1,66 @@
+"""The script behind every address: who is here, where they can go, and the page they asked for."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from core.access.sign_in import sign_out
+from core.access.viewer import Viewer
+from core.access.web import ICON
+from pages.parts.guard import require_viewer
+from pages.parts.resources import get_skein
+
+_HERE = Path(__file__).resolve().parent
+_ACCOUNT, _SIGN_OUT = "Your account", "Sign out"
+# Pages draw into the sidebar after the frame does; the menu stays below them, and in sight.
+_MENU_AT_THE_BOTTOM = """<style>
+[data-testid="stLayoutWrapper"]:has(> .st-key-frame_menu) {
+  order: 99; position: sticky; bottom: 0; z-index: 2; padding: 0.5rem 0;
+  background: light-dark(#f4f6f6, #141b1a);
+}
+</style>"""
+
+
+def main() -> None:
+    viewer = require_viewer()
+    st.set_page_config(page_title="Skein", page_icon=ICON, layout="wide")
+    st.logo(ICON, size="large")
+    account = _page("account", _ACCOUNT, ":material/person:")
+    page = st.navigation([*_pages(viewer), account])
+    _draw_menu(viewer, account)
+    page.run()
+
+
+def _pages(viewer: Viewer) -> list[st.Page]:
+    pages = [
+        _page("chat", "Chat", ":material/forum:", default=True),
+        _page("live", "Running now", ":material/play_circle:"),
+    ]
+    if viewer.is_admin:
+        pages.append(_page("admin", "Accounts", ":material/group:"))
+    return pages
+
+
+def _page(stem: str, title: str, icon: str, *, default: bool = False) -> st.Page:
+    return st.Page(_HERE / f"{stem}.py", title=title, icon=icon, default=default)
+
+
+def _draw_menu(viewer: Viewer, account: st.Page) -> None:
+    with st.sidebar.container(key="frame_menu"):
+        st.html(_MENU_AT_THE_BOTTOM)
+        chosen = st.menu_button(
+            f"{viewer.name} · {viewer.role}",
+            [_ACCOUNT, _SIGN_OUT],
+            key="frame.menu",
+            icon=":material/account_circle:",
+            type="tertiary",
+            width="stretch",
+        )
+    if chosen == _ACCOUNT:
+        st.switch_page(account)
+    if chosen == _SIGN_OUT:
+        sign_out(viewer, get_skein().database)
+        st.rerun()
+
+
+main()

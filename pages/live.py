@@ -1,0 +1,85 @@
+"""Running now: the viewer's active runs, for an admin everybody's; each can be stopped from here."""
+
+from functools import partial
+
+import streamlit as st
+
+from core.access.viewer import Viewer
+from core.history.conversations import Heading, get_headings
+from core.runs.engine import ActiveRun
+from core.skein import Skein
+from pages.parts import state
+from pages.parts.guard import require_viewer
+from pages.parts.places import CHAT
+from pages.parts.resources import get_skein
+from pages.parts.run_summary import duration, ordinal
+from pages.parts.text import plain
+
+viewer = require_viewer()
+
+_REFRESH_SECONDS = 1.0
+_MOST_ROWS = 100
+
+
+def main(skein: Skein, viewer: Viewer) -> None:
+    st.markdown("### Running now")
+    st.caption("Everybody's runs in this process." if viewer.is_admin else "Your runs in this process.")
+    if problem := state.take(state.PROBLEM):
+        st.warning(problem, icon=":material/info:")
+    st.fragment(_draw_runs, run_every=_REFRESH_SECONDS)(skein, viewer)
+
+
+def _draw_runs(skein: Skein, viewer: Viewer) -> None:
+    runs = sorted(skein.engine.active(viewer), key=lambda run: (run.place or 0, run.thread_id))
+    with skein.database.read() as db:
+        headings = get_headings(viewer, db, {run.conversation_id for run in runs})
+    if not runs:
+        st.info(
+            "Nothing is running. Ask something in a chat, and it will be listed here.", icon=":material/bedtime:"
+        )
+        return
+    running = sum(run.place is None for run in runs)
+    pace = sum(run.tokens_per_second for run in runs)
+    st.caption(f"**{running:,}** running · **{len(runs) - running:,}** queued · **{pace:,.0f}** tokens/s together")
+    for run in runs[:_MOST_ROWS]:
+        _draw_run(skein, viewer, run, headings.get(run.conversation_id, Heading("Untitled", "?")))
+    if len(runs) > _MOST_ROWS:
+        st.caption(f"… and {len(runs) - _MOST_ROWS:,} more.")
+
+
+def _draw_run(skein: Skein, viewer: Viewer, run: ActiveRun, heading: Heading) -> None:
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"live_{run.thread_id}"):
+        with st.container(width="stretch", gap=None):
+            st.markdown(f"**{plain(heading.title)}**")
+            owner = f"{plain(heading.user_name)} · " if viewer.is_admin else ""
+            st.caption(f"{owner}{plain(run.agent_id)} · {describe(run)}")
+        st.page_link(
+            CHAT,
+            label="Open",
+            icon=":material/open_in_new:",
+            query_params={"message": run.message_id},
+        )
+        st.button(
+            "Stop",
+            icon=":material/stop:",
+            key=f"live.stop.{run.thread_id}",
+            on_click=partial(_stop, skein, viewer, run),
+        )
+
+
+def describe(run: ActiveRun) -> str:
+    """What it is doing, since when, and how fast."""
+    if run.place is not None:
+        return f"queued, {ordinal(run.place)}"
+    node = f"{plain(run.node)} at work" if run.node else "starting"
+    return (
+        f"{node} · {duration(run.seconds * 1000)} · {run.tokens:,} tokens · {run.tokens_per_second:,.0f} tokens/s"
+    )
+
+
+def _stop(skein: Skein, viewer: Viewer, run: ActiveRun) -> None:
+    with state.problems():
+        skein.engine.stop(viewer, run.thread_id)
+
+
+main(get_skein(), viewer)

@@ -1,0 +1,5 @@
+"""Where the pages are, for links from one to another."""
+
+from pathlib import Path
+
+CHAT = Path(__file__).resolve().parent.parent / "chat.py"

@@ -1,0 +1,41 @@
+"""The one owner of session-state keys, each ``"<page>.<name>"``; only ids and small values go in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import streamlit as st
+
+from core.errors import SkeinError
+
+HELD_BACK = "chat.held_back"  # what was typed while the answer above was still being written
+DELETED = "chat.deleted"  # (conversation_id, title) of the last deletion, for the undo
+REPLAY = "chat.replay"  # (thread_id, speed) of an answer to play again
+PROBLEM = "chat.problem"  # one sentence about what just could not be done
+MODEL = "chat.model"
+SEARCH = "chat.search"
+PAGES = "chat.pages"  # how many pages of the list are shown
+AGENT = "chat.agent"
+SHOW = "show"  # also its name in the address
+
+
+def take(key: str) -> Any:
+    """The value, which is then forgotten."""
+    return st.session_state.pop(key, None)
+
+
+def get(key: str) -> Any:
+    return st.session_state.get(key)
+
+
+def put(key: str, value: Any) -> None:
+    st.session_state[key] = value
+
+
+@contextmanager
+def problems() -> Iterator[None]:
+    """Keep the sentence of what could not be done, for the page to show; for use in callbacks."""
+    try:
+        yield
+    except SkeinError as error:
+        put(PROBLEM, str(error))

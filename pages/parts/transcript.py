@@ -1,0 +1,108 @@
+"""The transcript of a conversation: every turn from the root to the head, whole, as people see it."""
+
+from functools import partial
+
+import streamlit as st
+
+from core.access.viewer import Viewer
+from core.history.messages import UNFINISHED, Turn
+from core.skein import Skein
+from pages.parts import state
+from pages.parts.answer import PACE, Show, draw_answer
+from pages.parts.details import draw_details
+from pages.parts.run_summary import replay
+
+_ENDINGS = {
+    "stopped": (":material/stop_circle:", "Stopped; what had been said is kept."),
+    "failed": (":material/error:", "The answer could not be completed."),
+    "lost": (":material/link_off:", "The process that wrote this was ended; what had been said is kept."),
+    "waiting": (":material/front_hand:", "The agent waits for a person's decision."),
+}
+
+
+def draw_transcript(skein: Skein, viewer: Viewer, turns: list[Turn], *, show: Show) -> None:
+    """All turns; one that is still being answered is followed to its end, and then the page is drawn anew."""
+    again = state.take(state.REPLAY)
+    for turn in turns:
+        _draw_question(turn)
+        with st.chat_message("assistant", avatar=":material/hub:"):
+            if turn.is_live:
+                _follow(skein, viewer, turn, show)
+            elif again and again[0] == turn.thread_id:
+                _replay(skein, viewer, turn, again[1], show)
+            else:
+                _draw_answer(skein, viewer, turn)
+    if any(turn.is_live for turn in turns):
+        st.rerun()
+
+
+def _draw_question(turn: Turn) -> None:
+    with st.chat_message("user", avatar=":material/person:"):
+        st.markdown(turn.content)
+
+
+def _draw_answer(skein: Skein, viewer: Viewer, turn: Turn) -> None:
+    if turn.answer:
+        st.markdown(turn.answer)
+    elif turn.status == "done":
+        st.caption("The agent ended without saying anything.")
+    if turn.status in _ENDINGS:
+        _draw_ending(skein, viewer, turn)
+    _draw_label(skein, turn)
+    draw_details(skein, viewer, turn)
+
+
+def _draw_ending(skein: Skein, viewer: Viewer, turn: Turn) -> None:
+    icon, sentence = _ENDINGS[turn.status]
+    text = turn.error_message or sentence
+    (st.error if turn.status == "failed" else st.info)(text, icon=icon)
+    if turn.status in UNFINISHED and turn.user_id == viewer.user_id:
+        st.button(
+            "Try again",
+            icon=":material/refresh:",
+            key=f"chat.retry.{turn.thread_id}",
+            on_click=partial(_retry, skein, viewer, turn),
+        )
+
+
+def _retry(skein: Skein, viewer: Viewer, turn: Turn) -> None:
+    with state.problems():
+        added = skein.engine.retry(viewer, turn.thread_id)
+        st.query_params["message"] = added.message_id
+
+
+def _draw_label(skein: Skein, turn: Turn) -> None:
+    """Who answered: the offline demo is named as such wherever it answers."""
+    model = turn.config.get("model") or skein.settings.default_model
+    if skein.chat_models.is_offline(model):
+        st.badge("Offline demo · no language model", icon=":material/cloud_off:", color="orange")
+    else:
+        st.caption(f":material/smart_toy: {model}")
+
+
+def _follow(skein: Skein, viewer: Viewer, turn: Turn, show: Show) -> None:
+    _draw_label(skein, turn)
+    if turn.user_id == viewer.user_id or viewer.is_admin:
+        st.button(
+            "Stop",
+            icon=":material/stop:",
+            key=f"chat.stop.{turn.thread_id}",
+            on_click=partial(_stop, skein, viewer, turn),
+        )
+    draw_answer(
+        skein.engine.attach(viewer, turn.thread_id, pace=PACE),
+        show=show,
+        place_of=lambda: skein.engine.place_of(viewer, turn.thread_id),
+    )
+
+
+def _stop(skein: Skein, viewer: Viewer, turn: Turn) -> None:
+    with state.problems():
+        skein.engine.stop(viewer, turn.thread_id)
+
+
+def _replay(skein: Skein, viewer: Viewer, turn: Turn, speed: float, show: Show) -> None:
+    events = [event for batch in skein.engine.attach(viewer, turn.thread_id) for event in batch]
+    st.caption(f":material/replay: Replaying at {speed:g}× of its own pace")
+    draw_answer(replay(events, speed=speed), show=show)
+    st.rerun()

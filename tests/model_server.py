@@ -1,0 +1,334 @@
+"""A real Chat Completions server for the tests: real HTTP on a loopback port, an answer known beforehand.
+
+Each request takes the next Behaviour of the script, or the default one. What came in and what was really sent
+are kept, so that a test can prove whose answer it saw. Three dialects speak as the servers of that name do.
+Run it alone: ``python -m tests.model_server --port 8001 --tokens-per-second 50``.
+"""
+
+import argparse
+import asyncio
+import json
+import re
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+Dialect = Literal["openai", "ollama", "vllm"]
+_KEPT_HEADERS = ("authorization", "content-type", "user-agent", "x-stainless-retry-count")
+
+
+class _CutError(Exception):
+    """Raised inside a stream: uvicorn then closes the connection without ending the response."""
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How one request is answered; `text` or `tokens` say what, else the request does."""
+
+    text: str | None = None
+    tokens: int | None = None
+    tool_calls: tuple[tuple[str, dict[str, Any]], ...] = ()
+    tokens_per_second: float | None = None
+    """None takes the server's own pace; 0 means without delay."""
+    dialect: Dialect | None = None
+    usage: bool = True
+    done: bool = True
+    """Whether a stream ends with [DONE]."""
+    status: int = 200
+    error: str = "The server failed."
+    error_code: str | None = None
+    error_param: str | None = None
+    retry_after: float | None = None
+    cut_after: int | None = None
+    """Abort the connection after this many tokens."""
+    error_after: int | None = None
+    """Send an error event in the middle of the stream after this many tokens."""
+    wait_for: threading.Event | None = None
+    """Do not send the first token before this is set."""
+
+
+@dataclass
+class Recorded:
+    """One request as it arrived, and the tokens handed to its connection: (monotonic time, text)."""
+
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+    at: float
+    sent: list[tuple[float, str]] = field(default_factory=list)
+    ended: Literal["", "whole", "cut", "left", "refused"] = ""
+    """How it ended; "left" means that the client went away first."""
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+class ModelServer:
+    """The server, running in a thread of its own for as long as the ``with`` block."""
+
+    def __init__(
+        self,
+        *,
+        dialect: Dialect = "openai",
+        tokens_per_second: float = 0,
+        default_tokens: int = 40,
+        port: int = 0,
+    ) -> None:
+        self.dialect: Dialect = dialect
+        self.tokens_per_second = tokens_per_second
+        self.default_tokens = default_tokens
+        self.requests: list[Recorded] = []
+        self._script: deque[Behaviour] = deque()
+        self._socket = socket.create_server(("127.0.0.1", port), backlog=512)
+        self._port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(self._app(), log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+        self._server = _Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
+
+    def __enter__(self) -> "ModelServer":
+        self._thread.start()
+        if not self._server.ready.wait(10):
+            raise RuntimeError("The tests' model server did not start.")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(10)
+        self._socket.close()
+
+    @property
+    def base_url(self) -> str:
+        """What to give as OPENAI_BASE_URL."""
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    @property
+    def sent(self) -> list[list[tuple[float, str]]]:
+        """Per request, in the order they came, the tokens really sent and when."""
+        return [request.sent for request in self.requests]
+
+    def script(self, *behaviours: Behaviour) -> None:
+        """Append behaviours; each is used for one chat request."""
+        self._script.extend(behaviours)
+
+    def _app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                Route("/v1/models", self._models),
+                Route("/{path:path}", self._unknown, methods=["GET", "POST"]),
+            ]
+        )
+
+    async def _record(self, request: Request) -> Recorded:
+        headers = {name: request.headers[name] for name in _KEPT_HEADERS if name in request.headers}
+        body = json.loads(await request.body() or b"{}")
+        recorded = Recorded(request.url.path, headers, body, time.monotonic())
+        self.requests.append(recorded)
+        return recorded
+
+    async def _models(self, request: Request) -> Response:
+        await self._record(request)
+        model = {"id": "test-model", "object": "model", "created": 0, "owned_by": "tests"}
+        return JSONResponse({"object": "list", "data": [model]})
+
+    async def _unknown(self, request: Request) -> Response:
+        recorded = await self._record(request)
+        recorded.ended = "refused"
+        return _refuse(Behaviour(status=404, error=f"No such path: {recorded.path}"), self.dialect)
+
+    async def _chat(self, request: Request) -> Response:
+        behaviour = self._script.popleft() if self._script else Behaviour()
+        recorded = await self._record(request)
+        if behaviour.status != 200:
+            recorded.ended = "refused"
+            return _refuse(behaviour, behaviour.dialect or self.dialect)
+        answer = _Answer(self, behaviour, recorded)
+        if recorded.body.get("stream"):
+            return StreamingResponse(answer.stream(), media_type="text/event-stream")
+        return JSONResponse(await answer.whole())
+
+
+class _Answer:
+    """One answer on its way: what is said, in which dialect, and at what pace."""
+
+    def __init__(self, server: ModelServer, behaviour: Behaviour, recorded: Recorded) -> None:
+        self._behaviour, self._recorded = behaviour, recorded
+        self._dialect = behaviour.dialect or server.dialect
+        pace = behaviour.tokens_per_second
+        self._pace = server.tokens_per_second if pace is None else pace
+        self._tokens = _choose_tokens(behaviour, recorded.body, server.default_tokens)
+
+    async def whole(self) -> dict[str, Any]:
+        await self._wait()
+        if self._pace:
+            await asyncio.sleep(len(self._tokens) / self._pace)
+        self._recorded.sent += [(time.monotonic(), token) for token in self._tokens]
+        self._recorded.ended = "whole"
+        wanted = enumerate(self._behaviour.tool_calls)
+        calls = [_call(index, name, json.dumps(args)) for index, (name, args) in wanted]
+        message = {"role": "assistant", "content": None if calls else "".join(self._tokens)}
+        choice = {"index": 0, "message": message | ({"tool_calls": calls} if calls else {})}
+        choice["finish_reason"] = self._finish
+        return self._frame("chat.completion", [choice]) | {"usage": self._usage()}
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        try:
+            async for event in self._events():
+                yield _event(event)
+            if self._behaviour.done:
+                yield b"data: [DONE]\n\n"
+            self._recorded.ended = "whole"
+        except _CutError:
+            self._recorded.ended = "cut"
+            raise
+        finally:
+            self._recorded.ended = self._recorded.ended or "left"
+
+    async def _events(self) -> AsyncIterator[dict[str, Any]]:
+        await self._wait()
+        if self._dialect != "ollama":
+            yield self._chunk({"role": "assistant", "content": ""})
+        for delta in self._call_deltas():
+            yield self._chunk(delta)
+        async for token in self._paced():
+            yield self._chunk({"content": token})
+        if self._behaviour.error_after is not None:
+            yield _error_body(self._behaviour, self._dialect)
+            return
+        yield self._last()
+        if (self._recorded.body.get("stream_options") or {}).get("include_usage") and self._behaviour.usage:
+            yield self._frame("chat.completion.chunk", []) | {"usage": self._usage()}
+
+    async def _paced(self) -> AsyncIterator[str]:
+        begun = time.monotonic()
+        for index, token in enumerate(self._tokens):
+            if index == self._behaviour.cut_after:
+                raise _CutError
+            if index == self._behaviour.error_after:
+                return
+            ahead = begun + index / self._pace - time.monotonic() if self._pace else 0
+            await asyncio.sleep(max(ahead, 0))
+            self._recorded.sent.append((time.monotonic(), token))
+            yield token
+
+    async def _wait(self) -> None:
+        if self._behaviour.wait_for is not None:
+            await asyncio.to_thread(self._behaviour.wait_for.wait, 60)
+
+    @property
+    def _finish(self) -> str:
+        return "tool_calls" if self._behaviour.tool_calls else "stop"
+
+    def _frame(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        model = self._recorded.body.get("model", "")
+        frame = {"id": "chatcmpl-1", "object": kind, "created": 1, "model": model, "choices": choices}
+        return frame | ({"system_fingerprint": "fp_ollama"} if self._dialect == "ollama" else {})
+
+    def _chunk(self, delta: dict[str, Any], **more: Any) -> dict[str, Any]:
+        if self._dialect == "ollama":
+            delta = {"role": "assistant", "content": ""} | delta
+        choice = {"index": 0, "delta": delta, "finish_reason": None} | more
+        if self._dialect != "ollama":
+            choice["logprobs"] = None
+        return self._frame("chat.completion.chunk", [choice])
+
+    def _last(self) -> dict[str, Any]:
+        more = {"finish_reason": self._finish} | ({"stop_reason": None} if self._dialect == "vllm" else {})
+        return self._chunk({"content": ""} if self._dialect == "vllm" else {}, **more)
+
+    def _call_deltas(self) -> Iterator[dict[str, Any]]:
+        for index, (name, args) in enumerate(self._behaviour.tool_calls):
+            text = json.dumps(args)
+            if self._dialect == "ollama":
+                # Ollama sends each call whole; the others send the name first, then the arguments in pieces.
+                yield {"tool_calls": [_call(index, name, text)]}
+                continue
+            yield {"tool_calls": [_call(index, name, "")]}
+            for piece in re.findall(r".{1,5}", text):
+                yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
+
+    def _usage(self) -> dict[str, Any]:
+        given = sum(len(_text(message).split()) for message in self._recorded.body.get("messages", ()))
+        said = len(self._recorded.sent)
+        usage: dict[str, Any] = {"prompt_tokens": given, "completion_tokens": said}
+        usage["total_tokens"] = given + said
+        if self._dialect == "openai":
+            usage["prompt_tokens_details"] = {"cached_tokens": 0, "audio_tokens": 0}
+            usage["completion_tokens_details"] = {"reasoning_tokens": 0, "audio_tokens": 0}
+        return usage | ({"prompt_tokens_details": None} if self._dialect == "vllm" else {})
+
+
+def _choose_tokens(behaviour: Behaviour, body: dict[str, Any], default: int) -> list[str]:
+    if behaviour.tool_calls and behaviour.text is None:
+        return []
+    if behaviour.text is not None:
+        return re.findall(r"\s*\S+|\s+", behaviour.text)
+    asked = next((_text(m) for m in reversed(body.get("messages", [])) if m["role"] == "user"), "")
+    count, nonce = re.search(r"(\d+) tokens", asked), re.search(r"nonce:\w+", asked)
+    number = behaviour.tokens or (int(count[1]) if count else default)
+    words = [f"w{index}" for index in range(1, number + 1)]
+    if nonce:
+        words[0] = nonce[0]
+    return [words[0], *(f" {word}" for word in words[1:])]
+
+
+def _text(message: dict[str, Any]) -> str:
+    content = message.get("content") or ""
+    return content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
+
+
+def _call(index: int, name: str, arguments: str) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"index": index, "id": f"call_{index}", "type": "function", "function": function}
+
+
+def _event(data: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
+
+
+def _error_body(behaviour: Behaviour, dialect: Dialect) -> dict[str, Any]:
+    kind = "invalid_request_error" if behaviour.status < 500 else "api_error"
+    code: Any = behaviour.status if dialect == "vllm" else behaviour.error_code
+    return {"error": {"message": behaviour.error, "type": kind, "param": behaviour.error_param, "code": code}}
+
+
+def _refuse(behaviour: Behaviour, dialect: Dialect) -> Response:
+    after = {} if behaviour.retry_after is None else {"Retry-After": f"{behaviour.retry_after:g}"}
+    return JSONResponse(_error_body(behaviour, dialect), status_code=behaviour.status, headers=after)
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--tokens-per-second", type=float, default=50)
+    parser.add_argument("--dialect", choices=["openai", "ollama", "vllm"], default="openai")
+    given = parser.parse_args()
+    server = ModelServer(dialect=given.dialect, tokens_per_second=given.tokens_per_second, port=given.port)
+    with server:
+        print(server.base_url, flush=True)
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
