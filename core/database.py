@@ -8,7 +8,7 @@ it must do nothing but use its session.
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 import stamina
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -25,7 +26,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlmodel import Session, SQLModel
 
-from core.errors import BusyError, SettingsError
+from core.errors import BusyError, SettingsError, SkeinError
 
 T = TypeVar("T")
 Job = Callable[[Session], T]
@@ -51,6 +52,7 @@ class Database:
         self._reading = _sqlite_engine(url, writer=False) if self.is_sqlite else _postgres_engine(url)
         self._writing = _sqlite_engine(url, writer=True) if self.is_sqlite else self._reading
         self._jobs: queue.SimpleQueue[_Queued[Any] | None] = queue.SimpleQueue()
+        self._closing = threading.Lock()
         self._closed = False
         self._writer = threading.Thread(target=self._write_forever, name="skein-writer", daemon=True)
         self._writer.start()
@@ -67,10 +69,11 @@ class Database:
 
     def submit(self, job: Job[T]) -> "Future[T]":
         """Queue the job for the writer; the future is done when its transaction is committed, or failed."""
-        if self._closed:
-            raise BusyError("Skein is shutting down; nothing more can be saved. Please try again in a moment.")
         queued = _Queued(job)
-        self._jobs.put(queued)
+        with self._closing:
+            if self._closed:
+                raise BusyError("Skein is shutting down; nothing more can be saved. Please try again in a moment.")
+            self._jobs.put(queued)
         return queued.result
 
     def migrate(self) -> None:
@@ -78,21 +81,34 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         try:
-            with self._writing.begin() as connection:
+            self._upgrade(config)
+        except DBAPIError as error:
+            raise SettingsError(
+                f"The database {self._shown_url} cannot be opened ({_first_line(error)}); "
+                "please check SKEIN_DATABASE_URL and SKEIN_DATA_DIR."
+            ) from None
+        except CommandError as error:
+            raise SettingsError(
+                f"The database {self._shown_url} is of another version of Skein ({error}); please update Skein."
+            ) from None
+
+    def _upgrade(self, config: Config) -> None:
+        for attempt in _attempts():
+            with attempt, self._writing.begin() as connection:
                 if not self.is_sqlite:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
-        except OperationalError as error:
-            raise SettingsError(
-                f"The database {make_url(self.url).render_as_string(hide_password=True)} cannot be opened "
-                f"({_first_line(error)}); please check SKEIN_DATABASE_URL and SKEIN_DATA_DIR."
-            ) from None
+
+    @property
+    def _shown_url(self) -> str:
+        return make_url(self.url).render_as_string(hide_password=True)
 
     def close(self) -> None:
         """Finish what is queued, then let go of all connections."""
-        self._closed = True
-        self._jobs.put(None)
+        with self._closing:
+            self._closed = True
+            self._jobs.put(None)
         self._writer.join()
         self._writing.dispose()
         self._reading.dispose()
@@ -119,8 +135,9 @@ class Database:
         try:
             outcomes = self._attempt(batch)
         except Exception as error:  # noqa: BLE001 - whatever went wrong belongs to whoever waits for the job
-            if len(batch) == 1:
-                _settle(batch[0], _Outcome(error=error))
+            if len(batch) == 1 or isinstance(error, _CommitUnknownError):
+                for queued in batch:
+                    _settle(queued, _Outcome(error=error))
                 return
             for queued in batch:
                 self._commit([queued])
@@ -129,14 +146,18 @@ class Database:
             _settle(queued, outcome)
 
     def _attempt(self, batch: list[_Queued[Any]]) -> list["_Outcome"]:
-        for attempt in stamina.retry_context(
-            on=_is_passing, attempts=5, timeout=BUSY_SECONDS * 3, wait_initial=0.02, wait_max=0.5
-        ):
+        for attempt in _attempts():
             with attempt, self._writing.connect() as connection:
                 connection.begin()
                 outcomes = [_run_job(queued.job, connection) for queued in batch]
                 _commit_once(connection)
         return outcomes
+
+
+def _attempts() -> Iterable[stamina.Attempt]:
+    return stamina.retry_context(
+        on=_is_passing, attempts=5, timeout=BUSY_SECONDS * 3, wait_initial=0.02, wait_max=0.5
+    )
 
 
 @dataclass(frozen=True)
@@ -145,7 +166,7 @@ class _Outcome:
     error: Exception | None = None
 
 
-class _CommitUnknownError(Exception):
+class _CommitUnknownError(SkeinError):
     """The connection broke while committing: the work may be there or not, so it must not be run again."""
 
 
@@ -157,7 +178,7 @@ def _run_job(job: Job[Any], connection: Connection) -> _Outcome:
             session.commit()
             return _Outcome(value)
     except Exception as error:
-        if _is_passing(error) or _is_broken(error):
+        if _is_passing(error) or _is_broken(error) or _is_rolled_back(connection):
             raise
         return _Outcome(error=error)
 
@@ -167,12 +188,14 @@ def _commit_once(connection: Connection) -> None:
         connection.commit()
     except SQLAlchemyError as error:
         if _is_broken(error):
-            raise _CommitUnknownError("the database went away while saving") from error
+            raise _CommitUnknownError(
+                "The database went away while this was being saved; please reload to see whether it was kept."
+            ) from error
         raise
 
 
 def _settle(queued: _Queued[Any], outcome: _Outcome) -> None:
-    if queued.result.cancelled():
+    if not queued.result.set_running_or_notify_cancel():
         return
     if outcome.error is not None:
         queued.result.set_exception(outcome.error)
@@ -182,6 +205,12 @@ def _settle(queued: _Queued[Any], outcome: _Outcome) -> None:
 
 def _is_broken(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def _is_rolled_back(connection: Connection) -> bool:
+    """Whether SQLite has undone the whole transaction by itself, as it does when the disk is full."""
+    raw = connection.connection.dbapi_connection
+    return connection.dialect.name == "sqlite" and raw is not None and not raw.in_transaction
 
 
 def _is_passing(error: BaseException) -> bool:
@@ -207,7 +236,12 @@ def _sqlite_engine(url: str, *, writer: bool) -> Engine:
     path = make_url(url).database
     if not path or path == ":memory:":
         raise SettingsError("SKEIN_DATABASE_URL must name a file: sqlite:///path/to/skein.db.")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"The folder of the database {path} cannot be made ({error.strerror}); please check SKEIN_DATA_DIR."
+        ) from None
     size = {"pool_size": 1, "max_overflow": 0} if writer else {"pool_size": 20, "max_overflow": 200}
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, **size)
 

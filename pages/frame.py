@@ -12,12 +12,17 @@ from pages.parts.resources import get_skein
 
 _HERE = Path(__file__).resolve().parent
 _ACCOUNT, _SIGN_OUT = "Your account", "Sign out"
-# Pages draw into the sidebar after the frame does; the menu stays below them, and in sight.
-_MENU_AT_THE_BOTTOM = """<style>
+# The menu stays at the sidebar's bottom, below what pages draw there. Streamlit's own Stop ends only the drawing,
+# never a run, so it is not shown.
+_STYLE = """<style>
 [data-testid="stLayoutWrapper"]:has(> .st-key-frame_menu) {
-  order: 99; position: sticky; bottom: 0; z-index: 2; padding: 0.5rem 0;
-  background: light-dark(#f4f6f6, #141b1a);
+  order: 99; position: sticky; bottom: 0; z-index: 2; backdrop-filter: blur(12px);
 }
+.st-key-frame_menu button, .st-key-chat_list button { justify-content: flex-start; }
+.st-key-chat_list button { min-height: 2.1rem; padding-block: 0.15rem; }
+.st-key-chat_list button > div { justify-content: flex-start; overflow: hidden; }
+[data-testid="stStatusWidget"] { display: none; }
+[data-testid="stMainBlockContainer"] { padding-top: 3.25rem; max-width: 60rem; }
 </style>"""
 
 
@@ -47,7 +52,7 @@ def _page(stem: str, title: str, icon: str, *, default: bool = False) -> st.Page
 
 def _draw_menu(viewer: Viewer, account: st.Page) -> None:
     with st.sidebar.container(key="frame_menu"):
-        st.html(_MENU_AT_THE_BOTTOM)
+        st.html(_STYLE)
         chosen = st.menu_button(
             f"{viewer.name} · {viewer.role}",
             [_ACCOUNT, _SIGN_OUT],

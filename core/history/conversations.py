@@ -16,7 +16,7 @@ from sqlmodel import col, select
 from core.access.viewer import Viewer
 from core.errors import BadInputError, ForbiddenError, NotFoundError
 from core.ids import ConversationId, SessionId
-from core.tables import Conversation, Message, Session, Thread, User, utc_now
+from core.tables import Conversation, Message, Session, Thread, User, clean_text, utc_now
 
 LONGEST_TITLE = 200
 UNDO = timedelta(minutes=10)
@@ -81,7 +81,7 @@ def get_headings(viewer: Viewer, db: Db, ids: Collection[str]) -> dict[str, Head
 
 def rename_conversation(viewer: Viewer, db: Db, conversation_id: ConversationId, title: str) -> str:
     """Give it a title of 1 to 200 characters, and return that as it is kept."""
-    title = " ".join(title.split())
+    title = " ".join(clean_text(title).split())
     if not title:
         raise BadInputError("A title needs at least one character; please type one.")
     if len(title) > LONGEST_TITLE:

@@ -25,7 +25,7 @@ from core.ids import (
     new_session_id,
     new_thread_id,
 )
-from core.tables import Conversation, Message, Session, Thread, utc_now
+from core.tables import Conversation, Message, Session, Thread, clean_text, utc_now
 
 LONGEST_MESSAGE = 200_000
 ThreadKind = Literal["first", "continue", "edit", "regenerate", "fork", "retry", "fan_out"]
@@ -101,7 +101,9 @@ def add_message(viewer: Viewer, db: Db, new: NewMessage, *, worker: str, lease_u
     """
     text = _checked(new.text)
     now = utc_now()
-    conversation = _conversation_for(viewer, db, new, now)
+    if new.parent_thread_id is not None:
+        get_turn_of_thread(viewer, db, new.parent_thread_id)
+    conversation = _conversation_for(viewer, db, new, text, now)
     parent = _parent_of(db, new, conversation)
     message = Message(
         message_id=new_message_id(),
@@ -194,6 +196,7 @@ def find_newest_below(viewer: Viewer, db: Db, message_id: MessageId) -> MessageI
 
 
 def _checked(text: str) -> str:
+    text = clean_text(text)
     if not text.strip():
         raise BadInputError("The message is empty; please type something.")
     if len(text) > LONGEST_MESSAGE:
@@ -201,14 +204,14 @@ def _checked(text: str) -> str:
     return text
 
 
-def _conversation_for(viewer: Viewer, db: Db, new: NewMessage, now: datetime) -> Conversation:
+def _conversation_for(viewer: Viewer, db: Db, new: NewMessage, text: str, now: datetime) -> Conversation:
     if new.conversation_id is not None:
         conversation = db.get(Conversation, new.conversation_id)
         if conversation is None or conversation.deleted_at is not None:
             raise NotFoundError("This conversation is not there any more; please start a new one.")
         _require_own(viewer, db, conversation.session_id)
         return conversation
-    title = default_title(new.text)
+    title = default_title(text)
     session_id = new.session_id
     if session_id is None:
         session_id = new_session_id()

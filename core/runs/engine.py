@@ -6,7 +6,6 @@ process or, after its lease, by another; a reader who attaches gets every event 
 """
 
 import asyncio
-import contextlib
 import random
 import threading
 import time
@@ -93,6 +92,7 @@ class Engine:
         self._renewed_until = 0.0
         self._closing = threading.Event()
         self._drained = threading.Event()
+        self._flusher: Future[None] | None = None
         self._heart = threading.Thread(target=self._beat_forever, name="skein-heartbeat", daemon=True)
 
     def open(self) -> None:
@@ -108,8 +108,10 @@ class Engine:
         self._closing.set()
         self._loop.run(self._drain())
         self._drained.set()
-        self._heart.join()
-        self._flusher.cancel()
+        if self._heart.is_alive():
+            self._heart.join()
+        if self._flusher is not None:
+            self._flusher.cancel()
         self._worker.close()
 
     # -- use cases, called from any thread --------------------------------------------------------------
@@ -133,11 +135,12 @@ class Engine:
             return added, store.load_spec(db, added.thread_id), parent
 
         added, spec, parent = self._write(job)
-        run = self._new_run(spec, held_until=held_until)
+        waits = parent is not None and parent.is_live and new.kind == "continue"
+        run = self._new_run(spec, held_until=held_until, after=spec.parent_thread_id if waits else None)
         if parent is not None:
-            run.after = parent.thread_id if parent.is_live and new.kind == "continue" else None
-            run.parent_is_done = parent.status in {"done", "waiting"} and parent.agent_id == spec.agent_id
+            run.parent_is_done = parent.status == "done" and parent.agent_id == spec.agent_id
         self._loop.call(self._admit, run)
+        self._look_after_waiting([run])
         return added
 
     def retry(self, viewer: Viewer, thread_id: ThreadId) -> Added:
@@ -169,7 +172,7 @@ class Engine:
         """
         with self._database.read() as db:
             get_turn_of_thread(viewer, db, thread_id)
-        return self._follow(thread_id, after, pace)
+        return self._follow(thread_id, max(after, 0), pace)
 
     def stop(self, viewer: Viewer, thread_id: ThreadId) -> bool:
         """Stop a run, wherever it is; what was said is kept. False when it was over already."""
@@ -221,10 +224,10 @@ class Engine:
 
     # -- on the loop: admitting and running -------------------------------------------------------------
 
-    def _new_run(self, spec: Spec, *, held_until: float) -> Run:
+    def _new_run(self, spec: Spec, *, held_until: float, after: ThreadId | None) -> Run:
         run_log = RunLog()
         nodes = self._executor.agents.answer_nodes(spec.agent_id)
-        run = Run(spec, run_log, Recorder(run_log, answer_nodes=nodes), held_until=held_until)
+        run = Run(spec, run_log, Recorder(run_log, answer_nodes=nodes), after, held_until=held_until)
         self._runs[spec.thread_id] = run
         return run
 
@@ -328,7 +331,7 @@ class Engine:
         self._release_waiting({run.spec.thread_id})
 
     def _release_waiting(self, ended: set[str]) -> None:
-        for run in self._runs.values():
+        for run in list(self._runs.values()):
             if run.after in ended:
                 run.after = None
         self._begin_next()
@@ -355,12 +358,14 @@ class Engine:
     async def _flush_forever(self) -> None:
         while True:
             await asyncio.sleep(self._settings.flush_seconds)
-            with contextlib.suppress(SQLAlchemyError, SkeinError):
+            try:
                 await self._flush()
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next flush must come
+                log.warning("flush_failed", error=type(error).__name__)
 
     async def _flush(self) -> None:
         """Append what all runs have said since the last time, in one transaction."""
-        fresh = [(run, run.log.after(run.flushed)) for run in self._runs.values() if not run.ending]
+        fresh = [(run, run.log.after(run.flushed)) for run in list(self._runs.values()) if not run.ending]
         fresh = [(run, events) for run, events in fresh if events and not run.lost]
         if not fresh:
             return
@@ -387,7 +392,7 @@ class Engine:
         while not self._drained.wait(self._settings.lease_seconds / 4):
             try:
                 self._beat()
-            except (SQLAlchemyError, SkeinError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next beat must come
                 log.warning("heartbeat_failed", error=type(error).__name__)
 
     def _beat(self) -> None:
@@ -401,13 +406,17 @@ class Engine:
             held = self._database.write(lambda db: store.renew_leases(db, specs, worker=name, until=until))
             self._renewed_until = good_until
             self._loop.call(self._check_held, runs, held)
-        recovered = self._database.write(lambda db: store.recover(db, worker=name, dead=dead, until=until))
+        mine = list(self._runs)
+        recovered = self._database.write(
+            lambda db: store.recover(db, worker=name, held=mine, dead=dead, until=until)
+        )
         self._worker.forget(dead)
         for thread_id in recovered.lost:
             log.warning("run_lost", thread_id=thread_id)
         for spec in recovered.adopted:
-            self._loop.call(self._admit, self._new_run(spec, held_until=good_until))
-        self._look_after_waiting(runs)
+            parent = spec.parent_thread_id if spec.kind == "continue" else None
+            self._loop.call(self._admit, self._new_run(spec, held_until=good_until, after=parent))
+        self._look_after_waiting(list(self._runs.values()))
 
     def _look_after_waiting(self, runs: list[Run]) -> None:
         elsewhere = {run.after for run in runs if run.after is not None and run.after not in self._runs}
@@ -419,23 +428,27 @@ class Engine:
     # -- closing ----------------------------------------------------------------------------------------
 
     async def _drain(self) -> None:
-        queued = [run for run in self._runs.values() if run.work is None]
-        running = [run for run in self._runs.values() if run.work is not None]
-        for run in running:
+        for run in list(self._runs.values()):
             run.control.request_drain()
-        if queued:
-            specs = [run.spec for run in queued]
-            release = self._database.submit(lambda db: store.release_leases(db, specs, worker=self._worker.name))
-            await asyncio.wrap_future(release)
-            for run in queued:
-                run.lost = True
-                self._forget(run)
+        await self._give_up_queued()
         if self._supervisors:
             await asyncio.wait(list(self._supervisors), timeout=self._settings.drain_seconds)
+        await self._give_up_queued()
         for run in list(self._runs.values()):
             self._stop_run(run)
         if self._supervisors:
             await asyncio.wait(list(self._supervisors))
+
+    async def _give_up_queued(self) -> None:
+        queued = [run for run in list(self._runs.values()) if run.work is None and not run.ending]
+        if not queued:
+            return
+        specs = [run.spec for run in queued]
+        release = self._database.submit(lambda db: store.release_leases(db, specs, worker=self._worker.name))
+        await asyncio.wrap_future(release)
+        for run in queued:
+            run.lost = True
+            self._forget(run)
 
     # -- small things -----------------------------------------------------------------------------------
 
@@ -504,8 +517,16 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop = _new_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="skein-loop", daemon=True)
+        self._thread = threading.Thread(target=self._run_forever, name="skein-loop", daemon=True)
         self._thread.start()
+
+    def _run_forever(self) -> None:
+        """Run until ``close``; a node's ``sys.exit()`` comes through to here, and must end its run only."""
+        while True:
+            try:
+                return self.loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                log.warning("graph_tried_to_exit", error=type(error).__name__)
 
     def call(self, function: Callable[..., object], *args: object) -> None:
         """Run a function on the loop, soon."""

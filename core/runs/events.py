@@ -20,6 +20,8 @@ from typing import Any, Literal
 
 from pydantic_core import to_json, to_jsonable_python
 
+from core.tables import clean_text
+
 EventKind = Literal["token", "aside", "node", "tool", "progress", "state", "waiting", "error", "end"]
 TEXT_KINDS = frozenset({"token", "aside"})
 LONGEST_TEXT_ROW = 500
@@ -70,11 +72,27 @@ def answer_text(events: Iterable[Event]) -> str:
 
 def plain(value: Any) -> Any:
     """The value as plain JSON data, whatever it was; one that is too large is named by its size instead."""
-    data = to_jsonable_python(value, fallback=repr, serialize_unknown=True, inf_nan_mode="null")
-    size = len(to_json(data))
+    try:
+        data = _clean(
+            to_jsonable_python(
+                value, fallback=repr, serialize_unknown=True, inf_nan_mode="null", bytes_mode="base64"
+            )
+        )
+        size = len(to_json(data))
+    except (ValueError, TypeError, RecursionError) as error:
+        return {"unreadable": f"{type(value).__name__} cannot be shown ({type(error).__name__})"}
     if size > LARGEST_PAYLOAD:
         return {"too_large": f"{size:,} bytes; look at the checkpoint instead"}
     return data
+
+
+def _clean(data: Any) -> Any:
+    """Plain data without the characters that no database can hold, in texts and in names alike."""
+    if isinstance(data, str):
+        return clean_text(data)
+    if isinstance(data, dict):
+        return {clean_text(str(name)): _clean(value) for name, value in data.items()}
+    return [_clean(item) for item in data] if isinstance(data, list) else data
 
 
 def _shares(row: dict[str, Any] | None, event: Event) -> bool:

@@ -104,7 +104,8 @@ class Executor:
             return start
         if spec.parent_message_id is None:
             return Start(None, None, [new])
-        if parent_is_done or spec.source_checkpoint_id:
+        # A retry with nothing left to do begins anew: its own thread may hold the whole turn already.
+        if spec.kind != "retry" and (parent_is_done or spec.source_checkpoint_id):
             checkpoint = await self._fork(spec, spec.parent_thread_id, spec.source_checkpoint_id)
             if checkpoint is not None:
                 return Start(spec.parent_thread_id, checkpoint, [new])

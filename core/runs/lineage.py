@@ -5,10 +5,12 @@ lost: the words that were seen then stand in the state as an AI message marked a
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
 
 from core.history.messages import Turn
+from core.tables import clean_text
 
 INTERRUPTED = "[interrupted]"
 
@@ -29,9 +31,11 @@ def missing_messages(
     place = _place_of(state, base, resumed=resumed)
     if place is None:
         return as_messages([base, *after])
-    if any(isinstance(message, AIMessage) and message.text for message in _last_word(state[place + 1 :])):
+    said = state[place + 1 :]
+    unsaid = _unsaid(said, base.answer)
+    if _is_closed(said) and unsaid in {"", base.answer.strip()}:
         return as_messages(after)
-    return [*_closing(state[place + 1 :]), _answer(base), *as_messages(after)]
+    return [*_closing(said), _answer(replace(base, answer=unsaid)), *as_messages(after)]
 
 
 def _place_of(state: Sequence[BaseMessage], turn: Turn, *, resumed: bool) -> int | None:
@@ -42,9 +46,19 @@ def _place_of(state: Sequence[BaseMessage], turn: Turn, *, resumed: bool) -> int
     return humans[-1] if resumed and humans else None
 
 
-def _last_word(said: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """The answer that stands at the end of what followed a message, if it is one that closes the turn."""
-    return [message for message in said[-1:] if not getattr(message, "tool_calls", None)]
+def _is_closed(said: Sequence[BaseMessage]) -> bool:
+    """Whether an answer stands at the end of what followed a message."""
+    last = said[-1] if said else None
+    return isinstance(last, AIMessage) and bool(last.text) and not last.tool_calls
+
+
+def _unsaid(said: Sequence[BaseMessage], answer: str) -> str:
+    """What people saw of an answer beyond the messages that stand in the state already."""
+    rest = answer.strip()
+    for message in said:
+        if isinstance(message, AIMessage):
+            rest = rest.removeprefix(clean_text(message.text).strip()).strip()
+    return rest
 
 
 def _closing(said: Sequence[BaseMessage]) -> list[AnyMessage]:

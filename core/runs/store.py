@@ -167,10 +167,15 @@ def request_stop(db: Db, thread_id: ThreadId) -> bool:
     return _count(db.execute(change)) == 1
 
 
-def recover(db: Db, *, worker: str, dead: Collection[str], until: datetime) -> Recovered:
-    """Settle what workers that are gone have left: running threads are lost, queued ones are taken over."""
+def recover(db: Db, *, worker: str, held: Collection[str], dead: Collection[str], until: datetime) -> Recovered:
+    """Settle what nobody carries any more: running threads are lost, queued ones are taken over.
+
+    ``held`` are the threads that this worker itself is at; another one of its own, whose lease has run out, was
+    given up when its beginning or end could not be written.
+    """
     gone = or_(col(Thread.lease_until) < utc_now(), col(Thread.worker).in_(list(dead)))
-    query = select(Thread).where(col(Thread.status).in_(_LIVE), Thread.worker != worker, gone)
+    not_held = or_(col(Thread.worker) != worker, col(Thread.thread_id).not_in(list(held)))
+    query = select(Thread).where(col(Thread.status).in_(_LIVE), not_held, gone)
     threads = db.exec(query.with_for_update(skip_locked=True)).all()
     lost = [ThreadId(thread.thread_id) for thread in threads if thread.status == "running"]
     queued = [thread.thread_id for thread in threads if thread.status == "queued"]

@@ -17,11 +17,12 @@ def draw_conversation_list(skein: Skein, viewer: Viewer, current: ConversationId
     """Draws into the sidebar; the rows look after themselves while something of the viewer's is running."""
     with st.sidebar:
         st.button(
-            "New conversation",
+            "New chat",
             icon=":material/add:",
             key="chat.new",
             type="primary",
             width="stretch",
+            help="Ctrl + Shift + O",
             shortcut="Ctrl+Shift+O",
             on_click=_open,
             args=(None,),
@@ -53,6 +54,7 @@ def _draw_rows(skein: Skein, viewer: Viewer, current: ConversationId | None) -> 
                 type="secondary" if row.conversation_id == current else "tertiary",
                 icon=icon(row),
                 width="stretch",
+                wrap=False,
                 on_click=_open,
                 args=(row.conversation_id,),
             )

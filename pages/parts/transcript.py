@@ -81,14 +81,17 @@ def _draw_label(skein: Skein, turn: Turn) -> None:
 
 
 def _follow(skein: Skein, viewer: Viewer, turn: Turn, show: Show) -> None:
-    _draw_label(skein, turn)
-    if turn.user_id == viewer.user_id or viewer.is_admin:
-        st.button(
-            "Stop",
-            icon=":material/stop:",
-            key=f"chat.stop.{turn.thread_id}",
-            on_click=partial(_stop, skein, viewer, turn),
-        )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _draw_label(skein, turn)
+        if turn.user_id == viewer.user_id or viewer.is_admin:
+            st.button(
+                "Stop",
+                icon=":material/stop:",
+                key=f"chat.stop.{turn.thread_id}",
+                type="tertiary",
+                help="Ends the run; what has been said is kept",
+                on_click=partial(_stop, skein, viewer, turn),
+            )
     draw_answer(
         skein.engine.attach(viewer, turn.thread_id, pace=PACE),
         show=show,

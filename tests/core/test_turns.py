@@ -4,13 +4,8 @@ from collections.abc import Callable
 
 from core.access.viewer import Viewer
 from core.history.messages import NewMessage, get_path
-from core.ids import ThreadId
-from core.runs.events import Event
 from core.skein import Skein
-
-
-def follow(skein: Skein, viewer: Viewer, thread_id: ThreadId, *, after: int = 0) -> list[Event]:
-    return [event for events in skein.engine.attach(viewer, thread_id, after=after) for event in events]
+from tests.core.support import follow
 
 
 class TestTurns:
