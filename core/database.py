@@ -1,9 +1,9 @@
 """The app's database: many readers, one writer, on SQLite or PostgreSQL. The only place that knows which.
 
 Writes are jobs: functions of a database session, run by one writer thread that commits what has gathered
-together. Invariant: a job either happens whole or not at all, alone in its savepoint, whatever its neighbours
-do; when its result is in your hands, it is committed. Because a job may be run again after a passing fault,
-it must do nothing but use its session.
+together. Invariant: a job either happens whole or not at all, whatever its neighbours do; when its result is in
+your hands, it is committed. Because a job may be run again (a neighbour failed, a fault passed), it must do
+nothing but use its session.
 """
 
 import queue
@@ -13,13 +13,13 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import stamina
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
@@ -132,26 +132,27 @@ class Database:
         return batch, False
 
     def _commit(self, batch: list[_Queued[Any]]) -> None:
+        """Commit the jobs together; when one of them fails, or the commit, each has a transaction of its own."""
         try:
-            outcomes = self._attempt(batch)
+            values = self._attempt(batch)
         except Exception as error:  # noqa: BLE001 - whatever went wrong belongs to whoever waits for the job
             if len(batch) == 1 or isinstance(error, _CommitUnknownError):
                 for queued in batch:
-                    _settle(queued, _Outcome(error=error))
+                    _settle(queued, error=error)
                 return
             for queued in batch:
                 self._commit([queued])
             return
-        for queued, outcome in zip(batch, outcomes, strict=True):
-            _settle(queued, outcome)
+        for queued, value in zip(batch, values, strict=True):
+            _settle(queued, value)
 
-    def _attempt(self, batch: list[_Queued[Any]]) -> list["_Outcome"]:
+    def _attempt(self, batch: list[_Queued[Any]]) -> list[Any]:
         for attempt in _attempts():
             with attempt, self._writing.connect() as connection:
                 connection.begin()
-                outcomes = [_run_job(queued.job, connection) for queued in batch]
+                values = [_run_job(queued.job, connection) for queued in batch]
                 _commit_once(connection)
-        return outcomes
+        return values
 
 
 def _attempts() -> Iterable[stamina.Attempt]:
@@ -160,27 +161,24 @@ def _attempts() -> Iterable[stamina.Attempt]:
     )
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    value: Any = None
-    error: Exception | None = None
-
-
 class _CommitUnknownError(SkeinError):
     """The connection broke while committing: the work may be there or not, so it must not be run again."""
 
 
-def _run_job(job: Job[Any], connection: Connection) -> _Outcome:
-    """Run one job inside a savepoint: its own error undoes only itself, a broken connection the batch."""
-    try:
-        with Session(connection, expire_on_commit=False, join_transaction_mode="create_savepoint") as session:
-            value = job(session)
-            session.commit()
-            return _Outcome(value)
-    except Exception as error:
-        if _is_passing(error) or _is_broken(error) or _is_rolled_back(connection):
-            raise
-        return _Outcome(error=error)
+def _run_job(job: Job[Any], connection: Connection) -> Any:
+    with Session(connection, expire_on_commit=False, join_transaction_mode="rollback_only") as session:
+        value = job(session)
+        session.flush()
+        return value
+
+
+def _settle(queued: _Queued[Any], value: Any = None, *, error: Exception | None = None) -> None:
+    if not queued.result.set_running_or_notify_cancel():
+        return
+    if error is not None:
+        queued.result.set_exception(error)
+    else:
+        queued.result.set_result(value)
 
 
 def _commit_once(connection: Connection) -> None:
@@ -194,23 +192,8 @@ def _commit_once(connection: Connection) -> None:
         raise
 
 
-def _settle(queued: _Queued[Any], outcome: _Outcome) -> None:
-    if not queued.result.set_running_or_notify_cancel():
-        return
-    if outcome.error is not None:
-        queued.result.set_exception(outcome.error)
-    else:
-        queued.result.set_result(outcome.value)
-
-
 def _is_broken(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and error.connection_invalidated
-
-
-def _is_rolled_back(connection: Connection) -> bool:
-    """Whether SQLite has undone the whole transaction by itself, as it does when the disk is full."""
-    raw = connection.connection.dbapi_connection
-    return connection.dialect.name == "sqlite" and raw is not None and not raw.in_transaction
 
 
 def _is_passing(error: BaseException) -> bool:
@@ -263,8 +246,13 @@ def upsert(db: Session, table: type[SQLModel], rows: list[dict[str, Any]]) -> No
     """Insert the rows; where one with the same primary key is there, put the new one in its place."""
     if not rows:
         return
-    keys = [column.name for column in inspect(table).primary_key]
+    keys = [column.name for column in table_of(table).primary_key]
     insert = sqlite_insert if db.get_bind().dialect.name == "sqlite" else postgresql_insert
-    statement = insert(table)
+    statement = insert(table_of(table))
     changes = {name: statement.excluded[name] for name in rows[0] if name not in keys}
     db.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), rows)
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """The plain table behind a model: for statements that need no objects, at a third of the cost."""
+    return cast(Table, inspect(model).local_table)

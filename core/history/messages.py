@@ -6,13 +6,16 @@ transaction, or not at all; the transcript that people see is read from here and
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
+from sqlalchemy import insert, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session as Db
 from sqlmodel import col, func, select
 
 from core.access.viewer import Viewer
+from core.database import table_of
 from core.errors import BadInputError, ForbiddenError, NotFoundError
 from core.history.conversations import default_title
 from core.ids import (
@@ -28,7 +31,20 @@ from core.ids import (
 from core.tables import Conversation, Message, Session, Thread, clean_text, utc_now
 
 LONGEST_MESSAGE = 200_000
-ThreadKind = Literal["first", "continue", "edit", "regenerate", "fork", "retry", "fan_out"]
+
+
+class ThreadKind(StrEnum):
+    """Why a thread was begun."""
+
+    FIRST = "first"
+    CONTINUE = "continue"
+    EDIT = "edit"
+    REGENERATE = "regenerate"
+    FORK = "fork"
+    RETRY = "retry"
+    FAN_OUT = "fan_out"
+
+
 ENDED = ("done", "stopped", "failed", "lost")
 UNFINISHED = ("stopped", "failed", "lost")
 
@@ -46,7 +62,7 @@ class NewMessage:
     conversation_id: ConversationId | None = None
     parent_message_id: MessageId | None = None
     session_id: SessionId | None = None
-    kind: ThreadKind = "continue"
+    kind: ThreadKind = ThreadKind.CONTINUE
     parent_thread_id: ThreadId | None = None
     source_checkpoint_id: str | None = None
     agent_id: str = "assistant"
@@ -56,12 +72,14 @@ class NewMessage:
 
 @dataclass(frozen=True)
 class Added:
-    """The ids of a message that was just written, with its thread and where they stand."""
+    """A message that was just written, with its thread, and the turn above it as it stood then."""
 
     message_id: MessageId
     thread_id: ThreadId
     conversation_id: ConversationId
     session_id: SessionId
+    kind: ThreadKind
+    parent: "Turn | None" = None
 
 
 @dataclass(frozen=True)
@@ -99,46 +117,45 @@ def add_message(viewer: Viewer, db: Db, new: NewMessage, *, worker: str, lease_u
 
     The thread is born ``queued``, held by the worker's lease, so that it is never without somebody to run it.
     """
-    text = _checked(new.text)
-    now = utc_now()
-    if new.parent_thread_id is not None:
-        get_turn_of_thread(viewer, db, new.parent_thread_id)
-    conversation = _conversation_for(viewer, db, new, text, now)
-    parent = _parent_of(db, new, conversation)
-    message = Message(
-        message_id=new_message_id(),
-        conversation_id=conversation.conversation_id,
-        parent_message_id=new.parent_message_id,
-        content=text,
-        depth=parent.depth + 1 if parent else 0,
-        created_at=now,
+    text, now = _checked(new.text), utc_now()
+    parent = get_turn(viewer, db, new.parent_message_id) if new.parent_message_id else None
+    if parent is not None and parent.conversation_id != new.conversation_id:
+        raise BadInputError("The message to answer belongs to another conversation; please reload the page.")
+    conversation_id, session_id = _place_for(viewer, db, new, now)
+    kind = ThreadKind.FIRST if new.kind is ThreadKind.CONTINUE and parent is None else new.kind
+    above = parent.thread_id if parent else None
+    thread_id, message_id = new_thread_id(), new_message_id()
+    db.execute(
+        insert(table_of(Message)).values(
+            message_id=message_id,
+            conversation_id=conversation_id,
+            parent_message_id=new.parent_message_id,
+            content=text,
+            answer="",
+            depth=parent.depth + 1 if parent else 0,
+            created_at=now,
+        )
     )
-    db.add(message)
-    db.flush()
-    thread = Thread(
-        thread_id=new_thread_id(),
-        message_id=message.message_id,
-        user_id=viewer.user_id,
-        kind=new.kind if new.kind != "continue" or parent else "first",
-        parent_thread_id=new.parent_thread_id or _thread_id_of(db, parent),
-        source_checkpoint_id=new.source_checkpoint_id,
-        agent_id=new.agent_id,
-        agent_version=new.agent_version,
-        config=new.config,
-        worker=worker,
-        lease_epoch=1,
-        lease_until=lease_until,
-        created_at=now,
+    db.execute(
+        insert(table_of(Thread)).values(
+            thread_id=thread_id,
+            message_id=message_id,
+            user_id=viewer.user_id,
+            kind=kind,
+            name="",
+            parent_thread_id=new.parent_thread_id or above,
+            source_checkpoint_id=new.source_checkpoint_id,
+            agent_id=new.agent_id,
+            agent_version=new.agent_version,
+            config=new.config,
+            status="queued",
+            worker=worker,
+            lease_epoch=1,
+            lease_until=lease_until,
+            created_at=now,
+        )
     )
-    db.add(thread)
-    conversation.updated_at = now
-    db.flush()
-    return Added(
-        MessageId(message.message_id),
-        ThreadId(thread.thread_id),
-        ConversationId(conversation.conversation_id),
-        SessionId(conversation.session_id),
-    )
+    return Added(message_id, thread_id, conversation_id, session_id, kind, parent)
 
 
 def get_turn(viewer: Viewer, db: Db, message_id: MessageId) -> Turn:
@@ -204,52 +221,47 @@ def _checked(text: str) -> str:
     return text
 
 
-def _conversation_for(viewer: Viewer, db: Db, new: NewMessage, text: str, now: datetime) -> Conversation:
+def _place_for(viewer: Viewer, db: Db, new: NewMessage, now: datetime) -> tuple[ConversationId, SessionId]:
+    """The conversation and session the message goes into; made here when it is the first of them."""
     if new.conversation_id is not None:
-        conversation = db.get(Conversation, new.conversation_id)
-        if conversation is None or conversation.deleted_at is not None:
-            raise NotFoundError("This conversation is not there any more; please start a new one.")
-        _require_own(viewer, db, conversation.session_id)
-        return conversation
-    title = default_title(text)
-    session_id = new.session_id
-    if session_id is None:
-        session_id = new_session_id()
-        db.add(Session(session_id=session_id, user_id=viewer.user_id, title=title, created_at=now))
-        db.flush()
+        return new.conversation_id, _own_session(viewer, db, new.conversation_id, now)
+    title = default_title(new.text)
+    session_id = new.session_id or new_session_id()
+    if new.session_id is None:
+        db.add(Session(session_id=session_id, user_id=viewer.user_id, title=title, created_at=now, updated_at=now))
     else:
-        _require_own(viewer, db, session_id)
-    conversation = Conversation(
-        conversation_id=new_conversation_id(), session_id=session_id, title=title, created_at=now
-    )
-    db.add(conversation)
+        session = db.get(Session, session_id)
+        _require_own(viewer, session.user_id if session else None)
+    conversation_id = new_conversation_id()
     db.flush()
-    return conversation
+    db.add(
+        Conversation(
+            conversation_id=conversation_id, session_id=session_id, title=title, created_at=now, updated_at=now
+        )
+    )
+    db.flush()
+    return conversation_id, session_id
 
 
-def _require_own(viewer: Viewer, db: Db, session_id: str) -> None:
-    session = db.get(Session, session_id)
-    if session is None or not viewer.may_read(session.user_id):
+def _own_session(viewer: Viewer, db: Db, conversation_id: ConversationId, now: datetime) -> SessionId:
+    """The session of the viewer's own conversation, which is thereby the last active one."""
+    query = (
+        select(Session.session_id, Session.user_id)
+        .join(Conversation, col(Conversation.session_id) == Session.session_id)
+        .where(Conversation.conversation_id == conversation_id, col(Conversation.deleted_at).is_(None))
+    )
+    row = db.execute(query).first()
+    _require_own(viewer, row.user_id if row else None)
+    table = table_of(Conversation)
+    db.execute(update(table).where(table.c.conversation_id == conversation_id).values(updated_at=now))
+    return SessionId(row.session_id)  # type: ignore[union-attr]
+
+
+def _require_own(viewer: Viewer, owner_id: str | None) -> None:
+    if owner_id is None or not viewer.may_read(owner_id):
         raise NotFoundError("There is no such conversation or session here; the link may be wrong.")
-    if not viewer.may_change(session.user_id):
+    if not viewer.may_change(owner_id):
         raise ForbiddenError("This conversation is somebody else's; you can read it, but not write in it.")
-
-
-def _parent_of(db: Db, new: NewMessage, conversation: Conversation) -> Message | None:
-    if new.parent_message_id is None:
-        return None
-    parent = db.get(Message, new.parent_message_id)
-    if parent is None or parent.deleted_at is not None:
-        raise NotFoundError("The message to answer is not there any more; please reload the page.")
-    if parent.conversation_id != conversation.conversation_id:
-        raise BadInputError("The message to answer belongs to another conversation; please reload the page.")
-    return parent
-
-
-def _thread_id_of(db: Db, message: Message | None) -> str | None:
-    if message is None:
-        return None
-    return db.exec(select(Thread.thread_id).where(Thread.message_id == message.message_id)).one()
 
 
 _COLUMNS = (

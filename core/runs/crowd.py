@@ -1,7 +1,7 @@
 """A crowd of synthetic people who talk at once through the engine, and a count of what went wrong.
 
 Each keeps a conversation of its own, signed with a word that nobody else has, and asks for numbered words: so a
-token that is lost, doubled or another person's cannot go unseen. It asks nothing of the engine that a page does not.
+token that is lost, doubled or another person's cannot go unseen. It asks of the engine only what a page does.
 """
 
 import secrets

@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.access.viewer import Viewer
 from core.database import Database
 from core.errors import BusyError, ConflictError, CreationError, ForbiddenError, SkeinError
-from core.history.messages import UNFINISHED, Added, NewMessage, Turn, add_message, get_turn, get_turn_of_thread
+from core.history.messages import UNFINISHED, Added, NewMessage, ThreadKind, add_message, get_turn_of_thread
 from core.ids import ThreadId
 from core.runs import store
 from core.runs.events import Event, answer_text
@@ -125,20 +125,20 @@ class Engine:
         self._require_room(viewer)
         held_until = time.monotonic() + self._settings.lease_seconds * _LEASE_MARGIN
         lease_until = utc_now() + timedelta(seconds=self._settings.lease_seconds)
-        new = replace(new, agent_version=agent.version)
+        new, goes_on = replace(new, agent_version=agent.version), new.kind is ThreadKind.CONTINUE
 
-        def job(db: Any) -> tuple[Added, Spec, Turn | None]:
-            parent = get_turn(viewer, db, new.parent_message_id) if new.parent_message_id else None
-            if parent is not None and parent.is_live and when_busy == "refuse" and new.kind == "continue":
-                raise BusyError("The answer above is still being written; wait for it, or stop it first.")
+        def job(db: Any) -> Added:
             added = add_message(viewer, db, new, worker=self._worker.name, lease_until=lease_until)
-            return added, store.load_spec(db, added.thread_id), parent
+            if added.parent is not None and added.parent.is_live and goes_on and when_busy == "refuse":
+                raise BusyError("The answer above is still being written; wait for it, or stop it first.")
+            return added
 
-        added, spec, parent = self._write(job)
-        waits = parent is not None and parent.is_live and new.kind == "continue"
-        run = self._new_run(spec, held_until=held_until, after=spec.parent_thread_id if waits else None)
+        added = self._write(job)
+        parent = added.parent
+        waits_for = parent.thread_id if parent is not None and parent.is_live and goes_on else None
+        run = self._new_run(_to_spec(viewer, new, added), held_until=held_until, after=waits_for)
         if parent is not None:
-            run.parent_is_done = parent.status == "done" and parent.agent_id == spec.agent_id
+            run.parent_is_done = parent.status == "done" and parent.agent_id == new.agent_id
         self._loop.call(self._admit, run)
         self._look_after_waiting([run])
         return added
@@ -155,7 +155,7 @@ class Engine:
                 turn.content,
                 conversation_id=turn.conversation_id,
                 parent_message_id=turn.parent_message_id,
-                kind="retry",
+                kind=ThreadKind.RETRY,
                 parent_thread_id=turn.thread_id,
                 agent_id=turn.agent_id,
                 config=turn.config,
@@ -486,6 +486,23 @@ class Engine:
             tokens,
             tokens / seconds if seconds > 0 else 0.0,
         )
+
+
+def _to_spec(viewer: Viewer, new: NewMessage, added: Added) -> Spec:
+    return Spec(
+        added.thread_id,
+        1,
+        viewer.user_id,
+        added.conversation_id,
+        added.message_id,
+        new.parent_message_id,
+        new.text,
+        added.kind,
+        new.parent_thread_id or (added.parent.thread_id if added.parent else None),
+        new.source_checkpoint_id,
+        new.agent_id,
+        new.config,
+    )
 
 
 def _end_payload(outcome: Outcome, recorder: Recorder) -> dict[str, Any]:

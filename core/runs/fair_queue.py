@@ -4,7 +4,7 @@ Invariant: the next run belongs to whoever has the fewest running, and among tho
 ago; within one person's runs the order is the order of asking. Nothing here knows threads, locks or databases.
 """
 
-from collections import OrderedDict, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -15,8 +15,9 @@ class FairQueue:
 
     limit: int
     limit_per_user: int
-    _waiting: "OrderedDict[str, deque[str]]" = field(default_factory=OrderedDict)
+    _waiting: dict[str, deque[str]] = field(default_factory=dict)
     _running: dict[str, str] = field(default_factory=dict)
+    _served: dict[str, int] = field(default_factory=dict)
 
     def put(self, user: str, key: str) -> None:
         self._waiting.setdefault(user, deque()).append(key)
@@ -27,13 +28,12 @@ class FairQueue:
             return None
         counts = self._counts()
         users = [user for user in self._waiting if counts[user] < self.limit_per_user]
-        for user in sorted(users, key=lambda user: counts[user]):
+        for user in sorted(users, key=lambda user: (counts[user], self._served.get(user, 0))):
             key = next((key for key in self._waiting[user] if is_ready(key)), None)
             if key is not None:
                 self._remove_waiting(user, key)
                 self._running[key] = user
-                if user in self._waiting:
-                    self._waiting.move_to_end(user)
+                self._served[user] = max(self._served.values(), default=0) + 1
                 return key
         return None
 
@@ -55,13 +55,13 @@ class FairQueue:
 
     def _order(self) -> Iterator[str]:
         """All that wait, in the order in which they will begin if nothing ends meanwhile."""
-        counts = self._counts()
-        waiting = OrderedDict((user, deque(keys)) for user, keys in self._waiting.items())
+        counts, served = self._counts(), dict(self._served)
+        waiting = {user: deque(keys) for user, keys in self._waiting.items()}
         while waiting:
-            user = min(waiting, key=lambda user: counts[user])
+            user = min(waiting, key=lambda user: (counts[user], served.get(user, 0)))
             yield waiting[user].popleft()
             counts[user] += 1
-            waiting.move_to_end(user)
+            served[user] = max(served.values(), default=0) + 1
             if not waiting[user]:
                 del waiting[user]
 

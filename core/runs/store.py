@@ -14,14 +14,15 @@ from sqlalchemy import CursorResult, or_, update
 from sqlmodel import Session as Db
 from sqlmodel import col, func, select
 
-from core.database import upsert
+from core.database import table_of, upsert
 from core.errors import ConflictError
 from core.ids import ConversationId, MessageId, ThreadId, UserId
 from core.runs.events import Event, answer_text, expand, pack
-from core.tables import Conversation, Message, RunEvent, Thread, utc_now
+from core.tables import Message, RunEvent, Thread, utc_now
 
 STOP_REQUESTED = "stop_requested"
 _LIVE = ("queued", "running")
+_thread, _message = table_of(Thread), table_of(Message)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def begin_run(
 ) -> None:
     """Mark the thread as running, with where its state came from; ConflictError when it is not ours any more."""
     change = (
-        update(Thread)
+        update(_thread)
         .where(*_ours(spec, worker), col(Thread.status) == "queued")
         .values(
             status="running",
@@ -118,7 +119,7 @@ def append_events(db: Db, batches: Sequence[tuple[Spec, list[Event]]], *, worker
 def end_run(db: Db, spec: Spec, outcome: Outcome, events: list[Event], *, worker: str) -> None:
     """Write status, answer and the last events at once; ConflictError when the thread is not ours any more."""
     change = (
-        update(Thread)
+        update(_thread)
         .where(*_ours(spec, worker), col(Thread.status).in_(_LIVE))
         .values(
             status=outcome.status,
@@ -131,19 +132,14 @@ def end_run(db: Db, spec: Spec, outcome: Outcome, events: list[Event], *, worker
     )
     _require_one(db.execute(change))
     upsert(db, RunEvent, pack(spec.thread_id, events))
-    db.execute(update(Message).where(col(Message.message_id) == spec.message_id).values(answer=outcome.answer))
-    db.execute(
-        update(Conversation)
-        .where(col(Conversation.conversation_id) == spec.conversation_id)
-        .values(updated_at=utc_now())
-    )
+    db.execute(update(_message).where(_message.c.message_id == spec.message_id).values(answer=outcome.answer))
 
 
 def renew_leases(db: Db, specs: Collection[Spec], *, worker: str, until: datetime) -> list[Held]:
     """Hold on to these threads until then; what is missing from the answer is not ours any more."""
     held = _still_held(db, specs, worker)
     ids = [item.thread_id for item in held]
-    db.execute(update(Thread).where(col(Thread.thread_id).in_(ids)).values(lease_until=until))
+    db.execute(update(_thread).where(_thread.c.thread_id.in_(ids)).values(lease_until=until))
     return held
 
 
@@ -151,7 +147,7 @@ def release_leases(db: Db, specs: Collection[Spec], *, worker: str) -> None:
     """Give queued threads up at once, so that the next process need not wait for their leases to run out."""
     ids = [spec.thread_id for spec in specs]
     db.execute(
-        update(Thread)
+        update(_thread)
         .where(col(Thread.thread_id).in_(ids), col(Thread.worker) == worker, col(Thread.status) == "queued")
         .values(lease_until=utc_now())
     )
@@ -160,7 +156,7 @@ def release_leases(db: Db, specs: Collection[Spec], *, worker: str) -> None:
 def request_stop(db: Db, thread_id: ThreadId) -> bool:
     """Ask whichever worker runs this thread to stop it; False when it is over already."""
     change = (
-        update(Thread)
+        update(_thread)
         .where(col(Thread.thread_id) == thread_id, col(Thread.status).in_(_LIVE))
         .values(finish_reason=STOP_REQUESTED)
     )
