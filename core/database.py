@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -246,11 +247,16 @@ def upsert(db: Session, table: type[SQLModel], rows: list[dict[str, Any]]) -> No
     """Insert the rows; where one with the same primary key is there, put the new one in its place."""
     if not rows:
         return
+    db.connection().execute(_upsert_into(table, db.get_bind().dialect.name, tuple(rows[0])), rows)
+
+
+@lru_cache(maxsize=32)
+def _upsert_into(table: type[SQLModel], dialect: str, names: tuple[str, ...]) -> Any:
     keys = [column.name for column in table_of(table).primary_key]
-    insert = sqlite_insert if db.get_bind().dialect.name == "sqlite" else postgresql_insert
+    insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
     statement = insert(table_of(table))
-    changes = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-    db.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), rows)
+    changes = {name: statement.excluded[name] for name in names if name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changes)
 
 
 def table_of(model: type[SQLModel]) -> Table:

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import Select, bindparam, insert, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session as Db
 from sqlmodel import col, func, select
@@ -23,6 +23,7 @@ from core.ids import (
     MessageId,
     SessionId,
     ThreadId,
+    UserId,
     new_conversation_id,
     new_message_id,
     new_session_id,
@@ -118,54 +119,63 @@ def add_message(viewer: Viewer, db: Db, new: NewMessage, *, worker: str, lease_u
     The thread is born ``queued``, held by the worker's lease, so that it is never without somebody to run it.
     """
     text, now = _checked(new.text), utc_now()
-    parent = get_turn(viewer, db, new.parent_message_id) if new.parent_message_id else None
-    if parent is not None and parent.conversation_id != new.conversation_id:
-        raise BadInputError("The message to answer belongs to another conversation; please reload the page.")
-    conversation_id, session_id = _place_for(viewer, db, new, now)
-    kind = ThreadKind.FIRST if new.kind is ThreadKind.CONTINUE and parent is None else new.kind
-    above = parent.thread_id if parent else None
-    thread_id, message_id = new_thread_id(), new_message_id()
-    db.execute(
-        insert(table_of(Message)).values(
-            message_id=message_id,
-            conversation_id=conversation_id,
-            parent_message_id=new.parent_message_id,
-            content=text,
-            answer="",
-            depth=parent.depth + 1 if parent else 0,
-            created_at=now,
-        )
+    parent, place = _parent_of(viewer, db, new)
+    conversation_id, session_id = place or _place_for(viewer, db, new, now)
+    added = Added(
+        new_message_id(),
+        new_thread_id(),
+        conversation_id,
+        session_id,
+        ThreadKind.FIRST if new.kind is ThreadKind.CONTINUE and parent is None else new.kind,
+        parent,
     )
-    db.execute(
-        insert(table_of(Thread)).values(
-            thread_id=thread_id,
-            message_id=message_id,
-            user_id=viewer.user_id,
-            kind=kind,
-            name="",
-            parent_thread_id=new.parent_thread_id or above,
-            source_checkpoint_id=new.source_checkpoint_id,
-            agent_id=new.agent_id,
-            agent_version=new.agent_version,
-            config=new.config,
-            status="queued",
-            worker=worker,
-            lease_epoch=1,
-            lease_until=lease_until,
-            created_at=now,
-        )
+    connection = db.connection()
+    connection.execute(_TOUCH, {"of": conversation_id, "now": now})
+    connection.execute(_INSERT_MESSAGE, _message_row(new, added, text, now))
+    connection.execute(
+        _INSERT_THREAD, _thread_row(viewer, new, added, now) | {"worker": worker, "lease_until": lease_until}
     )
-    return Added(message_id, thread_id, conversation_id, session_id, kind, parent)
+    return added
+
+
+def _message_row(new: NewMessage, added: Added, text: str, now: datetime) -> dict[str, Any]:
+    return {
+        "message_id": added.message_id,
+        "conversation_id": added.conversation_id,
+        "parent_message_id": new.parent_message_id,
+        "content": text,
+        "answer": "",
+        "depth": added.parent.depth + 1 if added.parent else 0,
+        "created_at": now,
+    }
+
+
+def _thread_row(viewer: Viewer, new: NewMessage, added: Added, now: datetime) -> dict[str, Any]:
+    return {
+        "thread_id": added.thread_id,
+        "message_id": added.message_id,
+        "user_id": viewer.user_id,
+        "kind": added.kind,
+        "name": "",
+        "parent_thread_id": new.parent_thread_id or (added.parent.thread_id if added.parent else None),
+        "source_checkpoint_id": new.source_checkpoint_id,
+        "agent_id": new.agent_id,
+        "agent_version": new.agent_version,
+        "config": new.config,
+        "status": "queued",
+        "lease_epoch": 1,
+        "created_at": now,
+    }
 
 
 def get_turn(viewer: Viewer, db: Db, message_id: MessageId) -> Turn:
     """One message with its thread; NotFoundError when it is not there for this viewer."""
-    return _only(viewer, db, Message.message_id == message_id)
+    return _only(viewer, db, _BY_MESSAGE, message_id)
 
 
 def get_turn_of_thread(viewer: Viewer, db: Db, thread_id: ThreadId) -> Turn:
     """The message that a thread answers; NotFoundError when it is not there for this viewer."""
-    return _only(viewer, db, Thread.thread_id == thread_id)
+    return _only(viewer, db, _BY_THREAD, thread_id)
 
 
 def get_path(viewer: Viewer, db: Db, message_id: MessageId) -> list[Turn]:
@@ -221,10 +231,23 @@ def _checked(text: str) -> str:
     return text
 
 
+def _parent_of(
+    viewer: Viewer, db: Db, new: NewMessage
+) -> tuple[Turn | None, tuple[ConversationId, SessionId] | None]:
+    """The turn to hang the message under, with where that stands; nothing for a root."""
+    if new.parent_message_id is None:
+        return None, None
+    turn, session_id, owner_id = _find(viewer, db, _BY_MESSAGE, new.parent_message_id)
+    _require_own(viewer, owner_id)
+    if turn.conversation_id != new.conversation_id:
+        raise BadInputError("The message to answer belongs to another conversation; please reload the page.")
+    return turn, (turn.conversation_id, session_id)
+
+
 def _place_for(viewer: Viewer, db: Db, new: NewMessage, now: datetime) -> tuple[ConversationId, SessionId]:
-    """The conversation and session the message goes into; made here when it is the first of them."""
+    """The conversation and session of a root; made here when it is the first of them."""
     if new.conversation_id is not None:
-        return new.conversation_id, _own_session(viewer, db, new.conversation_id, now)
+        return new.conversation_id, _own_session(viewer, db, new.conversation_id)
     title = default_title(new.text)
     session_id = new.session_id or new_session_id()
     if new.session_id is None:
@@ -243,8 +266,7 @@ def _place_for(viewer: Viewer, db: Db, new: NewMessage, now: datetime) -> tuple[
     return conversation_id, session_id
 
 
-def _own_session(viewer: Viewer, db: Db, conversation_id: ConversationId, now: datetime) -> SessionId:
-    """The session of the viewer's own conversation, which is thereby the last active one."""
+def _own_session(viewer: Viewer, db: Db, conversation_id: ConversationId) -> SessionId:
     query = (
         select(Session.session_id, Session.user_id)
         .join(Conversation, col(Conversation.session_id) == Session.session_id)
@@ -252,8 +274,6 @@ def _own_session(viewer: Viewer, db: Db, conversation_id: ConversationId, now: d
     )
     row = db.execute(query).first()
     _require_own(viewer, row.user_id if row else None)
-    table = table_of(Conversation)
-    db.execute(update(table).where(table.c.conversation_id == conversation_id).values(updated_at=now))
     return SessionId(row.session_id)  # type: ignore[union-attr]
 
 
@@ -300,15 +320,35 @@ def _to_turn(row: Any) -> Turn:
     return Turn(*row)
 
 
-def _only(viewer: Viewer, db: Db, condition: Any) -> Turn:
-    query = (
-        _turns()
-        .add_columns(Session.user_id)
-        .join(Conversation, col(Conversation.conversation_id) == Message.conversation_id)
-        .join(Session, col(Session.session_id) == Conversation.session_id)
-        .where(condition, col(Conversation.deleted_at).is_(None))
-    )
-    row = db.execute(query).first()
+def _only(viewer: Viewer, db: Db, statement: Select[Any], key: str) -> Turn:
+    return _find(viewer, db, statement, key)[0]
+
+
+def _find(viewer: Viewer, db: Db, statement: Select[Any], key: str) -> tuple[Turn, SessionId, UserId]:
+    """The turn, its session and whose that is; NotFoundError when the viewer may not read it."""
+    row = db.connection().execute(statement, {"key": key}).first()
     if row is None or not viewer.may_read(row[-1]):
         raise NotFoundError("There is no such message here; it may have been deleted, or the link is wrong.")
-    return _to_turn(row[:-1])
+    return _to_turn(row[:-2]), SessionId(row[-2]), UserId(row[-1])
+
+
+def _prepared(key: Any) -> Select[Any]:
+    """A turn by a key; built once, since to build a statement costs more than to run it."""
+    return (  # type: ignore[no-any-return]
+        _turns()
+        .add_columns(Session.session_id, Session.user_id)
+        .join(Conversation, col(Conversation.conversation_id) == Message.conversation_id)
+        .join(Session, col(Session.session_id) == Conversation.session_id)
+        .where(key == bindparam("key"), col(Conversation.deleted_at).is_(None))
+    )
+
+
+_BY_MESSAGE = _prepared(col(Message.message_id))
+_BY_THREAD = _prepared(col(Thread.thread_id))
+_INSERT_MESSAGE = insert(table_of(Message))
+_INSERT_THREAD = insert(table_of(Thread))
+_TOUCH = (
+    update(table_of(Conversation))
+    .where(table_of(Conversation).c.conversation_id == bindparam("of"))
+    .values(updated_at=bindparam("now"))
+)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, or_, update
+from sqlalchemy import CursorResult, bindparam, or_, update
 from sqlmodel import Session as Db
 from sqlmodel import col, func, select
 
@@ -23,6 +23,27 @@ from core.tables import Message, RunEvent, Thread, utc_now
 STOP_REQUESTED = "stop_requested"
 _LIVE = ("queued", "running")
 _thread, _message = table_of(Thread), table_of(Message)
+# Built once: to build a statement costs more than to run it.
+_HELD = (
+    update(_thread)
+    .where(_thread.c.thread_id == bindparam("of"))
+    .where(_thread.c.worker == bindparam("by"), _thread.c.lease_epoch == bindparam("epoch"))
+)
+_BEGIN = _HELD.where(_thread.c.status == "queued").values(
+    status="running",
+    started_at=bindparam("new_started_at"),
+    parent_thread_id=bindparam("new_parent"),
+    source_checkpoint_id=bindparam("new_source"),
+)
+_END = _HELD.where(_thread.c.status.in_(_LIVE)).values(
+    status=bindparam("new_status"),
+    finish_reason=bindparam("new_reason"),
+    error_type=bindparam("new_error_type"),
+    error_message=bindparam("new_error_message"),
+    lease_until=None,
+    ended_at=bindparam("new_ended_at"),
+)
+_ANSWER = update(_message).where(_message.c.message_id == bindparam("of")).values(answer=bindparam("new_answer"))
 
 
 @dataclass(frozen=True)
@@ -94,17 +115,13 @@ def begin_run(
     db: Db, spec: Spec, *, worker: str, parent_thread_id: str | None, source_checkpoint_id: str | None
 ) -> None:
     """Mark the thread as running, with where its state came from; ConflictError when it is not ours any more."""
-    change = (
-        update(_thread)
-        .where(*_ours(spec, worker), col(Thread.status) == "queued")
-        .values(
-            status="running",
-            started_at=utc_now(),
-            parent_thread_id=parent_thread_id,
-            source_checkpoint_id=source_checkpoint_id,
-        )
-    )
-    _require_one(db.execute(change))
+    change = {
+        **_ours(spec, worker),
+        "new_started_at": utc_now(),
+        "new_parent": parent_thread_id,
+        "new_source": source_checkpoint_id,
+    }
+    _require_one(db.connection().execute(_BEGIN, change))
 
 
 def append_events(db: Db, batches: Sequence[tuple[Spec, list[Event]]], *, worker: str) -> list[Held]:
@@ -118,21 +135,17 @@ def append_events(db: Db, batches: Sequence[tuple[Spec, list[Event]]], *, worker
 
 def end_run(db: Db, spec: Spec, outcome: Outcome, events: list[Event], *, worker: str) -> None:
     """Write status, answer and the last events at once; ConflictError when the thread is not ours any more."""
-    change = (
-        update(_thread)
-        .where(*_ours(spec, worker), col(Thread.status).in_(_LIVE))
-        .values(
-            status=outcome.status,
-            finish_reason=outcome.finish_reason,
-            error_type=outcome.error_type,
-            error_message=outcome.error_message,
-            lease_until=None,
-            ended_at=utc_now(),
-        )
-    )
-    _require_one(db.execute(change))
+    change = {
+        **_ours(spec, worker),
+        "new_status": outcome.status,
+        "new_reason": outcome.finish_reason,
+        "new_error_type": outcome.error_type,
+        "new_error_message": outcome.error_message,
+        "new_ended_at": utc_now(),
+    }
+    _require_one(db.connection().execute(_END, change))
     upsert(db, RunEvent, pack(spec.thread_id, events))
-    db.execute(update(_message).where(_message.c.message_id == spec.message_id).values(answer=outcome.answer))
+    db.connection().execute(_ANSWER, {"of": spec.message_id, "new_answer": outcome.answer})
 
 
 def renew_leases(db: Db, specs: Collection[Spec], *, worker: str, until: datetime) -> list[Held]:
@@ -242,12 +255,8 @@ def _still_held(db: Db, specs: Collection[Spec], worker: str) -> list[Held]:
     ]
 
 
-def _ours(spec: Spec, worker: str) -> tuple[Any, Any, Any]:
-    return (
-        col(Thread.thread_id) == spec.thread_id,
-        col(Thread.worker) == worker,
-        col(Thread.lease_epoch) == spec.epoch,
-    )
+def _ours(spec: Spec, worker: str) -> dict[str, Any]:
+    return {"of": spec.thread_id, "by": worker, "epoch": spec.epoch}
 
 
 def _require_one(result: Any) -> None:
