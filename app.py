@@ -4,6 +4,8 @@ Run it with ``streamlit run app.py``. Anything that could be called logic belong
 """
 
 import gc
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,13 +14,18 @@ import streamlit as st
 
 from core.access.accounts import has_accounts
 from core.access.web import build_middleware, build_routes, setup_link
+from core.errors import SkeinError
 from core.skein import close_current, current_skein
 
 
 @asynccontextmanager
 async def lifespan(_app: st.App) -> AsyncIterator[None]:
     """Open Skein, greet a new house with its set-up link, and close when the server stops."""
-    skein = current_skein()
+    try:
+        skein = current_skein()
+    except SkeinError as error:
+        print(f"\n  Skein cannot start. {error}\n", file=sys.stderr, flush=True)
+        os._exit(1)  # nothing is open yet, and an exception here would be shown as a traceback
     if not has_accounts(skein.database):
         link = setup_link(skein.settings, skein.secret_key, port=st.get_option("server.port"))
         print(f"\n  Skein has no account yet. Make the first one here:\n\n  {link}\n", flush=True)

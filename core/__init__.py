@@ -12,3 +12,8 @@ Imports point down only:
     skein                        `open_skein`: one object, opened once per process, that holds them all
     cli                          management commands
 """
+
+import os
+
+# Before langgraph is imported anywhere: only known types are brought back from a checkpoint (docs/decisions/0008).
+os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")

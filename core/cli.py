@@ -43,7 +43,7 @@ def crowd(
     finally:
         skein.close()
     typer.echo(_describe(report, users))
-    if report.crossings or report.lost or report.doubled or report.failures:
+    if report.crossings or report.lost or report.doubled or report.disordered or report.failures:
         raise typer.Exit(1)
 
 
@@ -62,7 +62,8 @@ def _make_people(skein: Skein, count: int) -> list[Viewer]:
 def _describe(report: Report, users: int) -> str:
     lines = [
         f"{users} people, {report.turns} turns, {report.tokens:,} tokens in {report.seconds:.1f} s",
-        f"crossings {report.crossings}, lost tokens {report.lost}, doubled tokens {report.doubled}",
+        f"crossings {report.crossings}, lost tokens {report.lost}, doubled tokens {report.doubled}, "
+        f"answers out of order {report.disordered}",
     ]
     if report.first_token:
         lines.append(f"first token {_spread(report.first_token)}; whole answer {_spread(report.whole)}")

@@ -186,6 +186,8 @@ def _commit_once(connection: Connection) -> None:
     try:
         connection.commit()
     except SQLAlchemyError as error:
+        # SQLite keeps a transaction open whose commit failed; it must not be left to the next job.
+        connection.invalidate(error)
         if _is_broken(error):
             raise _CommitUnknownError(
                 "The database went away while this was being saved; please reload to see whether it was kept."

@@ -3,10 +3,6 @@
 Invariant: what is opened here is closed here, in the opposite order, whatever fails in between.
 """
 
-import os
-
-os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")  # before langgraph is imported: see docs/decisions
-
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -38,15 +38,18 @@ def main(skein: Skein, viewer: Viewer) -> None:
     draw_conversation_list(skein, viewer, conversation.conversation_id if conversation else None)
     is_own = conversation is None or conversation.user_id == viewer.user_id
     _draw_header(skein, viewer, conversation, is_own=is_own)
+    dock = st.bottom.container(key="chat_dock")
     text = st.chat_input("Message the agent", key="chat.input") if is_own else None
-    text = text or _draw_held_back(skein, viewer, turns) or (None if turns else _draw_welcome(skein))
+    with dock:
+        text = text or _draw_held_back(skein, viewer, turns)
+    text = text or (None if turns else _draw_welcome(skein))
     if problem := state.take(state.PROBLEM):
         st.warning(problem, icon=":material/info:")
     if text:
         _send(skein, viewer, conversation, turns, text)
     if turns and turns[-1].is_live:
         st.fragment(_watch, run_every=_WATCH_SECONDS)()
-    draw_transcript(skein, viewer, turns, show=Show(state.get(state.SHOW) or Show.TOKENS))
+    draw_transcript(skein, viewer, turns, show=Show(state.get(state.SHOW) or Show.TOKENS), dock=dock)
 
 
 def _load(skein: Skein, viewer: Viewer) -> tuple[ConversationRow | None, list[Turn]]:
@@ -97,6 +100,7 @@ def _draw_options(skein: Skein) -> None:
             st.selectbox("Agent", list(agents), key=state.AGENT, format_func=lambda name: name)
         models = {model.name: model.label for model in skein.chat_models.offered()}
         st.selectbox("Model", list(models), key=state.MODEL, format_func=models.__getitem__)
+        st.slider("Temperature", 0.0, 2.0, skein.settings.temperature, 0.1, key=state.TEMPERATURE)
         st.segmented_control(
             "While an answer is written, show",
             [show.value for show in Show],
@@ -121,7 +125,7 @@ def _draw_welcome(skein: Skein) -> str | None:
 def _send(skein: Skein, viewer: Viewer, conversation: ConversationRow | None, turns: list[Turn], text: str) -> None:
     head = turns[-1] if turns else None
     try:
-        added = skein.engine.start(viewer, _message(conversation, head, text))
+        added = skein.engine.start(viewer, _message(skein, conversation, head, text))
     except BusyError as error:
         if head is None or not head.is_live:
             state.put(state.PROBLEM, str(error))
@@ -134,13 +138,14 @@ def _send(skein: Skein, viewer: Viewer, conversation: ConversationRow | None, tu
     _go_to(added.conversation_id, added.message_id if "message" in st.query_params else None)
 
 
-def _message(conversation: ConversationRow | None, parent: Turn | None, text: str) -> NewMessage:
+def _message(skein: Skein, conversation: ConversationRow | None, parent: Turn | None, text: str) -> NewMessage:
+    chosen = {"model": state.get(state.MODEL), "temperature": state.get(state.TEMPERATURE)}
     return NewMessage(
         text,
         conversation_id=conversation.conversation_id if conversation else None,
         parent_message_id=parent.message_id if parent else None,
-        agent_id=state.get(state.AGENT) or (parent.agent_id if parent else "assistant"),
-        config={"model": state.get(state.MODEL)} if state.get(state.MODEL) else {},
+        agent_id=state.get(state.AGENT) or (parent.agent_id if parent else skein.agents.default),
+        config={name: value for name, value in chosen.items() if value is not None},
     )
 
 
@@ -151,17 +156,14 @@ def _draw_held_back(skein: Skein, viewer: Viewer, turns: list[Turn]) -> str | No
         return None
     head = turns[-1] if turns else None
     with st.container(border=True, key="chat_held_back"):
-        st.markdown(
-            "The answer is still being written. Your message is kept:"
-            if head and head.is_live
-            else "This was not sent yet:"
-        )
+        is_live = head is not None and head.is_live
+        st.caption("The answer is still being written. Your message is kept:" if is_live else "Not sent yet:")
         st.text(text)
         with st.container(horizontal=True):
-            if head is None or not head.is_live:
+            if not is_live:
                 if st.button("Send it", icon=":material/send:", key="chat.held.send", type="primary"):
                     return str(state.take(state.HELD_BACK))
-            else:
+            elif head is not None:
                 _draw_choices(skein, viewer, head, text)
             if st.button("Discard", key="chat.held.drop", type="tertiary"):
                 state.take(state.HELD_BACK)
@@ -234,10 +236,9 @@ def _watch() -> None:
 
     The first time it is drawn as a part of the page itself.
     """
-    if st.session_state.get("chat.watched"):
-        st.session_state["chat.watched"] = False
+    if state.take(state.WATCHED):
         st.rerun(scope="app")
-    st.session_state["chat.watched"] = True
+    state.put(state.WATCHED, value=True)
 
 
 main(get_skein(), viewer)

@@ -19,7 +19,7 @@ _STYLE = """<style>
   order: 99; position: sticky; bottom: 0; z-index: 2; backdrop-filter: blur(12px);
 }
 .st-key-frame_menu button, .st-key-chat_list button { justify-content: flex-start; }
-.st-key-chat_list button { min-height: 2.1rem; padding-block: 0.15rem; }
+.st-key-chat_list button { min-height: 2.1rem; padding: 0.15rem 0.6rem; }
 .st-key-chat_list button > div { justify-content: flex-start; overflow: hidden; }
 [data-testid="stStatusWidget"] { display: none; }
 [data-testid="stMainBlockContainer"] { padding-top: 3.25rem; max-width: 60rem; }

@@ -22,8 +22,6 @@ from core.agents.models import ChatModels
 from core.errors import BadInputError, NotFoundError
 from core.settings import Settings
 
-DEFAULT_AGENT = "assistant"
-
 
 @dataclass(frozen=True)
 class Agent:
@@ -51,6 +49,11 @@ class Agents:
 
     def list(self) -> list[Agent]:
         return list(self._agents.values())
+
+    @property
+    def default(self) -> str:
+        """The agent that answers when none is chosen: the first one that could be loaded."""
+        return next((agent.agent_id for agent in self._agents.values() if agent.graph is not None), "assistant")
 
     def get(self, agent_id: str) -> Agent:
         """The agent; NotFoundError when none has this id, BadInputError when it could not be loaded."""

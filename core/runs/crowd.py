@@ -26,6 +26,7 @@ class Report:
     tokens: int = 0
     lost: int = 0
     doubled: int = 0
+    disordered: int = 0
     crossings: int = 0
     failures: list[str] = field(default_factory=list)
     first_token: list[float] = field(default_factory=list)
@@ -111,8 +112,8 @@ class _Talk:
         self.report.lost += len(set(expected) - set(words))
         self.report.doubled += len(words) - len(set(words))
         others = [word for word in words if word not in expected]
-        if others or self.sign not in state or words != expected:
-            self.report.crossings += bool(others) or self.sign not in state
+        self.report.crossings += bool(others) or self.sign not in state
+        self.report.disordered += words != sorted(words, key=lambda word: int(word[1:]) if word in expected else 0)
 
 
 def _try_to_look_across(engine: Engine, people: list[Viewer], report: Report) -> int:

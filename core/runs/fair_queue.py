@@ -18,6 +18,7 @@ class FairQueue:
     _waiting: dict[str, deque[str]] = field(default_factory=dict)
     _running: dict[str, str] = field(default_factory=dict)
     _served: dict[str, int] = field(default_factory=dict)
+    _turn: int = 0
 
     def put(self, user: str, key: str) -> None:
         self._waiting.setdefault(user, deque()).append(key)
@@ -33,7 +34,8 @@ class FairQueue:
             if key is not None:
                 self._remove_waiting(user, key)
                 self._running[key] = user
-                self._served[user] = max(self._served.values(), default=0) + 1
+                self._turn += 1
+                self._served[user] = self._turn
                 return key
         return None
 
@@ -55,13 +57,14 @@ class FairQueue:
 
     def _order(self) -> Iterator[str]:
         """All that wait, in the order in which they will begin if nothing ends meanwhile."""
-        counts, served = self._counts(), dict(self._served)
+        counts, served, turn = self._counts(), dict(self._served), self._turn
         waiting = {user: deque(keys) for user, keys in self._waiting.items()}
         while waiting:
             user = min(waiting, key=lambda user: (counts[user], served.get(user, 0)))
             yield waiting[user].popleft()
             counts[user] += 1
-            served[user] = max(served.values(), default=0) + 1
+            turn += 1
+            served[user] = turn
             if not waiting[user]:
                 del waiting[user]
 

@@ -3,6 +3,7 @@
 from functools import partial
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.access.viewer import Viewer
 from core.history.messages import UNFINISHED, Turn
@@ -20,14 +21,17 @@ _ENDINGS = {
 }
 
 
-def draw_transcript(skein: Skein, viewer: Viewer, turns: list[Turn], *, show: Show) -> None:
-    """All turns; one that is still being answered is followed to its end, and then the page is drawn anew."""
+def draw_transcript(skein: Skein, viewer: Viewer, turns: list[Turn], *, show: Show, dock: DeltaGenerator) -> None:
+    """All turns; one that is still being answered is followed to its end, and then the page is drawn anew.
+
+    Its Stop stands in the dock, which is always in sight.
+    """
     again = state.take(state.REPLAY)
     for turn in turns:
         _draw_question(turn)
         with st.chat_message("assistant", avatar=":material/hub:"):
             if turn.is_live:
-                _follow(skein, viewer, turn, show)
+                _follow(skein, viewer, turn, show, dock)
             elif again and again[0] == turn.thread_id:
                 _replay(skein, viewer, turn, again[1], show)
             else:
@@ -80,18 +84,16 @@ def _draw_label(skein: Skein, turn: Turn) -> None:
         st.caption(f":material/smart_toy: {model}")
 
 
-def _follow(skein: Skein, viewer: Viewer, turn: Turn, show: Show) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        _draw_label(skein, turn)
-        if turn.user_id == viewer.user_id or viewer.is_admin:
-            st.button(
-                "Stop",
-                icon=":material/stop:",
-                key=f"chat.stop.{turn.thread_id}",
-                type="tertiary",
-                help="Ends the run; what has been said is kept",
-                on_click=partial(_stop, skein, viewer, turn),
-            )
+def _follow(skein: Skein, viewer: Viewer, turn: Turn, show: Show, dock: DeltaGenerator) -> None:
+    _draw_label(skein, turn)
+    if turn.user_id == viewer.user_id or viewer.is_admin:
+        dock.button(
+            "Stop",
+            icon=":material/stop:",
+            key=f"chat.stop.{turn.thread_id}",
+            help="Ends the run; what has been said is kept",
+            on_click=partial(_stop, skein, viewer, turn),
+        )
     draw_answer(
         skein.engine.attach(viewer, turn.thread_id, pace=PACE),
         show=show,
