@@ -62,8 +62,10 @@ def _make_people(skein: Skein, count: int) -> list[Viewer]:
 def _describe(report: Report, users: int) -> str:
     lines = [
         f"{users} people, {report.turns} turns, {report.tokens:,} tokens in {report.seconds:.1f} s",
-        f"crossings {report.crossings}, lost tokens {report.lost}, doubled tokens {report.doubled}, "
-        f"answers out of order {report.disordered}",
+        (
+            f"crossings {report.crossings}, lost tokens {report.lost}, doubled tokens {report.doubled}, "
+            f"answers out of order {report.disordered}"
+        ),
     ]
     if report.first_token:
         lines.append(f"first token {_spread(report.first_token)}; whole answer {_spread(report.whole)}")

@@ -119,6 +119,8 @@ def add_message(viewer: Viewer, db: Db, new: NewMessage, *, worker: str, lease_u
     The thread is born ``queued``, held by the worker's lease, so that it is never without somebody to run it.
     """
     text, now = _checked(new.text), utc_now()
+    if new.parent_thread_id is not None:
+        get_turn_of_thread(viewer, db, new.parent_thread_id)
     parent, place = _parent_of(viewer, db, new)
     conversation_id, session_id = place or _place_for(viewer, db, new, now)
     added = Added(

@@ -34,7 +34,7 @@ from core.runs.recorder import Recorder
 from core.runs.store import Outcome, Spec
 from core.runs.worker import Worker
 from core.settings import Settings
-from core.tables import utc_now
+from core.tables import clean_text, utc_now
 
 T = TypeVar("T")
 HEARTBEAT_SECONDS = 0.25
@@ -125,7 +125,8 @@ class Engine:
         self._require_room(viewer)
         held_until = time.monotonic() + self._settings.lease_seconds * _LEASE_MARGIN
         lease_until = utc_now() + timedelta(seconds=self._settings.lease_seconds)
-        new, goes_on = replace(new, agent_version=agent.version), new.kind is ThreadKind.CONTINUE
+        goes_on = new.kind is ThreadKind.CONTINUE
+        new = replace(new, text=clean_text(new.text), agent_version=agent.version)
 
         def job(db: Any) -> Added:
             added = add_message(viewer, db, new, worker=self._worker.name, lease_until=lease_until)
