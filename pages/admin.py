@@ -8,6 +8,7 @@ from core.access.viewer import Viewer
 from core.errors import SkeinError
 from core.skein import Skein
 from core.tables import ROLES
+from pages.parts import state
 from pages.parts.guard import require_admin
 from pages.parts.resources import get_skein
 
@@ -17,7 +18,7 @@ def main() -> None:
     skein = get_skein()
     st.title("Accounts")
     st.caption("Members see their own work; analysts also read everybody's; admins also manage accounts.")
-    if notice := st.session_state.pop("admin.notice", None):
+    if notice := state.take(state.NOTICE):
         st.success(notice)
     _draw_table(accounts.list_accounts(viewer, skein.database), viewer)
     change, create = st.columns(2, gap="large")
@@ -85,37 +86,37 @@ def _set_disabled(viewer: Viewer, skein: Skein, chosen: Account) -> None:
 def _draw_create(viewer: Viewer, skein: Skein) -> None:
     st.subheader("New account")
     with st.form("admin.create"):
-        st.text_input("Name", key="admin.name", max_chars=64, autocomplete="off")
+        st.text_input("Name", key=state.NEW_NAME, max_chars=64, autocomplete="off")
         st.text_input(
             "First password",
             type="password",
-            key="admin.password",
+            key=state.NEW_PASSWORD,
             autocomplete="new-password",
             help=f"At least {passwords.SHORTEST} characters; they can change it on their account page.",
         )
-        st.selectbox("Role", ROLES, key="admin.role")
+        st.selectbox("Role", ROLES, key=state.NEW_ROLE)
         st.form_submit_button(
             "Create account", key="admin.create_account", type="primary", on_click=_create, args=(viewer, skein)
         )
-        if problem := st.session_state.pop("admin.problem", None):
+        if problem := state.take(state.REFUSED):
             st.error(problem)
 
 
 def _create(viewer: Viewer, skein: Skein) -> None:
     """Only before the rerun can the fields be emptied: after a success they are, else all typed stays."""
-    state = st.session_state
-    name, password, role = state["admin.name"], state["admin.password"], state["admin.role"]
+    name, password, role = state.get(state.NEW_NAME), state.get(state.NEW_PASSWORD), state.get(state.NEW_ROLE)
     try:
         account = accounts.create_account(viewer, skein.database, name=name, password=password, role=role)
     except SkeinError as error:
-        state["admin.problem"] = str(error)
+        state.put(state.REFUSED, str(error))
     else:
-        state["admin.name"] = state["admin.password"] = ""
-        state["admin.notice"] = f"{account.name} can sign in now."
+        state.put(state.NEW_NAME, "")
+        state.put(state.NEW_PASSWORD, "")
+        state.put(state.NOTICE, f"{account.name} can sign in now.")
 
 
 def _done(notice: str) -> None:
-    st.session_state["admin.notice"] = notice
+    state.put(state.NOTICE, notice)
     st.rerun()
 
 

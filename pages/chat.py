@@ -35,18 +35,21 @@ _EXAMPLES = ("Write a table", "Show me some code", "写一首长诗", "Write 300
 
 def main(skein: Skein, viewer: Viewer) -> None:
     conversation, turns = _load(skein, viewer)
-    draw_conversation_list(skein, viewer, conversation.conversation_id if conversation else None)
     is_own = conversation is None or conversation.user_id == viewer.user_id
-    _draw_header(skein, viewer, conversation, is_own=is_own)
     dock = st.bottom.container(key="chat_dock")
     text = st.chat_input("Message the agent", key="chat.input") if is_own else None
     with dock:
         text = text or _draw_held_back(skein, viewer, turns)
-    text = text or (None if turns else _draw_welcome(skein))
+    if text:
+        conversation, turns = _send(skein, viewer, conversation, turns, text)
+    draw_conversation_list(skein, viewer, conversation.conversation_id if conversation else None)
+    _draw_header(skein, viewer, conversation, is_own=is_own)
     if problem := state.take(state.PROBLEM):
         st.warning(problem, icon=":material/info:")
-    if text:
-        _send(skein, viewer, conversation, turns, text)
+    # While something is held back no example is on offer: the chosen one would be sent again with each rerun.
+    if not turns and not state.get(state.HELD_BACK) and (example := _draw_welcome(skein)):
+        _send(skein, viewer, conversation, turns, example)
+        st.rerun()
     if turns and turns[-1].is_live:
         st.fragment(_watch, run_every=_WATCH_SECONDS)()
     draw_transcript(skein, viewer, turns, show=Show(state.get(state.SHOW) or Show.TOKENS), dock=dock)
@@ -122,20 +125,20 @@ def _draw_welcome(skein: Skein) -> str | None:
     return st.pills("Try", _EXAMPLES, key="chat.example", label_visibility="collapsed")
 
 
-def _send(skein: Skein, viewer: Viewer, conversation: ConversationRow | None, turns: list[Turn], text: str) -> None:
+def _send(
+    skein: Skein, viewer: Viewer, conversation: ConversationRow | None, turns: list[Turn], text: str
+) -> tuple[ConversationRow | None, list[Turn]]:
+    """Start the run, and give the conversation as it is now; what cannot be sent is held back, never lost."""
     head = turns[-1] if turns else None
     try:
         added = skein.engine.start(viewer, _message(skein, conversation, head, text))
-    except BusyError as error:
-        if head is None or not head.is_live:
+    except SkeinError as error:
+        if not (isinstance(error, BusyError) and head is not None and head.is_live):
             state.put(state.PROBLEM, str(error))
         state.put(state.HELD_BACK, text)
         st.rerun()
-    except SkeinError as error:
-        state.put(state.PROBLEM, str(error))
-        state.put(state.HELD_BACK, text)
-        st.rerun()
     _go_to(added.conversation_id, added.message_id if "message" in st.query_params else None)
+    return _load(skein, viewer)
 
 
 def _message(skein: Skein, conversation: ConversationRow | None, parent: Turn | None, text: str) -> NewMessage:
@@ -219,6 +222,7 @@ def _delete(skein: Skein, viewer: Viewer, conversation: ConversationRow) -> None
         skein.database.write(lambda db: delete_conversation(viewer, db, conversation.conversation_id))
         state.put(state.DELETED, (conversation.conversation_id, conversation.title))
         _go_to(None, None)
+    st.rerun()
 
 
 def _go_to(conversation_id: str | None, message_id: str | None) -> None:
@@ -228,7 +232,6 @@ def _go_to(conversation_id: str | None, message_id: str | None) -> None:
         st.query_params["conversation"] = conversation_id
     if message_id is not None:
         st.query_params["message"] = message_id
-    st.rerun()
 
 
 def _watch() -> None:

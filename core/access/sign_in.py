@@ -9,7 +9,7 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Update, delete, update
+from sqlalchemy import Update, bindparam, delete, update
 from sqlmodel import Session, col, select
 
 from core.access import passwords
@@ -69,18 +69,8 @@ def sign_in(database: Database, *, name: str, password: str, address: str, brows
 
 def find_viewer(database: Database, login_id: str) -> Viewer | None:
     """Who this login is, as of now; None once it was ended, has expired, or the account was disabled."""
-    query = (
-        select(User.user_id, User.name, User.role)
-        .join(Login, col(Login.user_id) == User.user_id)
-        .where(
-            Login.login_id == login_id,
-            col(Login.ended_at).is_(None),
-            Login.expires_at > utc_now(),
-            col(User.disabled_at).is_(None),
-        )
-    )
     with database.read() as session:
-        row = session.exec(query).first()
+        row = session.connection().execute(_GOOD_LOGIN, {"key": login_id, "now": utc_now()}).first()
     return None if row is None else Viewer(UserId(row[0]), row[1], row[2], LoginId(login_id))
 
 
@@ -185,3 +175,16 @@ def _to_signed_in(login: Login, viewer: Viewer) -> SignedIn:
         login.created_at,
         login.login_id == viewer.login_id,
     )
+
+
+# Built once: it is asked for every rerun of every tab.
+_GOOD_LOGIN = (
+    select(User.user_id, User.name, User.role)
+    .join(Login, col(Login.user_id) == User.user_id)
+    .where(
+        Login.login_id == bindparam("key"),
+        col(Login.ended_at).is_(None),
+        Login.expires_at > bindparam("now"),
+        col(User.disabled_at).is_(None),
+    )
+)

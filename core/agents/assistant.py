@@ -75,7 +75,7 @@ async def _summarize_conversation(state: AssistantState, runtime: Runtime[Assist
     return {"summary": answer.text, "messages": [RemoveMessage(id=str(message.id)) for message in old]}
 
 
-def _after_answer(
+async def _after_answer(
     state: AssistantState, runtime: Runtime[AssistantContext]
 ) -> Literal["summarize_conversation", "__end__"]:
     messages, context = state["messages"], runtime.context

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, exists
+from sqlalchemy import Row, Select, bindparam, exists
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import Session as Db
 from sqlmodel import col, select
@@ -40,21 +40,18 @@ def list_conversations(
     viewer: Viewer, db: Db, *, search: str = "", limit: int = 30, before: datetime | None = None
 ) -> list[ConversationRow]:
     """The viewer's own conversations, last active first; ``before`` an ``updated_at`` gives the next page."""
-    query = _rows().where(col(Session.user_id) == viewer.user_id, col(Conversation.deleted_at).is_(None))
+    query = _RECENT
     if search.strip():
         query = query.where(col(Conversation.title).icontains(search.strip(), autoescape=True))
     if before is not None:
         query = query.where(col(Conversation.updated_at) < before)
-    rows = db.execute(query.order_by(col(Conversation.updated_at).desc()).limit(limit)).all()
+    rows = db.connection().execute(query, {"owner": viewer.user_id, "most": limit})
     return [_to_row(row) for row in rows]
 
 
 def get_conversation(viewer: Viewer, db: Db, conversation_id: ConversationId) -> ConversationRow:
     """One conversation that the viewer may read; NotFoundError otherwise, also when it is deleted."""
-    query = _rows().where(
-        col(Conversation.conversation_id) == conversation_id, col(Conversation.deleted_at).is_(None)
-    )
-    row = db.execute(query).first()
+    row = db.connection().execute(_BY_ID, {"key": conversation_id}).first()
     if row is None or not viewer.may_read(row.user_id):
         raise _not_found()
     return _to_row(row)
@@ -151,3 +148,15 @@ def _own(viewer: Viewer, db: Db, conversation_id: ConversationId, *, deleted: bo
 
 def _not_found() -> NotFoundError:
     return NotFoundError("There is no such conversation here; it may have been deleted, or the link is wrong.")
+
+
+# Built once: to build a statement costs more than to run it.
+_BY_ID = _rows().where(
+    col(Conversation.conversation_id) == bindparam("key"), col(Conversation.deleted_at).is_(None)
+)
+_RECENT = (
+    _rows()
+    .where(col(Session.user_id) == bindparam("owner"), col(Conversation.deleted_at).is_(None))
+    .order_by(col(Conversation.updated_at).desc())
+    .limit(bindparam("most"))
+)

@@ -183,32 +183,14 @@ def get_turn_of_thread(viewer: Viewer, db: Db, thread_id: ThreadId) -> Turn:
 def get_path(viewer: Viewer, db: Db, message_id: MessageId) -> list[Turn]:
     """The turns from the root down to this message, whole and in order."""
     get_turn(viewer, db, message_id)
-    start = select(Message.message_id, Message.parent_message_id).where(Message.message_id == message_id)
-    path = start.cte("path", recursive=True)
-    above = aliased(Message)
-    path = path.union_all(
-        select(above.message_id, above.parent_message_id).join(
-            path, col(above.message_id) == path.c.parent_message_id
-        )
-    )
-    query = _turns().where(col(Message.message_id).in_(select(path.c.message_id)))
-    return [_to_turn(row) for row in db.execute(query.order_by(col(Message.depth))).all()]
+    rows = db.connection().execute(_PATH, {"key": message_id})
+    return [_to_turn(row) for row in rows]
 
 
 def find_newest_message(viewer: Viewer, db: Db, conversation_id: ConversationId) -> MessageId | None:
     """The message last added to a conversation: the head that opens when a link names none."""
-    query = (
-        select(Message.message_id)
-        .join(Conversation, col(Conversation.conversation_id) == Message.conversation_id)
-        .join(Session, col(Session.session_id) == Conversation.session_id)
-        .where(Message.conversation_id == conversation_id, col(Message.deleted_at).is_(None))
-        .order_by(col(Message.message_id).desc())
-        .limit(1)
-    )
-    if not viewer.reads_all:
-        query = query.where(Session.user_id == viewer.user_id)
-    found = db.exec(query).first()
-    return MessageId(found) if found else None
+    found = db.connection().execute(_NEWEST, {"key": conversation_id}).first()
+    return MessageId(found.message_id) if found is not None and viewer.may_read(found.user_id) else None
 
 
 def find_newest_below(viewer: Viewer, db: Db, message_id: MessageId) -> MessageId:
@@ -354,3 +336,27 @@ _TOUCH = (
     .where(table_of(Conversation).c.conversation_id == bindparam("of"))
     .values(updated_at=bindparam("now"))
 )
+_NEWEST = (
+    select(Message.message_id, Session.user_id)
+    .join(Conversation, col(Conversation.conversation_id) == Message.conversation_id)
+    .join(Session, col(Session.session_id) == Conversation.session_id)
+    .where(Message.conversation_id == bindparam("key"), col(Message.deleted_at).is_(None))
+    .order_by(col(Message.message_id).desc())
+    .limit(1)
+)
+
+
+def _prepared_path() -> Select[Any]:
+    start = select(Message.message_id, Message.parent_message_id).where(Message.message_id == bindparam("key"))
+    path = start.cte("path", recursive=True)
+    above = aliased(Message)
+    path = path.union_all(
+        select(above.message_id, above.parent_message_id).join(
+            path, col(above.message_id) == path.c.parent_message_id
+        )
+    )
+    query = _turns().where(col(Message.message_id).in_(select(path.c.message_id)))
+    return query.order_by(col(Message.depth))  # type: ignore[no-any-return]
+
+
+_PATH = _prepared_path()

@@ -238,22 +238,24 @@ class Engine:
 
     def _begin_next(self) -> None:
         while not self._closing.is_set() and (key := self._queue.take(self._is_ready)) is not None:
-            task = self._loop.loop.create_task(self._supervise(self._runs[key]))
+            run = self._runs[key]
+            # It counts as at work from this very moment: a stop may come before its task takes its first step.
+            run.work = self._loop.loop.create_task(self._work(run))
+            task = self._loop.loop.create_task(self._supervise(run, run.work))
             self._supervisors.add(task)
             task.add_done_callback(self._supervisors.discard)
 
     def _is_ready(self, thread_id: str) -> bool:
         return self._runs[thread_id].after is None
 
-    async def _supervise(self, run: Run) -> None:
+    async def _supervise(self, run: Run, work: "asyncio.Task[None]") -> None:
         """Run to the end, whatever that is, write it down, and make room for the next."""
-        run.began_at = time.monotonic()
-        run.log.begin()
-        run.work = self._loop.loop.create_task(self._work(run))
-        await asyncio.wait([run.work])
+        await asyncio.wait([work])
         await self._end(run, self._outcome_of(run))
 
     async def _work(self, run: Run) -> None:
+        run.began_at = time.monotonic()
+        run.log.begin()
         await self._executor.run(
             run.spec,
             run.recorder,
@@ -558,9 +560,18 @@ class LoopThread:
         return self.submit(work).result()
 
     def close(self) -> None:
+        self.run(_end_tasks())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
+
+
+async def _end_tasks() -> None:
+    """End what is left on the loop, such as the last writes of a run that was stopped just before."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

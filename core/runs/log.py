@@ -9,6 +9,9 @@ from typing import Any
 
 from core.runs.events import Event, EventKind
 
+# Not worth waking a reader for: it sees them with the next piece of text, or at its next heartbeat.
+_QUIET = frozenset({"state", "node"})
+
 
 class RunLog:
     """The growing log of one run: ``append`` while it runs, ``seal`` when it is over, ``close`` with its end."""
@@ -32,7 +35,7 @@ class RunLog:
             if self._sealed:
                 return
             self._events.append(Event(len(self._events) + 1, at_ms, kind, node, payload))
-            if self._waiting:
+            if self._waiting and kind not in _QUIET:
                 self._changed.notify_all()
 
     def seal(self, payload: Any) -> Event:

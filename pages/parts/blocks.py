@@ -7,19 +7,22 @@ closed where a block of Markdown ends. Pure functions and one small object; noth
 import re
 from collections.abc import Callable, Iterator
 
-SEGMENT = 800
-_LONGEST = 4 * SEGMENT
+SEGMENT = 600
+_LONGEST = 1_000
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_SENTENCE_END = re.compile(r"[.!?]\s|[。！？]|\s")
+_ENDS = (re.compile(r"[.!?]\s|[。！？]"), re.compile(r"\s"))
+_STRUCTURE = re.compile(r"\s*([|>#*+-]|\d+[.)]|`{3}|~{3}|\$\$)|\s{4}")
 
 
-def find_cut(text: str) -> int | None:
-    """The last place at which a block ends and another begins; None where there is none yet."""
+def find_cut(text: str, *, after: int = 0) -> int | None:
+    """The last place, not before ``after``, at which a block ends and another begins; None where there is none yet.
+
+    A long paragraph is cut after a sentence, or a word."""
     cut, offset, fence, in_math, after_blank = None, 0, "", False, False
     for line in text.splitlines(keepends=True):
         bare = line.strip()
-        if after_blank and bare and not line[0].isspace() and not fence and not in_math:
-            cut = offset
+        if after_blank and bare and not line[0].isspace() and not fence and not in_math and offset >= after:
+            cut = offset or None
         mark = _FENCE.match(line)
         if mark and not fence:
             fence = mark[1]
@@ -30,13 +33,20 @@ def find_cut(text: str) -> int | None:
         after_blank = not bare
         offset += len(line)
     if cut is None and len(text) > _LONGEST and not fence and not in_math:
-        return _inside_a_paragraph(text)
+        return _inside_a_line(text, after)
     return cut
 
 
-def _inside_a_paragraph(text: str) -> int | None:
-    ends = [match.end() for match in _SENTENCE_END.finditer(text, len(text) // 2)]
-    return ends[-1] if ends else None
+def _inside_a_line(text: str, after: int) -> int | None:
+    """A place in the last line, when that is plain words: a table or a fence cannot be cut anywhere."""
+    begin = text.rstrip("\n").rfind("\n") + 1
+    if _STRUCTURE.match(text, begin):
+        return None
+    for end in _ENDS:
+        places = [match.end() for match in end.finditer(text, max(begin, after, len(text) // 2))]
+        if places:
+            return places[-1]
+    return None
 
 
 class Segments:
@@ -49,7 +59,9 @@ class Segments:
 
     def add(self, text: str) -> Iterator[str | Callable[[], None]]:
         self._text += text
-        if len(self._text) > SEGMENT and (cut := find_cut(self._text)):
+        # What an element already shows cannot be taken back from it: the cut has to come after that.
+        cut = find_cut(self._text, after=self._sent) if len(self._text) > SEGMENT else None
+        if cut is not None:
             if cut > self._sent:
                 yield self._text[self._sent : cut]
             yield self._close

@@ -98,9 +98,10 @@ def duration(ms: float) -> str:
     """A duration with its unit: 340 ms, 2.1 s, 3 min 5 s."""
     if ms < 1000:
         return f"{ms:.0f} ms"
-    if ms < 60_000:
+    if ms < 59_950:
         return f"{ms / 1000:.1f} s"
-    return f"{ms // 60_000:.0f} min {ms % 60_000 / 1000:.0f} s"
+    minutes, seconds = divmod(round(ms / 1000), 60)
+    return f"{minutes} min {seconds} s"
 
 
 def replay(events: Sequence[Event], *, speed: float, pace: float = 0.1) -> Iterator[list[Event]]:

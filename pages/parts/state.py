@@ -18,6 +18,9 @@ WATCHED = "chat.watched"  # whether the watchdog has run as a part of the page
 SEARCH = "chat.search"
 PAGES = "chat.pages"  # how many pages of the list are shown
 AGENT = "chat.agent"
+NOTICE = "admin.notice"  # one sentence about what was just done
+REFUSED = "admin.refused"  # one sentence about why the new account could not be made
+NEW_NAME, NEW_PASSWORD, NEW_ROLE = "admin.name", "admin.password", "admin.role"
 SHOW = "show"  # also its name in the address
 
 

@@ -24,6 +24,7 @@ GRAPHS = {
     "exiting": {},
     "dangling": {},
     "voices": {},
+    "script": {},
 }
 
 

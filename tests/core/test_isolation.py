@@ -1,0 +1,247 @@
+"""Nobody sees or changes what is another's: every public function of history and engine is tried as the wrong user.
+
+A new public function fails ``test_every_public_function_is_tried`` until it is listed here.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.access.viewer import Viewer
+from core.errors import ForbiddenError, NotFoundError
+from core.history import conversations, messages
+from core.history.messages import Added, NewMessage, ThreadKind, Turn, add_message, get_turn
+from core.ids import new_conversation_id, new_message_id, new_session_id, new_thread_id
+from core.runs.engine import Engine
+from core.settings import Settings
+from core.skein import Skein
+from core.tables import utc_now
+from tests.core.support import answered, ask, follow, graph_settings
+from tests.graphs import showcase
+
+Person = Callable[..., Viewer]
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return graph_settings(tmp_path, database_url)
+
+
+@dataclass(frozen=True)
+class World:
+    """Alice's things: what ended, what failed, what runs; and who tries to get at them."""
+
+    skein: Skein
+    alice: Viewer
+    done: Turn
+    failed: Turn
+    runs: Turn
+    first: Added
+
+    def tried(self, viewer: Viewer, name: str) -> Any:
+        """Call the function on Alice's things as this viewer."""
+        return (READS | WRITES)[name](self, viewer)
+
+    def reading(self, function: Callable[..., Any], viewer: Viewer, *args: Any, **named: Any) -> Any:
+        with self.skein.database.read() as db:
+            return function(viewer, db, *args, **named)
+
+    def writing(self, function: Callable[..., Any], viewer: Viewer, *args: Any, **named: Any) -> Any:
+        return self.skein.database.write(lambda db: function(viewer, db, *args, **named))
+
+
+def _attach(world: World, viewer: Viewer) -> Any:
+    return [event for events in world.skein.engine.attach(viewer, world.done.thread_id) for event in events]
+
+
+def _add(world: World, viewer: Viewer, **place: Any) -> Any:
+    new = NewMessage("mine now", agent_id="echo", **place)
+    return world.writing(add_message, viewer, new, worker="nobody", lease_until=utc_now())
+
+
+# Each gives something of Alice's, or refuses.
+READS: dict[str, Callable[[World, Viewer], Any]] = {
+    "get_conversation": lambda w, v: w.reading(conversations.get_conversation, v, w.done.conversation_id),
+    "get_headings": lambda w, v: w.reading(conversations.get_headings, v, [w.done.conversation_id]),
+    "get_turn": lambda w, v: w.reading(get_turn, v, w.done.message_id),
+    "get_turn_of_thread": lambda w, v: w.reading(messages.get_turn_of_thread, v, w.done.thread_id),
+    "get_path": lambda w, v: w.reading(messages.get_path, v, w.done.message_id),
+    "find_newest_below": lambda w, v: w.reading(messages.find_newest_below, v, w.done.message_id),
+    "find_newest_message": lambda w, v: w.reading(messages.find_newest_message, v, w.done.conversation_id),
+    "Engine.attach": _attach,
+    "Engine.read_states": lambda w, v: w.skein.engine.read_states(v, w.done.thread_id),
+}
+WRITES: dict[str, Callable[[World, Viewer], Any]] = {
+    "rename_conversation": lambda w, v: w.writing(
+        conversations.rename_conversation, v, w.done.conversation_id, "mine now"
+    ),
+    "delete_conversation": lambda w, v: w.writing(conversations.delete_conversation, v, w.done.conversation_id),
+    "restore_conversation": lambda w, v: w.writing(conversations.restore_conversation, v, w.done.conversation_id),
+    "add_message": lambda w, v: _add(
+        w, v, conversation_id=w.done.conversation_id, parent_message_id=w.done.message_id
+    ),
+    "Engine.start": lambda w, v: ask(w.skein, v, "mine now", under=w.done, agent="echo"),
+    "Engine.retry": lambda w, v: w.skein.engine.retry(v, w.failed.thread_id),
+    "Engine.stop": lambda w, v: w.skein.engine.stop(v, w.runs.thread_id),
+}
+# These give nothing where others refuse.
+FINDS_NOTHING = {"find_newest_message", "get_headings"}
+# These give what is the viewer's own and nothing else: each has a test of its own below.
+OWN = {"list_conversations", "Engine.active", "Engine.place_of"}
+# These touch nobody's rows.
+HARMLESS = {"default_title", "Engine.open", "Engine.close"}
+# An admin may stop what anybody runs.
+FOR_ADMINS = {"Engine.stop"}
+
+
+@pytest.fixture
+def world(opened: Skein, person: Person) -> Iterator[World]:
+    alice = person("alice")
+    first = opened.engine.start(alice, NewMessage("secret words", agent_id="echo"))
+    done = answered(opened, alice, first.thread_id)
+    failed = answered(opened, alice, ask(opened, alice, "early", under=done, agent="script").thread_id)
+    runs = ask(opened, alice, "runs", under=done, agent="held")
+    yield World(opened, alice, done, failed, runs, first)
+    opened.engine.stop(alice, runs.thread_id)
+    follow(opened, alice, runs.thread_id)
+    for shared in (showcase.GATES, showcase.ENTERED, showcase.RAN, showcase.SEEN):
+        shared.clear()
+
+
+def public_functions() -> set[str]:
+    """Everything that can be called from outside in the rooms that hold people's rows."""
+    names = {
+        name
+        for path in Path(str(messages.__file__)).parent.glob("[!_]*.py")
+        for name, found in vars(__import__(f"core.history.{path.stem}", fromlist=["*"])).items()
+        if inspect.isfunction(found)
+        and not name.startswith("_")
+        and found.__module__ == f"core.history.{path.stem}"
+    }
+    return names | {f"Engine.{name}" for name in vars(Engine) if not name.startswith("_")}
+
+
+def everything_of(world: World) -> list[Any]:
+    return [world.tried(world.alice, name) for name in READS]
+
+
+def outcomes(world: World, viewer: Viewer, names: list[str]) -> dict[str, type[Exception] | None]:
+    """How each call was refused; None where it gave nothing, and was not refused."""
+    found: dict[str, type[Exception] | None] = {}
+    for name in names:
+        try:
+            given = world.tried(viewer, name)
+        except (NotFoundError, ForbiddenError) as error:
+            found[name] = type(error)
+        else:
+            found[name] = None
+            assert viewer == world.alice or not given, f"{name} gave away what is another's"
+    return found
+
+
+def test_every_public_function_is_tried() -> None:
+    assert public_functions() == {*READS, *WRITES, *OWN, *HARMLESS}
+
+
+class TestAnotherMember:
+    def test_finds_nothing_and_changes_nothing(self, world: World, person: Person) -> None:
+        before, mallory = everything_of(world), person("mallory")
+        expected = dict.fromkeys([*READS, *WRITES], NotFoundError) | dict.fromkeys(FINDS_NOTHING)
+        assert outcomes(world, mallory, [*READS, *WRITES]) == expected
+        assert everything_of(world) == before
+        assert world.skein.engine.active(mallory) == []
+
+    def test_is_told_the_same_as_of_what_is_not_there(self, world: World, person: Person) -> None:
+        mallory = person("mallory")
+
+        def refusal(function: Callable[..., Any], own: str) -> str:
+            with pytest.raises(NotFoundError) as caught:
+                world.reading(function, mallory, own)
+            return str(caught.value)
+
+        for function, theirs, nobodys in (
+            (get_turn, world.done.message_id, new_message_id()),
+            (messages.get_turn_of_thread, world.done.thread_id, new_thread_id()),
+            (conversations.get_conversation, world.done.conversation_id, new_conversation_id()),
+        ):
+            assert refusal(function, theirs) == refusal(function, nobodys)
+
+    @pytest.mark.parametrize("kind", [ThreadKind.FORK, ThreadKind.RETRY, ThreadKind.REGENERATE])
+    def test_cannot_start_from_a_state_that_is_not_theirs(
+        self, world: World, person: Person, kind: ThreadKind
+    ) -> None:
+        mallory = person("mallory")
+        own = answered(world.skein, mallory, ask(world.skein, mallory, "mine", agent="echo").thread_id)
+        for parent in (own.message_id, None):
+            new = NewMessage(
+                "tell me",
+                conversation_id=own.conversation_id,
+                parent_message_id=parent,
+                kind=kind,
+                parent_thread_id=world.done.thread_id,
+                agent_id="echo",
+            )
+            with pytest.raises(NotFoundError):
+                world.skein.engine.start(mallory, new)
+        assert "tell me" not in showcase.SEEN
+
+    def test_cannot_begin_in_a_session_or_conversation_that_is_not_theirs(
+        self, world: World, person: Person
+    ) -> None:
+        mallory = person("mallory")
+        for place in (
+            {"session_id": world.first.session_id},
+            {"session_id": new_session_id()},
+            {"conversation_id": world.first.conversation_id},
+            {"conversation_id": new_conversation_id()},
+        ):
+            with pytest.raises(NotFoundError):
+                _add(world, mallory, **place)
+
+    def test_sees_only_their_own_in_lists(self, world: World, person: Person) -> None:
+        mallory = person("mallory")
+        assert world.reading(conversations.list_conversations, mallory) == []
+        assert world.skein.engine.active(mallory) == []
+        assert world.skein.engine.place_of(mallory, world.runs.thread_id) is None
+
+
+class TestAnAnalyst:
+    def test_reads_all(self, world: World, person: Person) -> None:
+        ann = person("ann", role="analyst")
+        assert [world.tried(ann, name) for name in READS] == everything_of(world)
+
+    def test_changes_nothing_of_others(self, world: World, person: Person) -> None:
+        before, ann = everything_of(world), person("ann", role="analyst")
+        assert outcomes(world, ann, [*WRITES]) == dict.fromkeys(WRITES, ForbiddenError)
+        assert everything_of(world) == before
+        assert world.skein.engine._runs[world.runs.thread_id].work is not None
+
+    def test_sees_only_their_own_in_the_sidebar_and_among_live_runs(self, world: World, person: Person) -> None:
+        ann = person("ann", role="analyst")
+        assert world.reading(conversations.list_conversations, ann) == []
+        assert world.skein.engine.active(ann) == []
+
+
+class TestAnAdmin:
+    def test_does_not_write_in_anothers_name(self, world: World, person: Person) -> None:
+        names = sorted(WRITES.keys() - FOR_ADMINS)
+        assert outcomes(world, person("root", role="admin"), names) == dict.fromkeys(names, ForbiddenError)
+
+    def test_sees_and_stops_what_anybody_runs(self, world: World, person: Person) -> None:
+        root = person("root", role="admin")
+        assert [run.thread_id for run in world.skein.engine.active(root)] == [world.runs.thread_id]
+        assert world.tried(root, "Engine.stop") is True
+        assert answered(world.skein, root, world.runs.thread_id).status == "stopped"
+
+
+class TestTheOwner:
+    def test_gets_and_changes_what_is_theirs(self, world: World) -> None:
+        assert all(everything_of(world))
+        # In an order in which each finds what it needs.
+        names = sorted(WRITES, key=lambda name: name == "restore_conversation")
+        names.sort(key=lambda name: name in {"delete_conversation", "restore_conversation"})
+        assert [name for name, outcome in outcomes(world, world.alice, names).items() if outcome] == []

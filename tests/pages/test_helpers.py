@@ -1,0 +1,234 @@
+"""The pure helpers of pages: cutting a growing text, summing up a run, replaying it, and making text plain."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from streamlit.testing.v1 import AppTest
+
+from core.runs.events import Event
+from pages.parts.blocks import SEGMENT, Segments, find_cut
+from pages.parts.browsers import browser_name
+from pages.parts.run_summary import duration, ordinal, replay, summarize
+from pages.parts.text import plain, shortened
+
+
+def close() -> None:
+    """Stands between two segments."""
+
+
+def segments_of(chunks: list[str]) -> list[str]:
+    """What each element shows in the end, when the text comes in these chunks."""
+    segments, shown = Segments(close), [""]
+    for chunk in chunks:
+        for part in segments.add(chunk):
+            if callable(part):
+                shown.append("")
+            else:
+                shown[-1] += part
+    return shown
+
+
+_blocks = st.sampled_from(
+    [
+        "Words of a paragraph. " * 12 + "\n\n",
+        "```python\nx = 1\n\ny = 2\n```\n\n",
+        "~~~~\n```\n\nnot the end\n\n~~~~\n\n",
+        "$$\na\n\nb\n$$\n\n",
+        "- a\n\n  still a\n- b\n\n",
+        "| a | b |\n| --- | --- |\n| 1 | 2 |\n\n",
+        "没有空格的长句子。" * 40 + "\n\n",
+        "one line\n",
+        "\n",
+    ]
+)
+_texts = st.one_of(st.text(max_size=3000), st.lists(_blocks, max_size=20).map("".join))
+
+
+class TestCuttingAGrowingText:
+    @given(text=_texts, size=st.integers(1, 500))
+    def test_the_segments_joined_are_the_text(self, text, size):
+        chunks = [text[start : start + size] for start in range(0, len(text), size)]
+        assert "".join(segments_of(chunks)) == text
+
+    def test_what_is_shown_already_is_not_said_twice_when_a_cut_is_found_too_late(self):
+        chunks = ["words " * 50 + "\n\n" + "more " * 40, "and more " * 20]
+        assert segments_of(chunks) == ["".join(chunks)]
+
+    def test_the_end_of_a_very_long_fence_is_not_cut_off(self):
+        code = "```\n" + "x = 1\n" * 1000 + "```"
+        assert segments_of([code]) == [code]
+
+    @given(blocks=st.lists(_blocks, min_size=1, max_size=25), size=st.integers(1, 300))
+    def test_no_segment_but_the_last_ends_inside_a_fence_or_a_formula(self, blocks, size):
+        text = "".join(blocks)
+        chunks = [text[start : start + size] for start in range(0, len(text), size)]
+        for segment in segments_of(chunks)[:-1]:
+            assert _is_open(segment) is False
+            assert segment.count("$$") % 2 == 0
+
+    def test_a_fence_that_is_longer_than_a_segment_stays_in_one(self):
+        code = "```\n" + "x = 1\n\n" * 1000 + "```\n"
+        assert segments_of([code]) == [code]
+
+    def test_a_long_answer_is_cut_where_a_block_ends(self):
+        paragraph = "word " * 80 + "\n\n"
+        shown = segments_of([paragraph] * 20)
+        assert len(shown) > 3
+        assert all(part.endswith("\n\n") for part in shown[:-1])
+        assert max(map(len, shown)) <= SEGMENT + 3 * len(paragraph)
+
+    def test_a_single_endless_paragraph_is_cut_after_a_sentence(self):
+        shown = segments_of(["这是一句话。" * 10] * 100)
+        assert len(shown) > 1
+        assert all(part.endswith("。") for part in shown)
+
+    @pytest.mark.parametrize(
+        ("text", "cut"),
+        [
+            ("", None),
+            ("a\n\n", None),
+            ("a\n\nb", 3),
+            ("a\n\n  b", None),
+            ("```\na\n\nb", None),
+            ("a\n\n$$\nb\n\nc", 3),
+        ],
+    )
+    def test_a_cut_needs_a_block_that_has_begun(self, text, cut):
+        assert find_cut(text) == cut
+
+
+def _is_open(segment: str) -> bool:
+    """Whether Markdown's own reader finds a fence in it that is never closed."""
+    fences = [token for token in MarkdownIt().parse(segment) if token.type == "fence"]
+    lines = segment.splitlines()
+    return any(not lines[token.map[1] - 1].strip().startswith(token.markup) for token in fences if token.map)
+
+
+def event(seq: int, at_ms: int, kind: str, payload: object, node: str | None = "talk") -> Event:
+    return Event(seq, at_ms, kind, node, payload)  # type: ignore[arg-type]
+
+
+RUN = [
+    event(1, 0, "node", {"phase": "start", "task": "t1", "ns": []}),
+    event(2, 100, "token", "Hello"),
+    event(3, 150, "tool", {"phase": "start", "id": "c1", "args": {"q": 1}}, "look_up"),
+    event(4, 250, "tool", {"phase": "end", "id": "c1", "result": "found", "ms": 100}, "look_up"),
+    event(5, 600, "token", " you"),
+    event(6, 1100, "token", " there"),
+    event(7, 1200, "node", {"phase": "end", "task": "t1", "ns": [], "ms": 1200}),
+    event(8, 1300, "end", {"status": "done", "finish_reason": "stop"}, None),
+]
+
+
+class TestARunSummedUp:
+    def test_it_knows_its_tokens_times_and_rate(self):
+        summary = summarize(RUN)
+        assert (summary.tokens, summary.first_token_ms, summary.last_token_ms, summary.end_ms) == (
+            3,
+            100,
+            1100,
+            1300,
+        )
+        assert summary.tokens_per_second == 2.0
+
+    def test_spans_have_begun_and_ended_and_tools_lie_deeper(self):
+        spans = [(span.name, span.kind, span.began_ms, span.took_ms, span.depth) for span in summarize(RUN).spans]
+        assert spans == [("talk", "node", 0, 1200, 0), ("look_up", "tool", 150, 100, 1)]
+
+    def test_what_began_last_and_goes_on_is_at_work(self):
+        names = [getattr(summarize(RUN[:count]).working, "name", None) for count in range(len(RUN) + 1)]
+        assert names == [None, "talk", "talk", "look_up", "talk", "talk", "talk", None, None]
+
+    def test_what_an_end_interrupts_has_failed(self):
+        summary = summarize([RUN[0], event(2, 700, "end", {"status": "stopped"}, None)])
+        assert [(span.took_ms, span.failed) for span in summary.spans] == [(700, True)]
+
+    def test_a_node_that_failed_says_so(self):
+        ended = event(2, 90, "node", {"phase": "end", "task": "t1", "error": "No.", "ms": 90})
+        span = summarize([RUN[0], ended]).spans[0]
+        assert (span.failed, span.detail) == (True, "No.")
+
+    def test_one_token_has_no_rate(self):
+        assert summarize(RUN[:2]).tokens_per_second is None
+
+
+class TestAReplay:
+    @pytest.mark.parametrize("speed", [0, 50.0, 1e6])
+    def test_it_gives_every_event_once_and_in_order(self, speed):
+        batches = list(replay(RUN, speed=speed, pace=0.001))
+        assert [event for batch in batches for event in batch] == RUN
+
+    def test_it_keeps_the_runs_own_pace(self):
+        began = time.monotonic()
+        list(replay(RUN, speed=10, pace=0.01))
+        assert 0.12 <= time.monotonic() - began < 1.0
+
+    def test_nothing_is_replayed_as_nothing(self):
+        assert [event for batch in replay([], speed=1) for event in batch] == []
+
+
+class TestDrawingARun:
+    @pytest.mark.parametrize(
+        ("show", "steps"),
+        [("tokens", ["look_up"]), ("steps", ["talk", "look_up"]), ("result", [])],
+    )
+    def test_each_way_shows_the_same_text_and_its_own_steps(self, show, steps):
+        at = AppTest.from_function(_draw_run, args=(RUN, show), default_timeout=20).run()
+        assert at.exception.values == []
+        assert [text.value for text in at.markdown] == ["Hello you there"]
+        shown = "\n".join(caption.value for caption in at.caption)
+        assert [name for name in ("talk", r"look\_up") if name in shown] == [plain(name) for name in steps]
+
+
+def _draw_run(events, show):
+    from pages.parts.answer import Show, draw_answer
+
+    draw_answer([events[:3], events[3:]], show=Show(show))
+
+
+class TestText:
+    @given(text=st.text(alphabet="ab*_`$[]<>#:|~\\ ", max_size=40))
+    def test_plain_text_is_shown_as_it_was_typed(self, text):
+        tokens = MarkdownIt().enable("strikethrough").parseInline(plain(text))
+        shown = "".join(child.content for token in tokens for child in token.children or ())
+        assert shown.strip() == text.strip()
+
+    @given(text=st.text(max_size=50), length=st.integers(1, 30))
+    def test_shortened_text_is_never_longer_than_asked(self, text, length):
+        short = shortened(text, length)
+        assert len(short) <= length
+        assert short == text or short.endswith("…")
+
+    @pytest.mark.parametrize(
+        ("ms", "text"),
+        [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1000, "1.0 s"),
+            (59_940, "59.9 s"),
+            (185_000, "3 min 5 s"),
+            (119_999, "2 min 0 s"),
+        ],
+    )
+    def test_a_duration_has_its_unit(self, ms, text):
+        assert duration(ms) == text
+
+    def test_ordinals(self):
+        numbers = [1, 2, 3, 4, 11, 12, 13, 21, 102, 111]
+        said = ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "111th"]
+        assert [ordinal(number) for number in numbers] == said
+
+    @pytest.mark.parametrize(
+        ("said", "name"),
+        [
+            ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36", "Chrome on Linux"),
+            ("Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36 Edg/140.0", "Edge on Windows"),
+            ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18 Safari/604", "Safari on iPhone"),
+            ("curl/8", "curl/8"),
+        ],
+    )
+    def test_browsers_are_named_in_two_words(self, said, name):
+        assert browser_name(said) == name

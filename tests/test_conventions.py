@@ -1,0 +1,133 @@
+"""What every file must keep to, read from the files themselves."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(path for path in (ROOT / "pages").glob("*.py") if path.stem != "__init__")
+PARTS = sorted((ROOT / "pages" / "parts").glob("*.py"))
+CORE = sorted(path for path in (ROOT / "core").rglob("*.py") if "migrations" not in path.parts)
+SOURCES = sorted([ROOT / "app.py", *(ROOT / "pages").rglob("*.py"), *(ROOT / "core").rglob("*.py")])
+GUARDS = {"require_viewer", "require_admin"}
+SETTING = re.compile(r"\b(?:SKEIN|OPENAI)_[A-Z][A-Z_]*[A-Z]\b")
+# What the tests' own runner reads is no setting of Skein.
+FOR_TESTS = {"SKEIN_TEST_BROWSER"}
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def first_deed(page: Path) -> ast.stmt | None:
+    """What the page does first: the first statement that is no docstring, import, definition or constant.
+
+    A page that hands over to its own ``main()`` does first what that does first.
+    """
+    tree = parsed(page)
+    passive = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+    deeds = [node for node in tree.body if not isinstance(node, passive) and not _is_constant(node)]
+    first = deeds[0] if deeds else None
+    if first is not None and _called(first) == "main" and not first.value.args:  # type: ignore[attr-defined]
+        main = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main")
+        return next(node for node in main.body if not _is_constant(node))
+    return first
+
+
+def _is_constant(node: ast.stmt) -> bool:
+    """A docstring, or an assignment that calls nothing of Streamlit's or ours."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant)
+    calls_something = any(_name_of(inner) in GUARDS | {"main"} for inner in ast.walk(node))
+    return isinstance(node, (ast.Assign, ast.AnnAssign)) and not calls_something and not _uses(node, "st")
+
+
+def _called(node: ast.stmt) -> str:
+    value = getattr(node, "value", None)
+    return _name_of(value) if isinstance(node, (ast.Expr, ast.Assign)) else ""
+
+
+def _name_of(node: ast.AST | None) -> str:
+    return node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+
+
+def _uses(node: ast.AST, module: str) -> bool:
+    return any(isinstance(inner, ast.Name) and inner.id == module for inner in ast.walk(node))
+
+
+def attributes(path: Path) -> set[str]:
+    """All that is reached through ``st``: ``session_state``, ``cache_data``."""
+    return {
+        node.attr
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "st"
+    }
+
+
+class TestPages:
+    @pytest.mark.parametrize("page", PAGES, ids=name)
+    def test_a_page_first_asks_who_is_there(self, page: Path):
+        first = first_deed(page)
+        assert first is not None
+        assert _called(first) in GUARDS
+
+    def test_the_page_of_accounts_asks_for_an_admin(self):
+        first = first_deed(ROOT / "pages" / "admin.py")
+        assert first is not None
+        assert _called(first) == "require_admin"
+
+    def test_session_state_has_one_owner(self):
+        owners = [name(path) for path in [*PAGES, *PARTS] if "session_state" in attributes(path)]
+        assert owners == ["pages/parts/state.py"]
+
+    def test_only_one_module_may_cache(self):
+        caching = {name(path) for path in [*PAGES, *PARTS] if {"cache_data", "cache_resource"} & attributes(path)}
+        assert caching <= {"pages/parts/resources.py"}
+
+    def test_state_keys_are_named_after_their_page_and_differ(self):
+        assigned = [node for node in parsed(ROOT / "pages/parts/state.py").body if isinstance(node, ast.Assign)]
+        keys = [key.value for node in assigned for key in ast.walk(node.value) if isinstance(key, ast.Constant)]
+        assert keys == list(dict.fromkeys(keys))
+        assert [key for key in keys if "." not in str(key)] == ["show"]
+
+
+class TestCore:
+    @pytest.mark.parametrize("path", CORE, ids=name)
+    def test_a_module_begins_with_its_idea_and_knows_no_streamlit(self, path: Path):
+        assert ast.get_docstring(parsed(path)), "a module begins with a docstring"
+        assert [module for module in imported(path) if module.split(".")[0] in {"streamlit", "pages"}] == []
+
+
+class TestSettings:
+    def test_every_setting_is_in_the_readme_and_no_other(self):
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        assert set(SETTING.findall(readme)) - FOR_TESTS == {variable(field) for field in Settings.model_fields}
+
+
+def variable(field: str) -> str:
+    """The environment variable of a setting."""
+    return field.upper() if field.startswith("openai_") else f"SKEIN_{field.upper()}"
+
+
+class TestSources:
+    @pytest.mark.parametrize("path", SOURCES, ids=name)
+    def test_no_source_names_a_place_on_a_machine(self, path: Path):
+        text = path.read_text(encoding="utf-8")
+        assert re.findall(r"[\"'\s(](/(?:work|tmp|home|root|Users)/\S*)", text) == []
