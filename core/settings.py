@@ -30,15 +30,15 @@ class Settings(BaseSettings):
 
     public_url: str = ""
     allowed_hosts: Annotated[list[str], NoDecode] = ["localhost", "127.0.0.1", "[::1]"]
-    sign_in_days: float = Field(default=30, gt=0)
+    sign_in_days: float = Field(default=30, gt=0, allow_inf_nan=False)
 
     openai_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("OPENAI_API_KEY"))
     openai_base_url: str | None = Field(default=None, validation_alias=AliasChoices("OPENAI_BASE_URL"))
     model: str = ""
     temperature: float = Field(default=0.0, ge=0, le=2)
-    model_timeout_seconds: float = Field(default=120, gt=0)
+    model_timeout_seconds: float = Field(default=120, gt=0, allow_inf_nan=False)
     model_max_retries: int = Field(default=2, ge=0)
-    demo_tokens_per_second: float = Field(default=50, ge=0)
+    demo_tokens_per_second: float = Field(default=50, ge=0, allow_inf_nan=False)
 
     langgraph_json: Path = _ROOT / "langgraph.json"
     max_messages: int = Field(default=6, ge=2)
@@ -47,9 +47,9 @@ class Settings(BaseSettings):
     max_runs: int = Field(default=100, ge=1)
     max_runs_per_user: int = Field(default=4, ge=1)
     max_queued_per_user: int = Field(default=50, ge=1)
-    lease_seconds: float = Field(default=15, ge=0.2)
-    flush_seconds: float = Field(default=0.2, gt=0, le=0.4)
-    drain_seconds: float = Field(default=10, ge=0)
+    lease_seconds: float = Field(default=15, ge=0.2, allow_inf_nan=False)
+    flush_seconds: float = Field(default=0.2, gt=0, le=0.4, allow_inf_nan=False)
+    drain_seconds: float = Field(default=10, ge=0, allow_inf_nan=False)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("allowed_hosts", mode="before")
@@ -69,7 +69,7 @@ class Settings(BaseSettings):
             return value
         try:
             backend = make_url(value).drivername
-        except ArgumentError:
+        except (ArgumentError, ValueError):  # its own words could show a password that stands in the wrong place
             backend = ""
         if backend not in {"sqlite", "postgresql+psycopg"}:
             raise ValueError("it must begin with sqlite:/// or postgresql+psycopg://")
