@@ -51,6 +51,7 @@ def main(skein: Skein, viewer: Viewer) -> None:
         _send(skein, viewer, conversation, turns, example)
         st.rerun()
     if turns and turns[-1].is_live:
+        state.take(state.WATCHED)
         st.fragment(_watch, run_every=_WATCH_SECONDS)()
     draw_transcript(skein, viewer, turns, show=Show(state.get(state.SHOW) or Show.TOKENS), dock=dock)
 
