@@ -136,7 +136,8 @@ def _send(
     except SkeinError as error:
         if not (isinstance(error, BusyError) and head is not None and head.is_live):
             state.put(state.PROBLEM, str(error))
-        state.put(state.HELD_BACK, text)
+        kept = state.get(state.HELD_BACK)
+        state.put(state.HELD_BACK, f"{kept}\n\n{text}" if kept else text)
         st.rerun()
     _go_to(added.conversation_id, added.message_id if "message" in st.query_params else None)
     return _load(skein, viewer)
