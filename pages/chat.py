@@ -42,18 +42,24 @@ def main(skein: Skein, viewer: Viewer) -> None:
         text = text or _draw_held_back(skein, viewer, turns)
     if text:
         conversation, turns = _send(skein, viewer, conversation, turns, text)
-    draw_conversation_list(skein, viewer, conversation.conversation_id if conversation else None)
-    _draw_header(skein, viewer, conversation, is_own=is_own)
+    header = st.container(key="chat_header_place")
+
+    def draw_around() -> None:
+        draw_conversation_list(skein, viewer, conversation.conversation_id if conversation else None)
+        with header:
+            _draw_header(skein, viewer, conversation, is_own=is_own)
+
     if problem := state.take(state.PROBLEM):
         st.warning(problem, icon=":material/info:")
+    if turns and turns[-1].is_live:
+        state.take(state.WATCHED)
+        st.fragment(_watch, run_every=_WATCH_SECONDS)()
+    show = Show(state.get(state.SHOW) or Show.TOKENS)
+    draw_transcript(skein, viewer, turns, show=show, dock=dock, meanwhile=draw_around)
     # While something is held back no example is on offer: the chosen one would be sent again with each rerun.
     if not turns and not state.get(state.HELD_BACK) and (example := _draw_welcome(skein)):
         _send(skein, viewer, conversation, turns, example)
         st.rerun()
-    if turns and turns[-1].is_live:
-        state.take(state.WATCHED)
-        st.fragment(_watch, run_every=_WATCH_SECONDS)()
-    draw_transcript(skein, viewer, turns, show=Show(state.get(state.SHOW) or Show.TOKENS), dock=dock)
 
 
 def _load(skein: Skein, viewer: Viewer) -> tuple[ConversationRow | None, list[Turn]]:

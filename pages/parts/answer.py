@@ -29,16 +29,24 @@ class Show(StrEnum):
 
 
 def draw_answer(
-    batches: Iterable[list[Event]], *, show: Show, place_of: Callable[[], int | None] = lambda: None
+    batches: Iterable[list[Event]],
+    *,
+    show: Show,
+    place_of: Callable[[], int | None] = lambda: None,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> RunSummary:
-    """Draw the events as they come, until they end; gives what they add up to."""
-    return _Drawing(show, place_of).run(batches)
+    """Draw the events as they come, until they end; gives what they add up to.
+
+    ``meanwhile`` is called once, after the first token or heartbeat: for what can be drawn later than that.
+    """
+    return _Drawing(show, place_of, meanwhile).run(batches)
 
 
 class _Drawing:
-    def __init__(self, show: Show, place_of: Callable[[], int | None]) -> None:
+    def __init__(self, show: Show, place_of: Callable[[], int | None], meanwhile: Callable[[], None]) -> None:
         self._show = show
         self._place_of = place_of
+        self._meanwhile: Callable[[], None] | None = meanwhile
         self._summary = RunSummary()
         self._status, self._steps = st.empty(), st.empty()
         self._status_text = self._steps_text = ""
@@ -61,6 +69,11 @@ class _Drawing:
                 yield from segments.add(text)
             else:
                 held.append(text)
+            if self._meanwhile is not None and (text or not events):
+                self._meanwhile()
+                self._meanwhile = None
+        if self._meanwhile is not None:
+            self._meanwhile()
         yield from segments.add("".join(held))
 
     def _take(self, events: list[Event]) -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 
 SEGMENT = 600
-_LONGEST = 1_000
+_LONGEST = 750
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _ENDS = (re.compile(r"[.!?]\s|[。！？]"), re.compile(r"\s"))
 _STRUCTURE = re.compile(r"\s*([|>#*+-]|\d+[.)]|`{3}|~{3}|\$\$)|\s{4}")

@@ -1,5 +1,6 @@
 """The transcript of a conversation: every turn from the root to the head, whole, as people see it."""
 
+from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
@@ -21,22 +22,34 @@ _ENDINGS = {
 }
 
 
-def draw_transcript(skein: Skein, viewer: Viewer, turns: list[Turn], *, show: Show, dock: DeltaGenerator) -> None:
+def draw_transcript(
+    skein: Skein,
+    viewer: Viewer,
+    turns: list[Turn],
+    *,
+    show: Show,
+    dock: DeltaGenerator,
+    meanwhile: Callable[[], None],
+) -> None:
     """All turns; one that is still being answered is followed to its end, and then the page is drawn anew.
 
-    Its Stop stands in the dock, which is always in sight.
+    Its Stop stands in the dock, which is always in sight. ``meanwhile`` draws the rest of the page, once: before
+    the turns, or, when one is followed, after its first token.
     """
+    is_followed = any(turn.is_live for turn in turns)
+    if not is_followed:
+        meanwhile()
     again = state.take(state.REPLAY)
     for turn in turns:
         _draw_question(turn)
         with st.chat_message("assistant", avatar=":material/hub:"):
             if turn.is_live:
-                _follow(skein, viewer, turn, show, dock)
+                _follow(skein, viewer, turn, show=show, dock=dock, meanwhile=meanwhile)
             elif again and again[0] == turn.thread_id:
                 _replay(skein, viewer, turn, again[1], show)
             else:
                 _draw_answer(skein, viewer, turn)
-    if any(turn.is_live for turn in turns):
+    if is_followed:
         st.rerun()
 
 
@@ -84,7 +97,15 @@ def _draw_label(skein: Skein, turn: Turn) -> None:
         st.caption(f":material/smart_toy: {model}")
 
 
-def _follow(skein: Skein, viewer: Viewer, turn: Turn, show: Show, dock: DeltaGenerator) -> None:
+def _follow(
+    skein: Skein,
+    viewer: Viewer,
+    turn: Turn,
+    *,
+    show: Show,
+    dock: DeltaGenerator,
+    meanwhile: Callable[[], None],
+) -> None:
     _draw_label(skein, turn)
     if turn.user_id == viewer.user_id or viewer.is_admin:
         dock.button(
@@ -98,6 +119,7 @@ def _follow(skein: Skein, viewer: Viewer, turn: Turn, show: Show, dock: DeltaGen
         skein.engine.attach(viewer, turn.thread_id, pace=PACE),
         show=show,
         place_of=lambda: skein.engine.place_of(viewer, turn.thread_id),
+        meanwhile=meanwhile,
     )
 
 
