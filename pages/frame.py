@@ -7,6 +7,7 @@ import streamlit as st
 from core.access.sign_in import sign_out
 from core.access.viewer import Viewer
 from core.access.web import ICON
+from pages.parts.gate import drawing
 from pages.parts.guard import require_viewer
 from pages.parts.resources import get_skein
 
@@ -68,4 +69,5 @@ def _draw_menu(viewer: Viewer, account: st.Page) -> None:
         st.rerun()
 
 
-main()
+with drawing():
+    main()

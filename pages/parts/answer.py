@@ -11,6 +11,7 @@ from enum import StrEnum
 import streamlit as st
 
 from core.runs.events import Event
+from pages.parts import gate
 from pages.parts.blocks import Segments
 from pages.parts.run_summary import RunSummary, Span, duration, ordinal
 from pages.parts.text import plain
@@ -39,6 +40,7 @@ def draw_answer(
 
     ``meanwhile`` is called once, after the first token or heartbeat: for what can be drawn later than that.
     """
+    gate.leave()
     return _Drawing(show, place_of, meanwhile).run(batches)
 
 
