@@ -24,7 +24,7 @@ from core.errors import SkeinError
 from core.history.messages import Turn, get_path
 from core.ids import MessageId
 from core.runs.events import plain
-from core.runs.lineage import as_messages, missing_messages
+from core.runs.lineage import as_messages, missing_messages, said_since
 from core.runs.recorder import Recorder
 from core.runs.store import Spec
 
@@ -37,11 +37,15 @@ Graph = Pregel[Any, Any, Any, Any]
 
 @dataclass(frozen=True)
 class Start:
-    """Where a thread begins: the source of its state, and what its graph is given (None: go on from there)."""
+    """Where a thread begins: the source of its state, and what its graph is given (None: go on from there).
+
+    ``said`` is the part of the answer that stands in that state already.
+    """
 
     parent_thread_id: str | None
     checkpoint_id: str | None
     messages: list[AnyMessage] | None
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Executor:
         graph = self.agents.compiled(spec.agent_id, self.saver)
         start = await self._prepare(spec, graph, parent_is_done=parent_is_done)
         await began(start)
+        recorder.carry(start.said)
         config: Any = {
             "configurable": {"thread_id": spec.thread_id},
             "metadata": {THREAD_KEY: spec.thread_id},
@@ -118,7 +123,8 @@ class Executor:
         if not state.next:
             return None
         checkpoint = await self._fork(spec, spec.parent_thread_id, None)
-        return Start(spec.parent_thread_id, checkpoint, None)
+        messages = state.values.get("messages", []) if isinstance(state.values, dict) else []
+        return Start(spec.parent_thread_id, checkpoint, None, said_since(messages))
 
     async def _catch_up(self, spec: Spec, graph: Graph, path: list[Turn], new: HumanMessage) -> Start:
         """Start from the nearest turn above that left a checkpoint, and add what was said since."""

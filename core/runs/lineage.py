@@ -38,6 +38,13 @@ def missing_messages(
     return [*_closing(said), _answer(replace(base, answer=unsaid)), *as_messages(after)]
 
 
+def said_since(state: Sequence[BaseMessage]) -> tuple[str, ...]:
+    """What has been said since the last message of a person."""
+    humans = [place for place, message in enumerate(state) if isinstance(message, HumanMessage)]
+    since = state[humans[-1] + 1 :] if humans else []
+    return tuple(message.text for message in since if isinstance(message, AIMessage) and message.text)
+
+
 def _place_of(state: Sequence[BaseMessage], turn: Turn, *, resumed: bool) -> int | None:
     humans = [place for place, message in enumerate(state) if isinstance(message, HumanMessage)]
     own = [place for place in humans if state[place].id == turn.message_id]

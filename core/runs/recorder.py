@@ -70,6 +70,11 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
         """The node that began last and has not ended."""
         return next((task.name for task in reversed(list(self._tasks.values()))), None)
 
+    def carry(self, said: Iterable[str]) -> None:
+        """Begin the answer with what the thread that is retried had said before the point it goes on from."""
+        for text in said:
+            self._say("", text, apart=bool(self.answer))
+
     # -- the parts of astream ---------------------------------------------------------------------------
 
     def take(self, part: Mapping[str, Any]) -> None:
@@ -201,7 +206,7 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
         text = clean_text(PARAGRAPH + text if apart else text)
         if text:
             self.answer.append(text)
-            self._write("token", node, text)
+            self._write("token", node or None, text)
 
     def _fall_silent(self, run_id: UUID) -> None:
         if self._speaking == run_id:

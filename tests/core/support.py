@@ -19,6 +19,7 @@ GRAPHS = {
     "showcase": {"answer_nodes": ["talk", "announce"]},
     "echo": {},
     "once": {},
+    "halves": {},
     "blocking": {},
     "held": {},
     "exiting": {},

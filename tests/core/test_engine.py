@@ -320,6 +320,15 @@ class TestRetry:
         assert turn.parent_thread_id == failed.thread_id
         assert showcase.RAN == {("again", "sibling"): 1, ("again", "fails_once"): 2}
 
+    def test_it_keeps_what_had_been_said_before_the_point_it_goes_on_from(
+        self, opened: Skein, person: Person
+    ) -> None:
+        alice = person("alice")
+        failed = answered(opened, alice, ask(opened, alice, "half", agent="halves").thread_id)
+        assert (failed.status, failed.answer) == ("failed", "the first half")
+        retried = answered(opened, alice, opened.engine.retry(alice, failed.thread_id).thread_id)
+        assert (retried.status, retried.answer) == ("done", "the first half\n\nthe second half")
+
     def test_twice_gives_two_siblings(self, opened: Skein, person: Person) -> None:
         alice = person("alice")
         root = answered(opened, alice, ask(opened, alice, "root", agent="echo").thread_id)

@@ -138,6 +138,26 @@ once = (
 )
 
 
+def _first_half(state: State) -> dict[str, Any]:
+    return {"messages": [AIMessage("the first half")]}
+
+
+def _second_half(state: State) -> dict[str, Any]:
+    RAN[_text(state), "second_half"] += 1
+    if RAN[_text(state), "second_half"] == 1:
+        raise BrokenError("only the first time")
+    return {"messages": [AIMessage("the second half")]}
+
+
+halves = (
+    StateGraph(State)
+    .add_node("first_half", _first_half)
+    .add_node("second_half", _second_half)
+    .add_edge(START, "first_half")
+    .add_edge("first_half", "second_half")
+)
+
+
 def _block(state: State) -> dict[str, Any]:
     time.sleep(float(_text(state)))
     return {"messages": [AIMessage("woke up")]}
