@@ -18,8 +18,9 @@ from core.agents.registry import Agents
 from core.checkpoints.postgres_saver import open_postgres_saver
 from core.checkpoints.sqlite_saver import open_sqlite_saver
 from core.database import Database
-from core.runs.engine import Engine, LoopThread
+from core.runs.engine import Engine
 from core.runs.execute import Executor
+from core.runs.loop import LoopThread
 from core.settings import Settings, load_settings
 
 _SYNC_NODE_THREADS = 64

@@ -29,6 +29,11 @@ _STYLE = """<style>
 
 def main() -> None:
     viewer = require_viewer()
+    with drawing():
+        _draw(viewer)
+
+
+def _draw(viewer: Viewer) -> None:
     st.set_page_config(page_title="Skein", page_icon=ICON, layout="wide")
     st.logo(ICON, size="large")
     account = _page("account", _ACCOUNT, ":material/person:")
@@ -69,5 +74,4 @@ def _draw_menu(viewer: Viewer, account: st.Page) -> None:
         st.rerun()
 
 
-with drawing():
-    main()
+main()

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.access.viewer import Viewer
 from core.history.conversations import Heading, get_headings
-from core.runs.engine import ActiveRun
+from core.runs.run import ActiveRun
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.guard import require_viewer

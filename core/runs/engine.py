@@ -9,15 +9,14 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 import structlog
 from langgraph.errors import GraphDrained
-from langgraph.runtime import RunControl
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.access.viewer import Viewer
@@ -30,7 +29,9 @@ from core.runs.events import Event, answer_text
 from core.runs.execute import Executor, Start, StateStep
 from core.runs.fair_queue import FairQueue
 from core.runs.log import RunLog
+from core.runs.loop import LoopThread
 from core.runs.recorder import Recorder
+from core.runs.run import ActiveRun, Run, end_payload, to_spec
 from core.runs.store import Outcome, Spec
 from core.runs.worker import Worker
 from core.settings import Settings
@@ -43,44 +44,10 @@ _SHUTDOWN = "Skein was shut down while this ran; what had been said by then is k
 log = structlog.get_logger("skein.runs")
 
 
-@dataclass
-class Run:
-    """One run of this process, from queued to written down."""
-
-    spec: Spec
-    log: RunLog
-    recorder: Recorder
-    after: ThreadId | None = None
-    parent_is_done: bool = False
-    held_until: float = 0.0
-    flushed: int = 0
-    control: RunControl = field(default_factory=RunControl)
-    work: "asyncio.Task[None] | None" = None
-    began_at: float | None = None
-    ending: bool = False
-    lost: bool = False
-
-
-@dataclass(frozen=True)
-class ActiveRun:
-    """A run that is queued (with its place, 1 is next) or running (with what it is doing) in this process."""
-
-    thread_id: ThreadId
-    user_id: str
-    conversation_id: str
-    message_id: str
-    agent_id: str
-    place: int | None
-    node: str | None
-    seconds: float
-    tokens: int
-    tokens_per_second: float
-
-
 class Engine:
     """Runs of one process; ``open`` it once and ``close`` it at the end."""
 
-    def __init__(self, *, settings: Settings, database: Database, executor: Executor, loop: "LoopThread") -> None:
+    def __init__(self, *, settings: Settings, database: Database, executor: Executor, loop: LoopThread) -> None:
         self._settings = settings
         self._database = database
         self._executor = executor
@@ -137,7 +104,7 @@ class Engine:
         added = self._write(job)
         parent = added.parent
         waits_for = parent.thread_id if parent is not None and parent.is_live and goes_on else None
-        run = self._new_run(_to_spec(viewer, new, added), held_until=held_until, after=waits_for)
+        run = self._new_run(to_spec(viewer, new, added), held_until=held_until, after=waits_for)
         if parent is not None:
             run.parent_is_done = parent.status == "done" and parent.agent_id == new.agent_id
         self._loop.call(self._admit, run)
@@ -303,7 +270,7 @@ class Engine:
             run.log.append("error", None, {"type": outcome.error_type, "message": outcome.error_message})
         if outcome.status == "waiting":
             run.log.append("waiting", None, {"interrupts": run.recorder.interrupts})
-        end = run.log.seal(_end_payload(outcome, run.recorder))
+        end = run.log.seal(end_payload(outcome, run.recorder))
         if not run.lost:
             await self._write_end(run, outcome, [*run.log.after(run.flushed), end])
         self._forget(run, None if run.lost else end)
@@ -491,32 +458,6 @@ class Engine:
         )
 
 
-def _to_spec(viewer: Viewer, new: NewMessage, added: Added) -> Spec:
-    return Spec(
-        added.thread_id,
-        1,
-        viewer.user_id,
-        added.conversation_id,
-        added.message_id,
-        new.parent_message_id,
-        new.text,
-        added.kind,
-        new.parent_thread_id or (added.parent.thread_id if added.parent else None),
-        new.source_checkpoint_id,
-        new.agent_id,
-        new.config,
-    )
-
-
-def _end_payload(outcome: Outcome, recorder: Recorder) -> dict[str, Any]:
-    return {
-        "status": outcome.status,
-        "finish_reason": outcome.finish_reason,
-        "model": recorder.model,
-        "usage": dict(recorder.usage) if recorder.has_usage else None,
-    }
-
-
 def _follow_log(run_log: RunLog, after: int, pace: float) -> Generator[list[Event], None, int]:
     """Yield a live log's events; the first pause is a part of ``pace``, so that readers do not move in step."""
     pause = pace * random.uniform(0.5, 1.0)  # noqa: S311 - only spreads readers out
@@ -530,53 +471,3 @@ def _follow_log(run_log: RunLog, after: int, pace: float) -> Generator[list[Even
             pause = pace
         elif closed:
             return after
-
-
-class LoopThread:
-    """An asyncio loop on a thread of its own, for everything that must live in one loop."""
-
-    def __init__(self) -> None:
-        self.loop = _new_loop()
-        self._thread = threading.Thread(target=self._run_forever, name="skein-loop", daemon=True)
-        self._thread.start()
-
-    def _run_forever(self) -> None:
-        """Run until ``close``; a node's ``sys.exit()`` comes through to here, and must end its run only."""
-        while True:
-            try:
-                return self.loop.run_forever()
-            except (SystemExit, KeyboardInterrupt) as error:
-                log.warning("graph_tried_to_exit", error=type(error).__name__)
-
-    def call(self, function: Callable[..., object], *args: object) -> None:
-        """Run a function on the loop, soon."""
-        self.loop.call_soon_threadsafe(function, *args)
-
-    def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the loop and wait for its result; never from the loop itself."""
-        return self.submit(work).result()
-
-    def close(self) -> None:
-        self.run(_end_tasks())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
-
-
-async def _end_tasks() -> None:
-    """End what is left on the loop, such as the last writes of a run that was stopped just before."""
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop  # noqa: PLC0415 - not there on Windows
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()

@@ -1,0 +1,65 @@
+"""An event loop on a thread of its own, for what must live in one loop: the saver and every run.
+
+Invariant: the loop is entered only by ``call``, ``submit`` and ``run``; nothing waits for it from inside.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import structlog
+
+T = TypeVar("T")
+log = structlog.get_logger("skein.runs")
+
+
+class LoopThread:
+    """An asyncio loop on a thread of its own, for everything that must live in one loop."""
+
+    def __init__(self) -> None:
+        self.loop = _new_loop()
+        self._thread = threading.Thread(target=self._run_forever, name="skein-loop", daemon=True)
+        self._thread.start()
+
+    def _run_forever(self) -> None:
+        """Run until ``close``; a node's ``sys.exit()`` comes through to here, and must end its run only."""
+        while True:
+            try:
+                return self.loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                log.warning("graph_tried_to_exit", error=type(error).__name__)
+
+    def call(self, function: Callable[..., object], *args: object) -> None:
+        """Run a function on the loop, soon."""
+        self.loop.call_soon_threadsafe(function, *args)
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop and wait for its result; never from the loop itself."""
+        return self.submit(work).result()
+
+    def close(self) -> None:
+        self.run(_end_tasks())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+async def _end_tasks() -> None:
+    """End what is left on the loop, such as the last writes of a run that was stopped just before."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # noqa: PLC0415 - not there on Windows
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

@@ -1,0 +1,74 @@
+"""One run of this process while it lives, and how others see it."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from langgraph.runtime import RunControl
+
+from core.access.viewer import Viewer
+from core.history.messages import Added, NewMessage
+from core.ids import ThreadId
+from core.runs.log import RunLog
+from core.runs.recorder import Recorder
+from core.runs.store import Outcome, Spec
+
+
+@dataclass
+class Run:
+    """One run of this process, from queued to written down."""
+
+    spec: Spec
+    log: RunLog
+    recorder: Recorder
+    after: ThreadId | None = None
+    parent_is_done: bool = False
+    held_until: float = 0.0
+    flushed: int = 0
+    control: RunControl = field(default_factory=RunControl)
+    work: "asyncio.Task[None] | None" = None
+    began_at: float | None = None
+    ending: bool = False
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class ActiveRun:
+    """A run that is queued (with its place, 1 is next) or running (with what it is doing) in this process."""
+
+    thread_id: ThreadId
+    user_id: str
+    conversation_id: str
+    message_id: str
+    agent_id: str
+    place: int | None
+    node: str | None
+    seconds: float
+    tokens: int
+    tokens_per_second: float
+
+
+def to_spec(viewer: Viewer, new: NewMessage, added: Added) -> Spec:
+    return Spec(
+        added.thread_id,
+        1,
+        viewer.user_id,
+        added.conversation_id,
+        added.message_id,
+        new.parent_message_id,
+        new.text,
+        added.kind,
+        new.parent_thread_id or (added.parent.thread_id if added.parent else None),
+        new.source_checkpoint_id,
+        new.agent_id,
+        new.config,
+    )
+
+
+def end_payload(outcome: Outcome, recorder: Recorder) -> dict[str, Any]:
+    return {
+        "status": outcome.status,
+        "finish_reason": outcome.finish_reason,
+        "model": recorder.model,
+        "usage": dict(recorder.usage) if recorder.has_usage else None,
+    }
