@@ -57,7 +57,7 @@ def main(skein: Skein, viewer: Viewer) -> None:
     show = Show(state.get(state.SHOW) or Show.TOKENS)
     draw_transcript(skein, viewer, turns, show=show, dock=dock, meanwhile=draw_around)
     # While something is held back no example is on offer: the chosen one would be sent again with each rerun.
-    if not turns and not state.get(state.HELD_BACK) and (example := _draw_welcome(skein)):
+    if not turns and not state.held_back(None) and (example := _draw_welcome(skein)):
         _send(skein, viewer, conversation, turns, example)
         st.rerun()
 
@@ -142,8 +142,7 @@ def _send(
     except SkeinError as error:
         if not (isinstance(error, BusyError) and head is not None and head.is_live):
             state.put(state.PROBLEM, str(error))
-        kept = state.get(state.HELD_BACK)
-        state.put(state.HELD_BACK, f"{kept}\n\n{text}" if kept else text)
+        state.hold_back(conversation.conversation_id if conversation else None, text)
         st.rerun()
     _go_to(added.conversation_id, added.message_id if "message" in st.query_params else None)
     return _load(skein, viewer)
@@ -162,7 +161,8 @@ def _message(skein: Skein, conversation: ConversationRow | None, parent: Turn | 
 
 def _draw_held_back(skein: Skein, viewer: Viewer, turns: list[Turn]) -> str | None:
     """What was typed while the answer above is still being written: three ways to go on, and none loses it."""
-    text = state.get(state.HELD_BACK)
+    here = turns[-1].conversation_id if turns else None
+    text = state.held_back(here)
     if not text:
         return None
     head = turns[-1] if turns else None
@@ -173,11 +173,11 @@ def _draw_held_back(skein: Skein, viewer: Viewer, turns: list[Turn]) -> str | No
         with st.container(horizontal=True):
             if not is_live:
                 if st.button("Send it", icon=":material/send:", key="chat.held.send", type="primary"):
-                    return str(state.take(state.HELD_BACK))
+                    return state.release(here)
             elif head is not None:
                 _draw_choices(skein, viewer, head, text)
             if st.button("Discard", key="chat.held.drop", type="tertiary"):
-                state.take(state.HELD_BACK)
+                state.release(here)
                 st.rerun()
     return None
 
@@ -203,7 +203,7 @@ def _start_held(skein: Skein, viewer: Viewer, head: Turn, text: str, way: str) -
             config=head.config,
         )
         added = skein.engine.start(viewer, message, when_busy="wait")
-        state.take(state.HELD_BACK)
+        state.release(head.conversation_id)
         st.query_params["message"] = added.message_id
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.errors import SkeinError
 
-HELD_BACK = "chat.held_back"  # what was typed while the answer above was still being written
+HELD_BACK = "chat.held_back"  # by conversation (None: a new one), what was typed and could not be sent yet
 DELETED = "chat.deleted"  # (conversation_id, title) of the last deletion, for the undo
 REPLAY = "chat.replay"  # (thread_id, speed) of an answer to play again
 PROBLEM = "chat.problem"  # one sentence about what just could not be done
@@ -35,6 +35,25 @@ def get(key: str) -> Any:
 
 def put(key: str, value: Any) -> None:
     st.session_state[key] = value
+
+
+def held_back(conversation_id: str | None) -> str | None:
+    """What was typed in this conversation and could not be sent yet."""
+    return (get(HELD_BACK) or {}).get(conversation_id)
+
+
+def hold_back(conversation_id: str | None, text: str) -> None:
+    """Keep a text that could not be sent, behind what is kept already."""
+    kept = held_back(conversation_id)
+    put(HELD_BACK, {**(get(HELD_BACK) or {}), conversation_id: f"{kept}\n\n{text}" if kept else text})
+
+
+def release(conversation_id: str | None) -> str:
+    """The text that was held back, which is then forgotten."""
+    held = dict(get(HELD_BACK) or {})
+    text = held.pop(conversation_id, "")
+    put(HELD_BACK, held)
+    return text
 
 
 @contextmanager
