@@ -89,7 +89,7 @@ def _draw_header(skein: Skein, viewer: Viewer, conversation: ConversationRow | N
             st.markdown(f"#### {plain(title)}")
         if conversation is not None and is_own:
             chosen = st.menu_button(
-                "",
+                "More",
                 ["Rename", "Delete"],
                 key="chat.menu",
                 icon=":material/more_horiz:",
@@ -104,7 +104,7 @@ def _draw_header(skein: Skein, viewer: Viewer, conversation: ConversationRow | N
 
 
 def _draw_options(skein: Skein) -> None:
-    with st.popover("", icon=":material/tune:", type="tertiary", help="Model, agent, and what is shown"):
+    with st.popover("Options", icon=":material/tune:", type="tertiary", help="Model, agent, and what is shown"):
         agents = {agent.agent_id: agent for agent in skein.agents.list()}
         if len(agents) > 1:
             st.selectbox("Agent", list(agents), key=state.AGENT, format_func=lambda name: name)

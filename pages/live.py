@@ -48,23 +48,19 @@ def _draw_runs(skein: Skein, viewer: Viewer) -> None:
 
 
 def _draw_run(skein: Skein, viewer: Viewer, run: ActiveRun, heading: Heading) -> None:
-    with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"live_{run.thread_id}"):
-        with st.container(width="stretch", gap=None):
-            st.markdown(f"**{plain(heading.title)}**")
-            owner = f"{plain(heading.user_name)} · " if viewer.is_admin else ""
-            st.caption(f"{owner}{plain(run.agent_id)} · {describe(run)}")
-        st.page_link(
-            CHAT,
-            label="Open",
-            icon=":material/open_in_new:",
-            query_params={"message": run.message_id},
-        )
-        st.button(
-            "Stop",
-            icon=":material/stop:",
-            key=f"live.stop.{run.thread_id}",
-            on_click=partial(_stop, skein, viewer, run),
-        )
+    with st.container(border=True, key=f"live_{run.thread_id}"):
+        owner = f"{plain(heading.user_name)} · " if viewer.is_admin else ""
+        st.markdown(f"**{plain(heading.title)}**  \n:small[{owner}{plain(run.agent_id)} · {describe(run)}]")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.page_link(
+                CHAT, label="Open", icon=":material/open_in_new:", query_params={"message": run.message_id}
+            )
+            st.button(
+                "Stop",
+                icon=":material/stop:",
+                key=f"live.stop.{run.thread_id}",
+                on_click=partial(_stop, skein, viewer, run),
+            )
 
 
 def describe(run: ActiveRun) -> str:

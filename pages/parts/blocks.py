@@ -7,8 +7,8 @@ closed where a block of Markdown ends. Pure functions and one small object; noth
 import re
 from collections.abc import Callable, Iterator
 
-SEGMENT = 600
-_LONGEST = 750
+SEGMENT = 500
+_LONGEST = 600
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _ENDS = (re.compile(r"[.!?]\s|[。！？]"), re.compile(r"\s"))
 _STRUCTURE = re.compile(r"\s*([|>#*+-]|\d+[.)]|`{3}|~{3}|\$\$)|\s{4}")
