@@ -425,7 +425,9 @@ class Engine:
     def _require_room(self, viewer: Viewer) -> None:
         if self._closing.is_set():
             raise BusyError("Skein is shutting down; please send this again in a moment.")
-        waiting = self._queue.waiting_of(viewer.user_id)
+        # Counted here and not in the queue, which a run enters only when the loop comes to it.
+        runs = list(self._runs.values())
+        waiting = sum(run.spec.user_id == viewer.user_id and run.work is None for run in runs)
         if waiting >= self._settings.max_queued_per_user:
             raise BusyError(f"{waiting} of your messages are waiting already; please let some be answered first.")
 

@@ -48,9 +48,6 @@ class FairQueue:
             return True
         return False
 
-    def waiting_of(self, user: str) -> int:
-        return len(self._waiting.get(user, ()))
-
     def place_of(self, key: str) -> int | None:
         """1 for the run that will begin next, 2 for the one after it; None when it does not wait."""
         return next((place for place, other in enumerate(self._order(), start=1) if other == key), None)

@@ -68,7 +68,7 @@ class TestLimits:
                 waiting[owner] -= 1
             assert len(running) <= limit
             assert all(list(running.values()).count(name) <= per_user for name in USERS)
-            assert {name: queue.waiting_of(name) for name in USERS} == waiting
+            assert {name: len(queue._waiting.get(name, ())) for name in USERS} == waiting
         if sum(waiting.values()) and len(running) < limit:
             open_for = [u for u in USERS if waiting[u] and list(running.values()).count(u) < per_user]
             assert (queue.take(ready) is not None) == bool(open_for)
