@@ -426,8 +426,8 @@ class Engine:
         if self._closing.is_set():
             raise BusyError("Skein is shutting down; please send this again in a moment.")
         # Counted here and not in the queue, which a run enters only when the loop comes to it.
-        runs = list(self._runs.values())
-        waiting = sum(run.spec.user_id == viewer.user_id and run.work is None for run in runs)
+        runs = [run for run in list(self._runs.values()) if run.spec.user_id == viewer.user_id and not run.ending]
+        waiting = len(runs) - min(self._settings.max_runs, self._settings.max_runs_per_user)
         if waiting >= self._settings.max_queued_per_user:
             raise BusyError(f"{waiting} of your messages are waiting already; please let some be answered first.")
 
