@@ -21,6 +21,12 @@ SessionId = NewType("SessionId", str)
 ConversationId = NewType("ConversationId", str)
 MessageId = NewType("MessageId", str)
 ThreadId = NewType("ThreadId", str)
+CallId = NewType("CallId", str)
+SealId = NewType("SealId", str)
+PriceId = NewType("PriceId", str)
+CorrectionId = NewType("CorrectionId", str)
+ViewId = NewType("ViewId", str)
+ActivityId = NewType("ActivityId", str)
 
 KINDS = {
     "user": "user",
@@ -29,6 +35,12 @@ KINDS = {
     "conv": "conversation",
     "msg": "message",
     "thread": "thread",
+    "call": "call",
+    "seal": "seal",
+    "price": "price",
+    "fix": "correction",
+    "view": "saved view",
+    "act": "activity",
 }
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -67,6 +79,12 @@ class _Sequence:
             self._last = (ms, number)
             return self._last
 
+    def pass_by(self, ms: int) -> None:
+        """Let nothing from here on be at or before this millisecond."""
+        with self._lock:
+            if self._last[0] <= ms:
+                self._last = (ms + 1, secrets.randbits(_RANDOM_BITS - 1))
+
 
 _sequence = _Sequence()
 
@@ -104,6 +122,33 @@ def new_thread_id() -> ThreadId:
     return ThreadId(_new("thread"))
 
 
+def new_call_id() -> CallId:
+    return CallId(_new("call"))
+
+
+def new_seal_id(after: str | None = None) -> SealId:
+    """The id of the next seal of a chain: greater than the one before, also when that came from another clock."""
+    if after is not None:
+        _sequence.pass_by(int(after.split("_")[1]))
+    return SealId(_new("seal"))
+
+
+def new_price_id() -> PriceId:
+    return PriceId(_new("price"))
+
+
+def new_correction_id() -> CorrectionId:
+    return CorrectionId(_new("fix"))
+
+
+def new_view_id() -> ViewId:
+    return ViewId(_new("view"))
+
+
+def new_activity_id() -> ActivityId:
+    return ActivityId(_new("act"))
+
+
 def parse_id(text: str) -> ParsedId:
     """Take an id apart; BadInputError says what is wrong with one that is not well formed."""
     match = _PATTERN.fullmatch(text)
@@ -133,6 +178,14 @@ def to_message_id(text: str) -> MessageId:
 
 def to_thread_id(text: str) -> ThreadId:
     return ThreadId(_expect("thread", text))
+
+
+def to_call_id(text: str) -> CallId:
+    return CallId(_expect("call", text))
+
+
+def to_view_id(text: str) -> ViewId:
+    return ViewId(_expect("view", text))
 
 
 def _shown(text: str) -> str:

@@ -4,11 +4,13 @@ Each fact stands once. Times are UTC; ids compare by bytes on both databases. Th
 ``core/migrations``; a test holds that the two agree.
 """
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     Column,
     DateTime,
@@ -16,6 +18,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     String,
     Text,
     text,
@@ -28,6 +31,7 @@ from sqlmodel import Field, SQLModel
 THREAD_STATUSES = ("queued", "running", "waiting", "done", "stopped", "failed", "lost")
 THREAD_KINDS = ("first", "continue", "edit", "regenerate", "fork", "retry", "fan_out")
 ROLES = ("member", "analyst", "admin")
+CALL_STATUSES = ("started", "ok", "error", "cancelled", "lost")
 
 _LIVE = "status IN ('queued', 'running')"
 
@@ -84,6 +88,24 @@ def clean_text(value: str) -> str:
 
 
 Json = JSON().with_variant(JSONB(), "postgresql")
+
+
+class JsonText(TypeDecorator[Any]):
+    """JSON as text in one canonical form: the same value has the same bytes, and hash, on every database."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else canonical_json(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+def canonical_json(value: Any) -> str:
+    """The value as JSON with sorted keys, no spaces, and text as it is."""
+    return clean_text(json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True))
 
 
 def _key() -> Any:
@@ -242,3 +264,268 @@ class RunEvent(Table, table=True):
     kind: str
     node: str | None = None
     payload: Any = Field(default=None, sa_column=Column(Json, nullable=True))
+
+
+def _maybe_id() -> Any:
+    return Field(default=None, sa_column=Column(IdText, nullable=True))
+
+
+def _maybe_text() -> Any:
+    return Field(default=None, sa_column=Column(CleanText, nullable=True))
+
+
+def _key_text() -> Any:
+    return Field(sa_column=Column(IdText, primary_key=True))
+
+
+def _key_int() -> Any:
+    return Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+
+
+def _big() -> Any:
+    return Field(default=0, sa_type=BigInteger)
+
+
+def _bytes() -> Any:
+    return Field(default=b"", sa_column=Column(LargeBinary, nullable=False))
+
+
+_NOT_OK = "status <> 'ok'"
+
+
+class LlmCall(Table, table=True):
+    """One LLM call as an audit record: all ids on the row, nothing refers to what may change.
+
+    ``ms`` columns are milliseconds, token counts follow OpenAI's convention: ``input_tokens`` include those read
+    from and written to a cache, ``output_tokens`` include reasoning. ``attempt`` is how many requests were sent.
+    A row is written when the call starts, once more when it ends, and never again.
+    """
+
+    __tablename__ = "llm_call"
+    __table_args__ = (
+        _one_of("status", CALL_STATUSES),
+        Index("llm_call_by_time", "created_at", "call_id"),
+        Index("llm_call_by_user", "user_id", "created_at"),
+        Index("llm_call_by_session", "session_id", "created_at"),
+        Index("llm_call_by_thread", "thread_id"),
+        Index("llm_call_by_model", "model", "created_at"),
+        Index("llm_call_by_latency", "duration_ms", "call_id"),
+        Index("llm_call_by_cost", "cost_usd", "call_id"),
+        Index(
+            "llm_call_not_ok",
+            "status",
+            "created_at",
+            sqlite_where=text(_NOT_OK),
+            postgresql_where=text(_NOT_OK),
+        ),
+    )
+
+    call_id: str = _key()
+    run_id: str = Field(sa_column=Column(IdText, nullable=False))
+    parent_run_id: str | None = _maybe_id()
+    created_at: datetime = _time()
+    ended_at: datetime | None = _maybe_time()
+    user_id: str | None = _maybe_id()
+    session_id: str | None = _maybe_id()
+    conversation_id: str | None = _maybe_id()
+    message_id: str | None = _maybe_id()
+    thread_id: str | None = _maybe_id()
+    checkpoint_ns: str | None = _maybe_text()
+    agent_id: str | None = _maybe_text()
+    agent_key: str | None = _maybe_text()
+    node: str | None = _maybe_text()
+    step: int | None = None
+    operation: str = "chat"
+    provider: str | None = _maybe_text()
+    base_url: str | None = _maybe_text()
+    model: str | None = _maybe_text()
+    response_model: str | None = _maybe_text()
+    response_id: str | None = _maybe_text()
+    request_id: str | None = _maybe_text()
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    params: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JsonText, nullable=False))
+    streamed: bool = False
+    status: str = "started"
+    error_type: str | None = _maybe_text()
+    error_message: str | None = _maybe_text()
+    http_status: int | None = None
+    finish_reason: str | None = _maybe_text()
+    attempt: int = 1
+    queue_ms: float | None = None
+    ttft_ms: float | None = None
+    duration_ms: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    usage_source: str | None = None
+    cost_usd: float | None = None
+    price_id: str | None = _maybe_id()
+    cost_source: str | None = None
+    key_source: str | None = None
+    context_compacted: bool = False
+    attributed: bool = False
+    tags: list[str] = Field(default_factory=list, sa_column=Column(JsonText, nullable=False))
+    body_hash: str | None = None
+
+
+class LlmCallBody(Table, table=True):
+    """What a call's model saw and said, as JSON text: lists of messages, and of tool definitions.
+
+    ``salt`` keeps ``llm_call.body_hash`` from giving away a short text once this row is deleted.
+    """
+
+    __tablename__ = "llm_call_body"
+
+    call_id: str = _key()
+    prompt: str | None = _maybe_text()
+    response: str | None = _maybe_text()
+    tools: str | None = _maybe_text()
+    salt: str = Field(sa_column=Column(String, nullable=False))
+
+
+class _Counted(Table):
+    """What the rollups count of ended calls; ``estimated`` had no usage from the model, ``unpriced`` no price."""
+
+    calls: int = _big()
+    attributed: int = _big()
+    unpriced: int = _big()
+    estimated: int = _big()
+    input_tokens: int = _big()
+    output_tokens: int = _big()
+    cache_read_tokens: int = _big()
+    reasoning_tokens: int = _big()
+    duration_ms: float = 0.0
+    cost_usd: float = 0.0
+
+
+class LlmCallHour(_Counted, table=True):
+    """What ran: ended calls by the hour they began in (hours since 1970, UTC), with histograms of their times.
+
+    A missing text counts as "". The histograms are explained in ``core/calls/rollups.py``.
+    """
+
+    __tablename__ = "llm_call_hour"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    hour: int = _key_int()
+    agent_id: str = _key_text()
+    agent_key: str = _key_text()
+    node: str = _key_text()
+    model: str = _key_text()
+    status: str = _key_text()
+    error_type: str = _key_text()
+    durations: bytes = _bytes()
+    ttfts: bytes = _bytes()
+
+
+class LlmCallDay(_Counted, table=True):
+    """Who ran it: ended calls by the day they began on (days since 1970, UTC), user and session."""
+
+    __tablename__ = "llm_call_day"
+    __table_args__ = (Index("llm_call_day_by_user", "user_id", "day"), {"sqlite_with_rowid": False})
+
+    day: int = _key_int()
+    user_id: str = _key_text()
+    session_id: str = _key_text()
+    agent_id: str = _key_text()
+    agent_key: str = _key_text()
+    node: str = _key_text()
+    model: str = _key_text()
+    status: str = _key_text()
+
+
+class LogSeal(Table, table=True):
+    """One link of the chain that proves the call log: see ``core/calls/seals.py``."""
+
+    __tablename__ = "log_seal"
+
+    seal_id: str = _key()
+    prev_hash: str = Field(sa_column=Column(String, nullable=False))
+    rows_hash: str = Field(sa_column=Column(String, nullable=False))
+    hash: str = Field(sa_column=Column(String, nullable=False, unique=True))
+    first_call_id: str = Field(sa_column=Column(IdText, nullable=False))
+    last_call_id: str = Field(sa_column=Column(IdText, nullable=False))
+    sealed_at: datetime = _time()
+    manifest: bytes = _bytes()
+
+
+class ModelPrice(Table, table=True):
+    """What a model costs from a moment on, in US dollars per million tokens; rows are added, never changed.
+
+    ``source`` is "own" for what an admin entered, else the price list it came from. An empty ``base_url`` holds
+    for every server. ``rates`` keeps what does not fit the four columns, tiers for instance.
+    """
+
+    __tablename__ = "model_price"
+    __table_args__ = (Index("model_price_by_model", "model", "valid_from"),)
+
+    price_id: str = _key()
+    provider: str = _text()
+    base_url: str = _text()
+    model: str = _text()
+    valid_from: datetime = _time()
+    input_usd: float | None = None
+    output_usd: float | None = None
+    cache_read_usd: float | None = None
+    cache_write_usd: float | None = None
+    rates: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JsonText, nullable=False))
+    source: str = "own"
+    note: str = _text()
+    created_by: str | None = _maybe_id()
+    created_at: datetime = _time()
+    ended_at: datetime | None = _maybe_time()
+
+
+class CostCorrection(Table, table=True):
+    """A later judgement of what a call cost; the newest one counts, the call's own row does not move."""
+
+    __tablename__ = "cost_correction"
+    __table_args__ = (Index("cost_correction_by_call", "call_id", "correction_id"),)
+
+    correction_id: str = _key()
+    call_id: str = Field(sa_column=Column(IdText, nullable=False))
+    created_at: datetime = _time()
+    created_by: str | None = _maybe_id()
+    cost_before: float | None = None
+    cost_usd: float | None = None
+    price_id: str | None = _maybe_id()
+    cost_source: str = "own"
+    reason: str = _text()
+
+
+class SavedView(Table, table=True):
+    """A page's filters under a name; whoever has its id can open it, and sees their own rights' worth."""
+
+    __tablename__ = "saved_view"
+    __table_args__ = (Index("saved_view_by_name", "user_id", "page", "name", unique=True),)
+
+    view_id: str = _key()
+    user_id: str = _ref("user.user_id")
+    page: str = _text()
+    name: str = _text()
+    query: str = _text()
+    created_at: datetime = _time()
+
+
+class Activity(Table, table=True):
+    """One thing a person did; rows are only ever added. ``target_id`` is what it was done to."""
+
+    __tablename__ = "activity"
+    __table_args__ = (
+        Index("activity_by_user", "user_id", "created_at"),
+        Index("activity_by_session", "session_id", "created_at"),
+        Index("activity_by_target", "target_id", "kind", "login_id"),
+    )
+
+    activity_id: str = _key()
+    created_at: datetime = _time()
+    user_id: str = Field(sa_column=Column(IdText, nullable=False))
+    login_id: str | None = _maybe_id()
+    kind: str = _text()
+    target_id: str | None = _maybe_id()
+    session_id: str | None = _maybe_id()
+    detail: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JsonText, nullable=False))

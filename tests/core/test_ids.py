@@ -18,12 +18,20 @@ MAKERS = {
     "conv": ids.new_conversation_id,
     "msg": ids.new_message_id,
     "thread": ids.new_thread_id,
+    "call": ids.new_call_id,
+    "seal": ids.new_seal_id,
+    "price": ids.new_price_id,
+    "fix": ids.new_correction_id,
+    "view": ids.new_view_id,
+    "act": ids.new_activity_id,
 }
 CHECKS = {
     "user": ids.to_user_id,
     "conv": ids.to_conversation_id,
     "msg": ids.to_message_id,
     "thread": ids.to_thread_id,
+    "call": ids.to_call_id,
+    "view": ids.to_view_id,
 }
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 WELL_FORMED = st.builds(
