@@ -1,12 +1,19 @@
 """Management commands: ``python -m core.cli --help``."""
 
 import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.exc import DBAPIError
 
 from core.access.viewer import Viewer
-from core.errors import SkeinError
+from core.calls.heads import Head, read_head
+from core.calls.verify import Verdict, verify
+from core.database import Database
+from core.errors import BadInputError, NotFoundError, SkeinError
 from core.ids import new_user_id
 from core.runs.crowd import Report, run_crowd
 from core.settings import load_settings
@@ -76,6 +83,91 @@ def _describe(report: Report, users: int) -> str:
 def _spread(seconds: list[float]) -> str:
     worst = sorted(seconds)[max(0, int(len(seconds) * 0.95) - 1)]
     return f"p50 {statistics.median(seconds) * 1000:.0f} ms, p95 {worst * 1000:.0f} ms"
+
+
+@app.command()
+def verify_log(
+    head: Annotated[Path | None, typer.Option(help="A head that `log-head` exported before.")] = None,
+) -> None:
+    """Check the call log against its chain of seals; exit code 1 names the first seal and row that does not hold.
+
+    With an exported head it also shows whether the log was cut off, or made anew, since.
+    """
+    with _log_opened() as database:
+        expected = None if head is None else Head.from_json(_read_file(head))
+        with typer.progressbar(length=1, label="Rows") as bar:
+
+            def show(done: int, of: int) -> None:
+                bar.length = max(done, of)
+                bar.update(done - bar.pos)
+
+            verdict = verify(database, expected_head=expected, progress=show)
+    typer.echo(_describe_log(verdict, expected))
+    if not verdict.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def log_head(
+    out: Annotated[Path | None, typer.Option(help="The file to write; without it, the head is printed.")] = None,
+) -> None:
+    """Export the head of the call log's chain, to be kept elsewhere and given to `verify-log` later."""
+    with _log_opened() as database:
+        head = read_head(database)
+        if head is None:
+            raise NotFoundError("The call log has no seal yet; export its head once a call has ended.")
+        if out is None:
+            typer.echo(head.to_json(), nl=False)
+        else:
+            _write_file(out, head.to_json())
+            typer.echo(f"The head {head.seal_id} is in {out}; keep it where this log's owner cannot write.")
+
+
+@contextmanager
+def _log_opened() -> Iterator[Database]:
+    """The database alone, without the engine; whatever is wrong with it is one sentence and exit code 2."""
+    try:
+        database = Database(load_settings().app_database_url)
+        try:
+            yield database
+        finally:
+            database.close()
+    except SkeinError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    except DBAPIError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        typer.echo(f"The call log cannot be read ({reason}); please check SKEIN_DATABASE_URL.", err=True)
+        raise typer.Exit(2) from None
+
+
+def _read_file(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"The file {path} cannot be read ({error}); please name an exported head.") from None
+
+
+def _write_file(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInputError(f"The file {path} cannot be written ({error.strerror}).") from None
+
+
+def _describe_log(verdict: Verdict, expected: Head | None) -> str:
+    counted = (
+        f"{verdict.seals:,} seals, {verdict.calls:,} calls, {verdict.corrections:,} corrections; texts of "
+        f"{verdict.bodies:,} calls checked, of {verdict.bodies_absent:,} deleted or not kept"
+    )
+    if not verdict.ok:
+        return f"The call log does not hold. {verdict.problem}\nChecked before that: {counted}."
+    lines = [f"The call log holds: {counted}."]
+    if expected is not None:
+        lines.append(f"It goes on from the exported head {expected.seal_id}.")
+    if verdict.head is not None:
+        lines.append(f"Its head is {verdict.head.seal_id}, {verdict.head.hash}.")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

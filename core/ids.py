@@ -4,6 +4,7 @@ An id says what it names, sorts by the time it was made, and is made, parsed and
 Invariant: inside one process every new id is greater, by bytes, than every id made before it.
 """
 
+import os
 import re
 import secrets
 import threading
@@ -57,12 +58,34 @@ class ParsedId:
     made_at: datetime
 
 
+class _Random:
+    """Random numbers from the system, fetched many at once: each fetch costs more than all else about an id."""
+
+    def __init__(self) -> None:
+        self._forget()
+        # A child process that went on with the same numbers would make the same ids.
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._bytes, self._place = b"", 0
+
+    def bits(self, count: int) -> int:
+        size = (count + 7) // 8
+        if self._place + size > len(self._bytes):
+            self._bytes, self._place = secrets.token_bytes(4096), 0
+        part = self._bytes[self._place : self._place + size]
+        self._place += size
+        return int.from_bytes(part, "big") >> (size * 8 - count)
+
+
 class _Sequence:
     """Hands out ``(milliseconds, random)`` pairs that only ever grow, also when the clock steps back."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = threading.Lock()
+        self._random = _Random()
         self._last = (0, 0)
 
     def next(self) -> tuple[int, int]:
@@ -71,11 +94,11 @@ class _Sequence:
             ms, number = self._last
             if now > ms:
                 # The top bit stays free, so that a burst inside one millisecond has room to count up.
-                ms, number = now, secrets.randbits(_RANDOM_BITS - 1)
+                ms, number = now, self._random.bits(_RANDOM_BITS - 1)
             else:
-                number += 1 + secrets.randbits(16)
+                number += 1 + self._random.bits(16)
                 if number >> _RANDOM_BITS:
-                    ms, number = ms + 1, secrets.randbits(_RANDOM_BITS - 1)
+                    ms, number = ms + 1, self._random.bits(_RANDOM_BITS - 1)
             self._last = (ms, number)
             return self._last
 
@@ -83,7 +106,7 @@ class _Sequence:
         """Let nothing from here on be at or before this millisecond."""
         with self._lock:
             if self._last[0] <= ms:
-                self._last = (ms + 1, secrets.randbits(_RANDOM_BITS - 1))
+                self._last = (ms + 1, self._random.bits(_RANDOM_BITS - 1))
 
 
 _sequence = _Sequence()

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 from core.errors import SettingsError
 
 DEMO_MODEL = "demo"
+CallText = Literal["full", "hash", "none"]
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -50,6 +51,8 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=15, ge=0.2, allow_inf_nan=False)
     flush_seconds: float = Field(default=0.2, gt=0, le=0.4, allow_inf_nan=False)
     drain_seconds: float = Field(default=10, ge=0, allow_inf_nan=False)
+    call_text: CallText = "full"
+    call_log_bound: int = Field(default=10_000, ge=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("allowed_hosts", mode="before")

@@ -15,9 +15,11 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from core.access.secret_key import load_secret_key
 from core.agents.models import ChatModels
 from core.agents.registry import Agents
+from core.calls.log import CallLog
 from core.checkpoints.postgres_saver import open_postgres_saver
 from core.checkpoints.sqlite_saver import open_sqlite_saver
 from core.database import Database
+from core.runs import store
 from core.runs.engine import Engine
 from core.runs.execute import Executor
 from core.runs.loop import LoopThread
@@ -50,8 +52,18 @@ class Skein:
                 for secret in (settings.openai_api_key, settings.secret_key)
                 if secret is not None
             )
+            self.call_log = CallLog(
+                self.database,
+                said=store.read_said,
+                bound=settings.call_log_bound,
+                policy=self.agents.call_text,
+                hide=secrets,
+            )
+            stack.callback(self.call_log.close)
             executor = Executor(self.database, self.saver, self.agents, secrets)
-            self.engine = Engine(settings=settings, database=self.database, executor=executor, loop=self._loop)
+            self.engine = Engine(
+                settings=settings, database=self.database, executor=executor, loop=self._loop, calls=self.call_log
+            )
             stack.callback(self.engine.close)
             self.engine.open()
             self._stack = stack.pop_all()

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -103,9 +104,12 @@ class JsonText(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+
 def canonical_json(value: Any) -> str:
     """The value as JSON with sorted keys, no spaces, and text as it is."""
-    return clean_text(json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True))
+    return clean_text(_to_json(value))
 
 
 def _key() -> Any:
@@ -282,6 +286,10 @@ def _key_int() -> Any:
     return Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
 
 
+def _key_flag() -> Any:
+    return Field(sa_column=Column(Boolean, primary_key=True))
+
+
 def _big() -> Any:
     return Field(default=0, sa_type=BigInteger)
 
@@ -308,9 +316,11 @@ class LlmCall(Table, table=True):
         Index("llm_call_by_user", "user_id", "created_at"),
         Index("llm_call_by_session", "session_id", "created_at"),
         Index("llm_call_by_thread", "thread_id"),
+        Index("llm_call_by_message", "message_id"),
         Index("llm_call_by_model", "model", "created_at"),
         Index("llm_call_by_latency", "duration_ms", "call_id"),
         Index("llm_call_by_cost", "cost_usd", "call_id"),
+        Index("llm_call_by_tokens", text("(input_tokens + output_tokens)"), "call_id"),
         Index(
             "llm_call_not_ok",
             "status",
@@ -388,10 +398,12 @@ class LlmCallBody(Table, table=True):
 
 
 class _Counted(Table):
-    """What the rollups count of ended calls; ``estimated`` had no usage from the model, ``unpriced`` no price."""
+    """What the rollups count of ended calls; ``estimated`` had no usage from the model, ``unpriced`` no price.
+
+    ``durations`` and ``ttfts`` are histograms, explained in ``core/calls/rollups.py``. A missing text is "".
+    """
 
     calls: int = _big()
-    attributed: int = _big()
     unpriced: int = _big()
     estimated: int = _big()
     input_tokens: int = _big()
@@ -400,42 +412,43 @@ class _Counted(Table):
     reasoning_tokens: int = _big()
     duration_ms: float = 0.0
     cost_usd: float = 0.0
+    durations: bytes = Field(default=b"", sa_type=LargeBinary)
+    ttfts: bytes = Field(default=b"", sa_type=LargeBinary)
 
 
 class LlmCallHour(_Counted, table=True):
-    """What ran: ended calls by the hour they began in (hours since 1970, UTC), with histograms of their times.
-
-    A missing text counts as "". The histograms are explained in ``core/calls/rollups.py``.
-    """
+    """What ran: ended calls by the hour they began in (hours since 1970, UTC)."""
 
     __tablename__ = "llm_call_hour"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
     hour: int = _key_int()
+    model: str = _key_text()
     agent_id: str = _key_text()
     agent_key: str = _key_text()
     node: str = _key_text()
-    model: str = _key_text()
     status: str = _key_text()
     error_type: str = _key_text()
-    durations: bytes = _bytes()
-    ttfts: bytes = _bytes()
+    attributed: bool = _key_flag()
 
 
 class LlmCallDay(_Counted, table=True):
-    """Who ran it: ended calls by the day they began on (days since 1970, UTC), user and session."""
+    """Who ran it: the same by the day (days since 1970, UTC), session and user; then by hour, as days differ."""
 
     __tablename__ = "llm_call_day"
     __table_args__ = (Index("llm_call_day_by_user", "user_id", "day"), {"sqlite_with_rowid": False})
 
     day: int = _key_int()
-    user_id: str = _key_text()
     session_id: str = _key_text()
+    user_id: str = _key_text()
+    hour: int = _key_int()
+    model: str = _key_text()
     agent_id: str = _key_text()
     agent_key: str = _key_text()
     node: str = _key_text()
-    model: str = _key_text()
     status: str = _key_text()
+    error_type: str = _key_text()
+    attributed: bool = _key_flag()
 
 
 class LogSeal(Table, table=True):
@@ -484,7 +497,10 @@ class CostCorrection(Table, table=True):
     """A later judgement of what a call cost; the newest one counts, the call's own row does not move."""
 
     __tablename__ = "cost_correction"
-    __table_args__ = (Index("cost_correction_by_call", "call_id", "correction_id"),)
+    __table_args__ = (
+        Index("cost_correction_by_call", "call_id", "correction_id"),
+        Index("cost_correction_by_cost", "cost_usd", "call_id"),
+    )
 
     correction_id: str = _key()
     call_id: str = Field(sa_column=Column(IdText, nullable=False))
@@ -529,3 +545,28 @@ class Activity(Table, table=True):
     target_id: str | None = _maybe_id()
     session_id: str | None = _maybe_id()
     detail: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JsonText, nullable=False))
+
+
+class LlmCallSearch(Table, table=True):
+    """Which call a position of the full-text index ``llm_call_words`` is; see ``core/calls/search.py``."""
+
+    __tablename__ = "llm_call_search"
+
+    position: int = Field(
+        sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False)
+    )
+    call_id: str = Field(sa_column=Column(IdText, nullable=False, unique=True))
+
+
+class LlmCallToIndex(Table, table=True):
+    """Calls whose body is not in the full-text index yet; a trigger on ``llm_call_body`` adds them."""
+
+    __tablename__ = "llm_call_to_index"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    call_id: str = _key()
+
+
+def is_modelled(name: str | None, kind: str, _parents: object) -> bool:
+    """For Alembic: whether something in a database is described here; an index of words is no plain table."""
+    return kind != "table" or not str(name).startswith("llm_call_words")

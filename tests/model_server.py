@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal
@@ -91,7 +91,10 @@ class ModelServer:
         tokens_per_second: float = 0,
         default_tokens: int = 40,
         port: int = 0,
+        behave: Callable[[dict[str, Any], dict[str, str]], Behaviour | None] | None = None,
     ) -> None:
+        """``behave`` chooses by a request's body and headers; None from it takes the script's next."""
+        self._behave = behave
         self.dialect: Dialect = dialect
         self.tokens_per_second = tokens_per_second
         self.default_tokens = default_tokens
@@ -157,8 +160,10 @@ class ModelServer:
         return _refuse(Behaviour(status=404, error=f"No such path: {recorded.path}"), self.dialect)
 
     async def _chat(self, request: Request) -> Response:
-        behaviour = self._script.popleft() if self._script else Behaviour()
         recorded = await self._record(request)
+        behaviour = self._behave(recorded.body, recorded.headers) if self._behave else None
+        if behaviour is None:
+            behaviour = self._script.popleft() if self._script else Behaviour()
         if behaviour.status != 200:
             recorded.ended = "refused"
             return _refuse(behaviour, behaviour.dialect or self.dialect)

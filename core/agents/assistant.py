@@ -15,6 +15,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
 
 from core.agents.models import ChatModels
+from core.calls.context import COMPACTED_KEY
 
 _SUMMARY_HEADING = "Summary of the conversation so far:"
 _CREATE = "Write a summary of the conversation above, in its own language, in at most ten sentences."
@@ -59,7 +60,9 @@ def _with_summary(summary: str, messages: Sequence[AnyMessage]) -> list[AnyMessa
 async def _conversation(state: AssistantState, runtime: Runtime[AssistantContext]) -> dict[str, Any]:
     context = runtime.context
     model = context.chat_models.get(context.model, temperature=context.temperature)
-    answer = await model.ainvoke(_with_summary(state.get("summary", ""), state["messages"]))
+    summary = state.get("summary", "")
+    compacted: RunnableConfig = {"metadata": {COMPACTED_KEY: bool(summary)}}
+    answer = await model.ainvoke(_with_summary(summary, state["messages"]), compacted)
     return {"messages": [answer]}
 
 
@@ -68,7 +71,8 @@ async def _summarize_conversation(state: AssistantState, runtime: Runtime[Assist
     old = state["messages"][: find_cut(state["messages"], keep_last=context.keep_last)]
     request = HumanMessage(_EXTEND if summary else _CREATE)
     model = context.chat_models.get(context.model, temperature=context.temperature)
-    answer = await model.ainvoke([*_with_summary(summary, old), request], _SILENT)
+    silent = _SILENT | {"metadata": {COMPACTED_KEY: bool(summary)}}
+    answer = await model.ainvoke([*_with_summary(summary, old), request], silent)
     if not answer.text.strip():
         # An empty summary would lose what it was meant to keep; the next turn tries again.
         return {}

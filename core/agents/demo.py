@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -123,6 +123,9 @@ class DemoChatModel(BaseChatModel):
     @property
     def _llm_type(self) -> str:
         return "skein-demo"
+
+    def _get_ls_params(self, stop: _Stop = None, **kwargs: Any) -> LangSmithParams:
+        return super()._get_ls_params(stop=stop, **kwargs) | LangSmithParams(ls_provider="skein-demo")
 
     def bind_tools(
         self,

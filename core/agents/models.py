@@ -17,6 +17,7 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
 from core.agents.demo import DemoChatModel
+from core.calls.context import KEY_SOURCE_KEY
 from core.errors import BadInputError
 from core.settings import DEMO_MODEL, Settings
 
@@ -103,6 +104,7 @@ class ChatModels:
             max_retries=settings.model_max_retries,
             stream_usage=True,
             use_responses_api=False,
+            metadata={KEY_SOURCE_KEY: "settings" if settings.openai_api_key else "none"},
         )
 
 

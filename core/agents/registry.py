@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
@@ -20,14 +20,15 @@ from langgraph.pregel import Pregel
 
 from core.agents.models import ChatModels
 from core.errors import BadInputError, NotFoundError
-from core.settings import Settings
+from core.settings import CallText, Settings
 
 
 @dataclass(frozen=True)
 class Agent:
     """One agent: its graph, or the ``problem`` that kept it from loading.
 
-    ``answer_nodes`` are the nodes whose text is the answer; None means every node but tools.
+    ``answer_nodes`` are the nodes whose text is the answer; None means every node but tools. ``call_text`` says how
+    much of its calls' text is kept; None is what the settings say.
     """
 
     agent_id: str
@@ -35,6 +36,7 @@ class Agent:
     version: str = ""
     graph: "StateGraph[Any, Any, Any, Any] | Pregel[Any, Any, Any, Any] | None" = None
     answer_nodes: tuple[str, ...] | None = None
+    call_text: CallText | None = None
     problem: str | None = None
 
 
@@ -67,6 +69,11 @@ class Agents:
     def answer_nodes(self, agent_id: str) -> tuple[str, ...] | None:
         agent = self._agents.get(agent_id)
         return agent.answer_nodes if agent else None
+
+    def call_text(self, agent_id: str | None) -> CallText:
+        """How much of the text of this agent's LLM calls is kept in the log."""
+        agent = self._agents.get(agent_id or "")
+        return (agent.call_text if agent else None) or self._settings.call_text
 
     def compiled(self, agent_id: str, saver: BaseCheckpointSaver[Any]) -> "Pregel[Any, Any, Any, Any]":
         """The agent's graph with this saver, ready to run; compiled once."""
@@ -121,12 +128,16 @@ def _load_all(path: Path) -> list[Agent]:
 def _load(agent_id: str, entry: Any, folder: Path) -> Agent:
     described = entry if isinstance(entry, dict) else {"path": entry}
     description = str(described.get("description", ""))
-    nodes = described.get("answer_nodes")
+    nodes, call_text = described.get("answer_nodes"), described.get("call_text")
     try:
+        if call_text not in {None, *get_args(CallText)}:
+            raise BadInputError(f"call_text is {call_text!r}; it must be full, hash or none.")
         module, graph = _find(str(described["path"]), folder)
     except Exception as error:  # noqa: BLE001 - a team's module may raise anything while it is imported
         return Agent(agent_id, description, problem=f"{type(error).__name__}: {error}")
-    return Agent(agent_id, description, _version(module), graph, tuple(nodes) if nodes else None)
+    return Agent(
+        agent_id, description, _version(module), graph, tuple(nodes) if nodes else None, call_text=call_text
+    )
 
 
 def _find(reference: str, folder: Path) -> tuple[ModuleType, Any]:

@@ -2,11 +2,12 @@
 
 from alembic import context
 
-from core.tables import Table
+from core.tables import Table, is_modelled
 
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Table.metadata,
+    include_name=is_modelled,
     transactional_ddl=True,
     transaction_per_migration=False,
 )

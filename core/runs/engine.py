@@ -20,6 +20,8 @@ from langgraph.errors import GraphDrained
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.access.viewer import Viewer
+from core.calls.context import CallContext
+from core.calls.log import CallLog
 from core.database import Database
 from core.errors import BusyError, ConflictError, CreationError, ForbiddenError, SkeinError
 from core.history.messages import UNFINISHED, Added, NewMessage, ThreadKind, add_message, get_turn_of_thread
@@ -47,9 +49,18 @@ log = structlog.get_logger("skein.runs")
 class Engine:
     """Runs of one process; ``open`` it once and ``close`` it at the end."""
 
-    def __init__(self, *, settings: Settings, database: Database, executor: Executor, loop: LoopThread) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        database: Database,
+        executor: Executor,
+        loop: LoopThread,
+        calls: CallLog,
+    ) -> None:
         self._settings = settings
         self._database = database
+        self._calls = calls
         self._executor = executor
         self._loop = loop
         self._worker = Worker(settings.data_dir)
@@ -105,6 +116,7 @@ class Engine:
         parent = added.parent
         waits_for = parent.thread_id if parent is not None and parent.is_live and goes_on else None
         run = self._new_run(to_spec(viewer, new, added), held_until=held_until, after=waits_for)
+        run.session_id = added.session_id
         if parent is not None:
             run.parent_is_done = parent.status == "done" and parent.agent_id == new.agent_id
         self._loop.call(self._admit, run)
@@ -223,6 +235,7 @@ class Engine:
     async def _work(self, run: Run) -> None:
         run.began_at = time.monotonic()
         run.log.begin()
+        self._calls.begin_run(_call_context(run))
         await self._executor.run(
             run.spec,
             run.recorder,
@@ -266,6 +279,7 @@ class Engine:
     async def _end(self, run: Run, outcome: Outcome) -> None:
         """Write the end in one transaction, then tell the readers; whoever reads it finds it committed."""
         run.ending = True
+        self._calls.end_run(run.spec.thread_id, outcome.status)
         if outcome.status == "failed":
             run.log.append("error", None, {"type": outcome.error_type, "message": outcome.error_message})
         if outcome.status == "waiting":
@@ -383,6 +397,7 @@ class Engine:
         self._worker.forget(dead)
         for thread_id in recovered.lost:
             log.warning("run_lost", thread_id=thread_id)
+        self._calls.settle(recovered.lost)
         for spec in recovered.adopted:
             parent = spec.parent_thread_id if spec.kind == "continue" else None
             self._loop.call(self._admit, self._new_run(spec, held_until=good_until, after=parent))
@@ -425,6 +440,7 @@ class Engine:
     def _require_room(self, viewer: Viewer) -> None:
         if self._closing.is_set():
             raise BusyError("Skein is shutting down; please send this again in a moment.")
+        self._calls.require_room()
         # Counted here and not in the queue, which a run enters only when the loop comes to it.
         runs = [run for run in list(self._runs.values()) if run.spec.user_id == viewer.user_id and not run.ending]
         waiting = len(runs) - min(self._settings.max_runs, self._settings.max_runs_per_user)
@@ -458,6 +474,18 @@ class Engine:
             tokens,
             tokens / seconds if seconds > 0 else 0.0,
         )
+
+
+def _call_context(run: Run) -> CallContext:
+    spec = run.spec
+    return CallContext(
+        user_id=spec.user_id,
+        session_id=run.session_id,
+        conversation_id=spec.conversation_id,
+        message_id=spec.message_id,
+        thread_id=spec.thread_id,
+        agent_id=spec.agent_id,
+    )
 
 
 def _follow_log(run_log: RunLog, after: int, pace: float) -> Generator[list[Event], None, int]:

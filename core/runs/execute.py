@@ -18,6 +18,7 @@ from langgraph.types import StateSnapshot, StreamMode
 from core.access.viewer import Viewer
 from core.agents.models import explain_model_error
 from core.agents.registry import Agents
+from core.calls.context import THREAD_KEY
 from core.checkpoints.fork import fork
 from core.database import Database
 from core.errors import SkeinError
@@ -28,7 +29,6 @@ from core.runs.lineage import as_messages, missing_messages, said_since
 from core.runs.recorder import Recorder
 from core.runs.store import Spec
 
-THREAD_KEY = "skein_thread_id"
 STREAM_MODES: tuple[StreamMode, ...] = ("tasks", "updates", "custom", "checkpoints")
 RECURSION_LIMIT = 100
 MOST_STATES = 50

@@ -8,7 +8,7 @@ from langgraph.runtime import RunControl
 
 from core.access.viewer import Viewer
 from core.history.messages import Added, NewMessage
-from core.ids import ThreadId
+from core.ids import SessionId, ThreadId
 from core.runs.log import RunLog
 from core.runs.recorder import Recorder
 from core.runs.store import Outcome, Spec
@@ -22,6 +22,7 @@ class Run:
     log: RunLog
     recorder: Recorder
     after: ThreadId | None = None
+    session_id: SessionId | None = None
     parent_is_done: bool = False
     held_until: float = 0.0
     flushed: int = 0

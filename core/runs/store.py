@@ -7,7 +7,7 @@ Each function is one step of a write job, or a read.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import CursorResult, bindparam, or_, update
@@ -211,6 +211,19 @@ def read_events(db: Db, thread_id: str, *, after: int = 0) -> list[Event]:
         .order_by(col(RunEvent.seq))
     )
     return [event for event in expand(db.exec(query)) if event.seq > after]
+
+
+def read_said(db: Db, thread_id: str) -> list[tuple[str | None, datetime, str]]:
+    """What was streamed in a thread: (node, when, text), in order."""
+    thread = db.get(Thread, thread_id)
+    if thread is None or thread.started_at is None:
+        return []
+    began = thread.started_at
+    return [
+        (event.node, began + timedelta(milliseconds=event.at_ms), event.payload)
+        for event in read_events(db, thread_id)
+        if event.kind in {"token", "aside"}
+    ]
 
 
 def read_status(db: Db, thread_id: str) -> str:

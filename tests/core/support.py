@@ -27,6 +27,7 @@ GRAPHS = {
     "voices": {},
     "script": {},
 }
+CALLERS = ("callers", "left_behind", "given_up")
 
 
 def graph_settings(folder: Path, database_url: str, **changes: object) -> Settings:
@@ -48,8 +49,11 @@ def another_skein(settings: Settings) -> Iterator[Skein]:
 
 def write_langgraph_json(folder: Path) -> Path:
     """A ``langgraph.json`` with the tests' graphs and the shipped assistant."""
-    file = ROOT / "tests" / "graphs" / "showcase.py"
-    graphs: dict[str, object] = {name: {"path": f"{file}:{name}", **more} for name, more in GRAPHS.items()}
+    files = ROOT / "tests" / "graphs"
+    graphs: dict[str, object] = {
+        name: {"path": f"{files / 'showcase.py'}:{name}", **more} for name, more in GRAPHS.items()
+    }
+    graphs |= {name: {"path": f"{files / 'callers.py'}:{name}"} for name in CALLERS}
     graphs["assistant"] = {
         "path": str(ROOT / "core" / "agents" / "assistant.py") + ":graph",
         "answer_nodes": ["conversation"],

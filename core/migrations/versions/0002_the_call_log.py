@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("correction_id"),
     )
     op.create_index("cost_correction_by_call", "cost_correction", ["call_id", "correction_id"], unique=False)
+    op.create_index("cost_correction_by_cost", "cost_correction", ["cost_usd", "call_id"], unique=False)
     op.create_table(
         "llm_call",
         sa.Column("call_id", tables.IdText, nullable=False),
@@ -98,6 +99,10 @@ def upgrade() -> None:
     )
     op.create_index("llm_call_by_cost", "llm_call", ["cost_usd", "call_id"], unique=False)
     op.create_index("llm_call_by_latency", "llm_call", ["duration_ms", "call_id"], unique=False)
+    op.create_index(
+        "llm_call_by_tokens", "llm_call", [sa.text("(input_tokens + output_tokens)"), "call_id"], unique=False
+    )
+    op.create_index("llm_call_by_message", "llm_call", ["message_id"], unique=False)
     op.create_index("llm_call_by_model", "llm_call", ["model", "created_at"], unique=False)
     op.create_index("llm_call_by_session", "llm_call", ["session_id", "created_at"], unique=False)
     op.create_index("llm_call_by_thread", "llm_call", ["thread_id"], unique=False)
@@ -123,7 +128,6 @@ def upgrade() -> None:
     op.create_table(
         "llm_call_day",
         sa.Column("calls", sa.BigInteger(), nullable=False),
-        sa.Column("attributed", sa.BigInteger(), nullable=False),
         sa.Column("unpriced", sa.BigInteger(), nullable=False),
         sa.Column("estimated", sa.BigInteger(), nullable=False),
         sa.Column("input_tokens", sa.BigInteger(), nullable=False),
@@ -132,22 +136,38 @@ def upgrade() -> None:
         sa.Column("reasoning_tokens", sa.BigInteger(), nullable=False),
         sa.Column("duration_ms", sa.Float(), nullable=False),
         sa.Column("cost_usd", sa.Float(), nullable=False),
+        sa.Column("durations", sa.LargeBinary(), nullable=False),
+        sa.Column("ttfts", sa.LargeBinary(), nullable=False),
         sa.Column("day", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("user_id", tables.IdText, nullable=False),
         sa.Column("session_id", tables.IdText, nullable=False),
+        sa.Column("user_id", tables.IdText, nullable=False),
+        sa.Column("hour", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("model", tables.IdText, nullable=False),
         sa.Column("agent_id", tables.IdText, nullable=False),
         sa.Column("agent_key", tables.IdText, nullable=False),
         sa.Column("node", tables.IdText, nullable=False),
-        sa.Column("model", tables.IdText, nullable=False),
         sa.Column("status", tables.IdText, nullable=False),
-        sa.PrimaryKeyConstraint("day", "user_id", "session_id", "agent_id", "agent_key", "node", "model", "status"),
+        sa.Column("error_type", tables.IdText, nullable=False),
+        sa.Column("attributed", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "day",
+            "session_id",
+            "user_id",
+            "hour",
+            "model",
+            "agent_id",
+            "agent_key",
+            "node",
+            "status",
+            "error_type",
+            "attributed",
+        ),
         sqlite_with_rowid=False,
     )
     op.create_index("llm_call_day_by_user", "llm_call_day", ["user_id", "day"], unique=False)
     op.create_table(
         "llm_call_hour",
         sa.Column("calls", sa.BigInteger(), nullable=False),
-        sa.Column("attributed", sa.BigInteger(), nullable=False),
         sa.Column("unpriced", sa.BigInteger(), nullable=False),
         sa.Column("estimated", sa.BigInteger(), nullable=False),
         sa.Column("input_tokens", sa.BigInteger(), nullable=False),
@@ -156,16 +176,19 @@ def upgrade() -> None:
         sa.Column("reasoning_tokens", sa.BigInteger(), nullable=False),
         sa.Column("duration_ms", sa.Float(), nullable=False),
         sa.Column("cost_usd", sa.Float(), nullable=False),
+        sa.Column("durations", sa.LargeBinary(), nullable=False),
+        sa.Column("ttfts", sa.LargeBinary(), nullable=False),
         sa.Column("hour", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("model", tables.IdText, nullable=False),
         sa.Column("agent_id", tables.IdText, nullable=False),
         sa.Column("agent_key", tables.IdText, nullable=False),
         sa.Column("node", tables.IdText, nullable=False),
-        sa.Column("model", tables.IdText, nullable=False),
         sa.Column("status", tables.IdText, nullable=False),
         sa.Column("error_type", tables.IdText, nullable=False),
-        sa.Column("durations", sa.LargeBinary(), nullable=False),
-        sa.Column("ttfts", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("hour", "agent_id", "agent_key", "node", "model", "status", "error_type"),
+        sa.Column("attributed", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "hour", "model", "agent_id", "agent_key", "node", "status", "error_type", "attributed"
+        ),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -232,13 +255,16 @@ def downgrade() -> None:
         postgresql_where=sa.text("status <> 'ok'"),
     )
     op.drop_index("llm_call_by_user", table_name="llm_call")
+    op.drop_index("llm_call_by_tokens", table_name="llm_call")
     op.drop_index("llm_call_by_time", table_name="llm_call")
     op.drop_index("llm_call_by_thread", table_name="llm_call")
     op.drop_index("llm_call_by_session", table_name="llm_call")
     op.drop_index("llm_call_by_model", table_name="llm_call")
+    op.drop_index("llm_call_by_message", table_name="llm_call")
     op.drop_index("llm_call_by_latency", table_name="llm_call")
     op.drop_index("llm_call_by_cost", table_name="llm_call")
     op.drop_table("llm_call")
+    op.drop_index("cost_correction_by_cost", table_name="cost_correction")
     op.drop_index("cost_correction_by_call", table_name="cost_correction")
     op.drop_table("cost_correction")
     op.drop_index("activity_by_user", table_name="activity")

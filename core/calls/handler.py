@@ -1,0 +1,164 @@
+"""Hears every LLM call of this process, whoever makes it, and tells the log whose run it belongs to.
+
+LangChain attaches the one handler to every call: with callbacks or without, in tools, subgraphs, batches and bare
+threads. Invariant: what it does on a call's way takes microseconds and cannot fail the call; who a call belongs to
+is read from the call alone (a given context, else the thread in its metadata), never from what runs beside it.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any, Protocol
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.tracers.context import register_configure_hook
+
+from core.calls.context import THREAD_KEY, given_context
+from core.calls.observed import ObservedCall, plain_message
+from core.calls.requests import current_call, watch_requests
+from core.calls.usage import read_usage
+from core.ids import new_call_id
+from core.tables import utc_now
+
+_LEFT = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
+
+
+class Sink(Protocol):
+    """Who takes what was heard: a call when it starts and, once more, when it has ended."""
+
+    def put(self, call: ObservedCall) -> None: ...
+
+
+class CallHandler(BaseCallbackHandler):
+    """The one handler of the process; all its state is who listens and which calls are open."""
+
+    run_inline = True
+    raise_error = False
+    ignore_chain = ignore_agent = ignore_retriever = ignore_retry = ignore_custom_event = True
+
+    def __init__(self) -> None:
+        self._sinks: list[Sink] = []
+        self._sink_of_run: dict[str, Sink] = {}
+        self._open: dict[UUID, tuple[ObservedCall, Sink]] = {}
+
+    # -- who listens ------------------------------------------------------------------------------------
+
+    def add_sink(self, sink: Sink) -> None:
+        self._sinks = [*self._sinks, sink]
+
+    def remove_sink(self, sink: Sink) -> None:
+        self._sinks = [one for one in self._sinks if one is not sink]
+        self._sink_of_run = {thread: one for thread, one in self._sink_of_run.items() if one is not sink}
+
+    def begin_run(self, thread_id: str, sink: Sink) -> None:
+        """Let this sink have the calls of a run that begins."""
+        self._sink_of_run[thread_id] = sink
+
+    def end_run(self, thread_id: str) -> None:
+        self._sink_of_run.pop(thread_id, None)
+
+    def open_calls(self, sink: Sink) -> list[ObservedCall]:
+        """The calls of this sink that have started and not ended."""
+        return [call for call, owner in list(self._open.values()) if owner is sink]
+
+    def abandon(self, call: ObservedCall, status: str) -> None:
+        """End a call that will not report its end itself."""
+        self._finish(call.run_id, status)
+
+    # -- what LangChain says ----------------------------------------------------------------------------
+
+    def on_chat_model_start(
+        self, serialized: dict[str, Any] | None, messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        prompt = [plain_message(message) for message in messages[0]] if messages else []
+        self._start("chat", serialized, prompt, run_id, kwargs)
+
+    def on_llm_start(
+        self, serialized: dict[str, Any] | None, prompts: list[str], *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        prompt = [{"role": "user", "content": text} for text in prompts]
+        self._start("text_completion", serialized, prompt, run_id, kwargs)
+
+    def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any) -> None:
+        if (found := self._open.get(run_id)) is not None:
+            found[0].hear(token, chunk)
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        if (found := self._open.get(run_id)) is not None:
+            try:
+                _take_response(found[0], response)
+            finally:
+                self._finish(run_id, "ok")
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        self._finish(run_id, "cancelled" if isinstance(error, _LEFT) else "error", error)
+
+    def _start(
+        self,
+        operation: str,
+        serialized: Mapping[str, Any] | None,
+        prompt: list[dict[str, Any]],
+        run_id: UUID,
+        more: Mapping[str, Any],
+    ) -> None:
+        metadata = dict(more.get("metadata") or {})
+        context = given_context()
+        thread_id = context.thread_id if context else metadata.get(THREAD_KEY) or metadata.get("thread_id")
+        sink = self._sink_for(str(thread_id) if thread_id else None)
+        if sink is None:
+            return
+        self._finish(run_id, "cancelled")  # an id that is used again belongs to a new call
+        before = current_call.get()
+        call = ObservedCall(
+            call_id=new_call_id(),
+            run_id=run_id,
+            parent_run_id=more.get("parent_run_id"),
+            created_at=utc_now(),
+            began=time.monotonic(),
+            os_thread=threading.get_ident(),
+            context=context,
+            thread_id=str(thread_id) if thread_id else None,
+            operation=operation,
+            prompt=prompt,
+            params=more.get("invocation_params") or {},
+            metadata=metadata,
+            serialized=serialized or {},
+            tags=list(more.get("tags") or ()),
+            previous=before if before is not None and before.is_open else None,
+            watched=watch_requests(),
+        )
+        self._open[run_id] = (call, sink)
+        current_call.set(call)
+        sink.put(call)
+
+    def _sink_for(self, thread_id: str | None) -> Sink | None:
+        if thread_id is not None and (sink := self._sink_of_run.get(thread_id)) is not None:
+            return sink
+        return self._sinks[-1] if self._sinks else None
+
+    def _finish(self, run_id: UUID, status: str, error: BaseException | None = None) -> None:
+        call, sink = self._open.pop(run_id, (None, None))
+        if call is not None and sink is not None and call.end(status, error):
+            sink.put(call)
+
+
+def _take_response(call: ObservedCall, response: LLMResult) -> None:
+    found = [one for generations in response.generations for one in generations]
+    messages = [one.message for one in found if isinstance(one, ChatGeneration)]
+    call.response = [plain_message(message) for message in messages] or [
+        {"role": "assistant", "content": one.text} for one in found
+    ]
+    first = messages[0] if messages else None
+    call.response_metadata = {**(response.llm_output or {}), **(first.response_metadata if first else {})}
+    call.usage = read_usage(first, response.llm_output)
+
+
+handler = CallHandler()
+# A variable whose default is the handler is seen in every thread and context, also in bare ones.
+_everywhere: ContextVar[CallHandler | None] = ContextVar("skein_call_handler", default=handler)
+register_configure_hook(_everywhere, inheritable=False)

@@ -1,0 +1,363 @@
+"""The log's one writer: what the handler hears goes into a queue, and from there to the database in batches.
+
+Invariants: a call's way only ever meets a queue; a start is durable within a quarter of a second; what cannot be
+written waits, in order, until it can be, and when too much waits no new run is begun.
+"""
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlmodel import Session as Db
+
+from core.calls import rows
+from core.calls.context import CallContext, ContextStore
+from core.calls.handler import handler
+from core.calls.observed import ObservedCall, partial_response
+from core.calls.prices import Cost, Prices
+from core.calls.search import index_calls
+from core.calls.store import Ended, Orphan, find_orphans, write_calls
+from core.calls.usage import Usage
+from core.database import Database
+from core.errors import BusyError, SkeinError
+
+BATCH = 250
+_GATHER_SECONDS = 0.1
+_IDLE_SECONDS = 0.25
+_SWEEP_SECONDS = 30.0
+_QUIET = timedelta(seconds=60)
+_LONGEST_WAIT = 5.0
+# A run that is done may have left calls behind: on the loop they were given up unheard, in threads they go on.
+_GRACE_ON_LOOP, _GRACE_IN_THREAD = 5.0, 900.0
+log = structlog.get_logger("skein.calls")
+
+Said = Callable[[Db, str], list[tuple[str | None, datetime, str]]]
+"""What was streamed in a thread: (node, when, text), in order."""
+
+
+@dataclass(frozen=True)
+class LogState:
+    """How the writer is doing: what waits, for how long, of how many that may, and why."""
+
+    pending: int
+    oldest_seconds: float
+    bound: int
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class _Settle:
+    """A request to end the calls of runs whose process is gone."""
+
+    threads: tuple[str, ...]
+
+
+class CallLog:
+    """The call log of one open Skein; ``close`` writes what is left."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        said: Said,
+        bound: int = 10_000,
+        policy: Callable[[str | None], str] = lambda _agent_id: "full",
+        hide: Collection[str] = (),
+    ) -> None:
+        self.prices = Prices(database)
+        self._database = database
+        self._contexts = ContextStore(database)
+        self._said, self._bound, self._policy, self._hide = said, bound, policy, tuple(hide)
+        self._queue: queue.Queue[ObservedCall | _Settle | None] = queue.Queue()
+        self._waiting_since: float | None = None
+        self._problem: str | None = None
+        self._unsure = False
+        self._leftover: deque[tuple[float, ObservedCall]] = deque()
+        self._sweep_at = time.monotonic() + _SWEEP_SECONDS
+        self._index_due = True
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._write_forever, name="skein-calls", daemon=True)
+        self._thread.start()
+        handler.add_sink(self)
+
+    # -- called from anywhere ---------------------------------------------------------------------------
+
+    def put(self, call: ObservedCall) -> None:
+        """Take a call that has just started, or just ended."""
+        self._queue.put(call)
+
+    def begin_run(self, context: CallContext) -> None:
+        """Take the calls of this run, wherever in the process they are made."""
+        if context.session_id is not None:
+            self._contexts.put(context)
+        if context.thread_id is not None:
+            handler.begin_run(context.thread_id, self)
+
+    def end_run(self, thread_id: str, status: str) -> None:
+        """End the calls that a run left open: at once when it was cut off, else when they had time to report."""
+        handler.end_run(thread_id)
+        now, here = time.monotonic(), threading.get_ident()
+        for call in handler.open_calls(self):
+            if call.thread_id != thread_id:
+                continue
+            if call.os_thread != here:
+                self._leftover.append((now + _GRACE_IN_THREAD, call))
+            elif status in {"done", "waiting"}:
+                self._leftover.append((now + _GRACE_ON_LOOP, call))
+            else:
+                handler.abandon(call, "cancelled")
+
+    def settle(self, threads: Iterable[str]) -> None:
+        """End the calls of runs that were lost with their process."""
+        if found := tuple(threads):
+            self._queue.put(_Settle(found))
+
+    def require_room(self) -> None:
+        """BusyError when so much waits to be written that a new run might go unlogged."""
+        if self._pending() >= self._bound:
+            raise BusyError(
+                f"The call log cannot be written just now ({self._problem or 'it is behind'}), and {self._bound:,} "
+                "entries wait already: new runs are refused until it can be, so that none goes unlogged."
+            )
+
+    def state(self) -> LogState:
+        """How the writer is doing."""
+        since = self._waiting_since
+        waited = time.monotonic() - since if since is not None else 0.0
+        return LogState(self._pending(), waited, self._bound, self._problem)
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Wait until nothing waits to be written; False when that does not come about in time."""
+        with self._queue.all_tasks_done:
+            return self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, timeout)
+
+    def close(self) -> None:
+        """End what is open, write what can be written, and stop."""
+        for call in handler.open_calls(self):
+            handler.abandon(call, "lost")
+        handler.remove_sink(self)
+        self._closing.set()
+        self._queue.put(None)
+        self._thread.join()
+        if left := self._pending():
+            log.error("calls_not_written", count=left, problem=self._problem)
+
+    def _pending(self) -> int:
+        return self._queue.unfinished_tasks
+
+    # -- the writer's thread ----------------------------------------------------------------------------
+
+    def _write_forever(self) -> None:
+        while True:
+            items = self._gather()
+            try:
+                if not self._take(items):
+                    return
+                if not items:
+                    self._idle()
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next batch must come
+                log.warning("call_log_failed", error=type(error).__name__, text=str(error)[:300])
+            for _ in items:
+                self._queue.task_done()
+            self._waiting_since = None
+            if None in items:
+                return
+
+    def _take(self, items: list[ObservedCall | _Settle | None]) -> bool:
+        """Write what was gathered; False when that is given up at shutdown."""
+        # The same call may have come twice: it began, and it ended.
+        calls = list({id(item): item for item in items if isinstance(item, ObservedCall)}.values())
+        if calls and not self._write(calls):
+            return False
+        for item in items:
+            if isinstance(item, _Settle):
+                self._settle(item.threads)
+        return True
+
+    def _gather(self) -> list[ObservedCall | _Settle | None]:
+        """What has come in a tenth of a second, or sooner so much that it fills a batch."""
+        items: list[ObservedCall | _Settle | None] = []
+        wait, end = 0.0 if self._index_due else _IDLE_SECONDS, None
+        while len(items) < BATCH:
+            try:
+                items.append(self._queue.get(timeout=wait) if wait > 0 else self._queue.get_nowait())
+            except queue.Empty:
+                break
+            if items[-1] is None:
+                break
+            if end is None:
+                self._waiting_since = time.monotonic()
+                end = self._waiting_since + (0 if self._closing.is_set() else _GATHER_SECONDS)
+            wait = end - time.monotonic()
+        return items
+
+    def _write(self, batch: list[ObservedCall]) -> bool:
+        """Write the batch, however long the database is away; False when it is given up at shutdown."""
+        wait = 0.1
+        while True:
+            try:
+                self._store(batch)
+            except Exception as error:  # noqa: BLE001 - a failure must neither lose the batch nor stop the thread
+                if not _is_outage(error):
+                    self._store_apart(batch, error)
+                    break
+                self._problem = f"{type(error).__name__}: {_first_line(error)}"
+                self._unsure = True
+                log.warning("call_log_waits", pending=self._pending(), error=self._problem)
+                if self._closing.wait(wait):
+                    if wait > 1:
+                        return False
+                    time.sleep(wait)
+                wait = min(wait * 2, _LONGEST_WAIT)
+            else:
+                break
+        self._problem, self._unsure = None, False
+        return True
+
+    def _store_apart(self, batch: list[ObservedCall], error: Exception) -> None:
+        """One of these cannot be stored: each has its own transaction, and a bad one is kept without its text."""
+        if len(batch) > 1:
+            for call in batch:
+                self._write([call])
+            return
+        call = batch[0]
+        if call.row is not None and "skein:reduced" not in call.tags:
+            log.warning("call_reduced", call_id=call.call_id, error=type(error).__name__)
+            call.tags = ["skein:reduced"]
+            call.row, call.body = None, None
+            call.prompt, call.params, call.tokens, call.tool_parts = [], {}, [], []
+            call.response, call.response_metadata, call.error = None, {}, None
+            self._write(batch)
+        else:
+            log.error("call_not_written", call_id=call.call_id, error=type(error).__name__, text=str(error)[:300])
+
+    def _store(self, batch: list[ObservedCall]) -> None:
+        calls = [call for call in batch if call.stored != "end"]
+        asked = {call.thread_id for call in calls if call.thread_id and call.row is None and not call.context}
+        contexts = self._contexts.find(asked) if asked else {}
+        for call in calls:
+            self._prepare(call, contexts)
+        ended = [call for call in calls if not call.is_open]
+        ends = [self._to_ended(call) for call in ended]
+        begun = [call for call in calls if call.is_open and not call.stored]
+        starts = [(call.row or {}, self._kept_start(call)) for call in begun]
+        again = self._unsure
+        if starts or ends:
+            self._database.write(lambda db: write_calls(db, starts, ends, again=again))
+            self._index_due = self._index_due or bool(ends)
+        for call in begun:
+            call.stored = "start"
+        for call in ended:
+            call.stored = "end"
+            call.row = call.body = None
+
+    def _prepare(self, call: ObservedCall, contexts: dict[str, CallContext]) -> None:
+        if call.row is None:
+            context = call.context or contexts.get(call.thread_id or "")
+            call.row = rows.start_row(call, context)
+            call.body = rows.start_body(call)
+
+    def _kept_start(self, call: ObservedCall) -> dict[str, Any] | None:
+        row, body = call.row or {}, call.body or {}
+        return rows.keep_text(dict(row), body, self._policy(row["agent_id"]))
+
+    def _to_ended(self, call: ObservedCall) -> Ended:
+        row = rows.end_row(call.row or {}, call)
+        body = {**(call.body or {}), "response": rows.end_body(call)}
+        policy = self._policy(row["agent_id"])
+        rows.set_error(row, call.error, hide=self._hide, policy=policy)
+        return self._finished(row, body, policy, call)
+
+    def _finished(self, row: dict[str, Any], body: dict[str, Any], policy: str, call: ObservedCall | None) -> Ended:
+        usage = rows.measure(
+            row, body, call.usage if call else None, refused=call is not None and rows.was_refused(call)
+        )
+        rows.set_cost(row, self._cost(row, usage))
+        kept = rows.keep_text(row, body, policy)
+        return Ended(row, kept, started=call is None or call.stored == "start")
+
+    def _cost(self, row: dict[str, Any], usage: Usage | None) -> Cost:
+        """What the call cost, by the model that answered; by the one asked for where only that has a price."""
+        costs = [
+            self.prices.cost_of(
+                provider=row["provider"], base_url=row["base_url"], model=model, at=row["created_at"], usage=usage
+            )
+            for model in dict.fromkeys((row["response_model"], row["model"]))
+            if model
+        ]
+        own = [cost for cost in costs if cost.cost_source == "own"]
+        priced = [cost for cost in costs if cost.cost_usd is not None]
+        return (own or priced or [Cost(None, None, "unpriced")])[0]
+
+    # -- what is done when there is time ----------------------------------------------------------------
+
+    def _idle(self) -> None:
+        now = time.monotonic()
+        for due, call in list(self._leftover):
+            if not call.is_open:
+                self._leftover.remove((due, call))
+            elif due <= now:
+                handler.abandon(call, "cancelled")
+        if now >= self._sweep_at:
+            self._sweep_at = now + _SWEEP_SECONDS
+            self._settle(())
+        self._index_due = self._index_due and index_calls(self._database) > 0
+
+    def _settle(self, threads: Collection[str]) -> None:
+        """End started calls that nobody is at any more, with what their threads' events say of them."""
+        alive = {call.call_id for call in handler.open_calls(self)}
+        with self._database.read() as db:
+            orphans = find_orphans(db, threads=threads, alive=alive, quiet=_QUIET)
+            heard = {one.row["call_id"]: self._heard(db, one) for one in orphans}
+        if not orphans:
+            return
+        ends = [self._lost(one, *heard[one.row["call_id"]]) for one in orphans]
+        self._database.write(lambda db: write_calls(db, [], ends, again=True))
+        log.warning("calls_lost", count=len(ends))
+
+    def _heard(self, db: Db, orphan: Orphan) -> tuple[list[str], datetime | None]:
+        """The text that was streamed from the call's node since it began, and when the last piece came."""
+        thread_id, row = orphan.row["thread_id"], orphan.row
+        if thread_id is None:
+            return [], None
+        pieces = [
+            (at, text)
+            for node, at, text in self._said(db, thread_id)
+            if node == row["node"] and at >= row["created_at"]
+        ]
+        return [text for _, text in pieces], pieces[-1][0] if pieces else None
+
+    def _lost(self, orphan: Orphan, texts: list[str], last: datetime | None) -> Ended:
+        ended_at = last or orphan.thread_ended_at or orphan.row["created_at"]
+        began = orphan.row["created_at"]
+        row = orphan.row | {
+            "status": "lost",
+            "ended_at": ended_at,
+            "duration_ms": max((ended_at - began).total_seconds() * 1000, 0.0),
+            "streamed": bool(texts),
+        }
+        body = dict(orphan.body or {"call_id": row["call_id"], "prompt": None, "tools": None, "salt": ""})
+        said = partial_response(texts, [])
+        body["response"] = rows.to_json(said) if said else None
+        policy = self._policy(row["agent_id"])
+        # Without the prompt there is nothing whole to hash.
+        return self._finished(row, body, policy if policy == "full" and orphan.body else "none", None)
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether the database is away, full or busy, so that the same rows can be written later."""
+    return isinstance(error, (OperationalError, InterfaceError, SkeinError, OSError)) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    )
+
+
+def _first_line(error: Exception) -> str:
+    text = str(getattr(error, "orig", error)).strip()
+    return text.splitlines()[0][:200] if text else ""

@@ -1,0 +1,126 @@
+"""One LLM call as the handler saw it, made plain at once so that nobody can change it afterwards."""
+
+import copy
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+
+from core.calls.context import CallContext
+from core.calls.usage import Usage
+
+_ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
+
+
+@dataclass(slots=True, eq=False)
+class ObservedCall:
+    """What is known of a call; the handler fills it in until ``ended_at`` is set, then it is only read.
+
+    ``began`` and the other ``_at`` floats are ``time.monotonic()`` seconds. ``row``, ``body`` and ``stored`` are
+    the writer's own: what it made of the call, and how much of that is committed.
+    """
+
+    call_id: str
+    run_id: UUID
+    parent_run_id: UUID | None
+    created_at: datetime
+    began: float
+    os_thread: int
+    context: CallContext | None
+    thread_id: str | None
+    operation: str
+    prompt: list[dict[str, Any]]
+    params: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    serialized: Mapping[str, Any]
+    tags: list[str]
+    previous: "ObservedCall | None" = None
+    requests: int = 0
+    watched: bool = False
+    first_request_at: float | None = None
+    first_token_at: float | None = None
+    http_status: int | None = None
+    request_id: str | None = None
+    tokens: list[str] = field(default_factory=list)
+    tool_parts: list[Mapping[str, Any]] = field(default_factory=list)
+    response: list[dict[str, Any]] | None = None
+    response_metadata: Mapping[str, Any] = field(default_factory=dict)
+    usage: Usage | None = None
+    status: str = "started"
+    error: BaseException | None = None
+    ended_at: float | None = None
+    row: dict[str, Any] | None = None
+    body: dict[str, Any] | None = None
+    stored: Literal["", "start", "end"] = ""
+
+    @property
+    def is_open(self) -> bool:
+        return self.ended_at is None
+
+    def hear(self, token: object, chunk: Any) -> None:
+        """Take a piece of the answer; the first one that is not empty is the first token."""
+        if token and isinstance(token, str):
+            self.tokens.append(token)
+        elif parts := getattr(getattr(chunk, "message", None), "tool_call_chunks", None):
+            self.tool_parts.extend(parts)
+        elif not token:
+            return
+        if self.first_token_at is None:
+            self.first_token_at = time.monotonic()
+
+    def end(self, status: str, error: BaseException | None = None) -> bool:
+        """Say how it ended; False when it had ended before."""
+        if self.ended_at is not None:
+            return False
+        self.status, self.error = status, error
+        self.ended_at = time.monotonic()
+        return True
+
+
+def plain_message(message: BaseMessage) -> dict[str, Any]:
+    """A message as plain data in the shape of Chat Completions; nested data is copied, text is shared."""
+    try:
+        return _plain_message(message)
+    except Exception:  # noqa: BLE001 - a message of a strange make must not keep its call out of the log
+        return {"role": "unknown", "content": repr(message)}
+
+
+def _plain_message(message: BaseMessage) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "role": _ROLES.get(message.type) or str(getattr(message, "role", message.type)),
+        "content": message.content if isinstance(message.content, str) else copy.deepcopy(message.content),
+    }
+    if message.name:
+        found["name"] = message.name
+    if message.additional_kwargs.get("lc_source") == "summarization":
+        found["summary"] = True
+    if isinstance(message, AIMessage):
+        if message.tool_calls:
+            found["tool_calls"] = copy.deepcopy(message.tool_calls)
+        if reasoning := message.additional_kwargs.get("reasoning_content"):
+            found["reasoning"] = reasoning
+    elif isinstance(message, ToolMessage):
+        found["tool_call_id"] = message.tool_call_id
+    return found
+
+
+def partial_response(tokens: Iterable[str], tool_parts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What was said before the end came, as far as it was heard; nothing when nothing was."""
+    text, calls = "".join(tokens), _joined(tool_parts)
+    if not text and not calls:
+        return []
+    return [{"role": "assistant", "content": text, **({"tool_calls": calls} if calls else {})}]
+
+
+def _joined(parts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    calls: dict[Any, dict[str, Any]] = {}
+    for part in parts:
+        call = calls.setdefault(part.get("index"), {"name": "", "args": "", "id": None})
+        call["name"] += part.get("name") or ""
+        call["args"] += part.get("args") or ""
+        call["id"] = part.get("id") or call["id"]
+    return list(calls.values())

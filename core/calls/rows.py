@@ -1,0 +1,261 @@
+"""From a call as it was seen to its row and body, as the tables hold them.
+
+Invariant: nothing goes into a row that could hold a key: parameters come from a list of known ones, addresses lose
+their credentials, error texts are masked. What the model was shown and said is kept whole, or not at all.
+"""
+
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from core.calls.context import COMPACTED_KEY, KEY_SOURCE_KEY, CallContext
+from core.calls.observed import ObservedCall, partial_response
+from core.calls.prices import Cost
+from core.calls.seals import hash_body
+from core.calls.usage import Usage, estimate_tokens
+from core.database import table_of
+from core.tables import LlmCall, clean_text
+
+_LONGEST_ERROR = 2_000
+_PARAMS = (
+    "stop",
+    "seed",
+    "n",
+    "presence_penalty",
+    "frequency_penalty",
+    "response_format",
+    "tool_choice",
+    "parallel_tool_calls",
+    "reasoning",
+    "reasoning_effort",
+    "service_tier",
+    "logprobs",
+    "top_logprobs",
+    "top_k",
+    "verbosity",
+)
+_SECRET = re.compile(r"\b(?:sk|pk|rk|key|Bearer)[-_ ][A-Za-z0-9._\-]{12,}", re.IGNORECASE)
+# A salt per call, unknown outside this process, without asking the system for randomness each time.
+_PROCESS_SECRET = secrets.token_bytes(32)
+_EMPTY_ROW: dict[str, Any] = {column.name: None for column in table_of(LlmCall).columns}
+
+
+def start_row(call: ObservedCall, context: CallContext | None) -> dict[str, Any]:
+    """The row of a call that has begun."""
+    params, metadata = call.params, call.metadata
+    namespace = str(metadata.get("langgraph_checkpoint_ns") or "")
+    agent_id = context.agent_id if context else None
+    provider = metadata.get("ls_provider")
+    return _EMPTY_ROW | {
+        "call_id": call.call_id,
+        "run_id": str(call.run_id),
+        "parent_run_id": str(call.parent_run_id) if call.parent_run_id else None,
+        "created_at": call.created_at,
+        **_ids(call, context),
+        "checkpoint_ns": namespace or None,
+        "agent_id": agent_id,
+        "agent_key": _text(metadata.get("lc_agent_name")) or _outer_agent(namespace) or agent_id,
+        "node": _text(metadata.get("langgraph_node")),
+        "step": _whole(metadata.get("langgraph_step")),
+        "operation": call.operation,
+        "provider": _text(provider),
+        "base_url": _base_url(call.serialized),
+        "model": _text(params.get("model") or params.get("model_name") or metadata.get("ls_model_name")),
+        "temperature": _number(params.get("temperature", metadata.get("ls_temperature"))),
+        "top_p": _number(params.get("top_p")),
+        "max_tokens": _whole(
+            params.get("max_completion_tokens") or params.get("max_tokens") or metadata.get("ls_max_tokens")
+        ),
+        "params": {name: plain for name in _PARAMS if (plain := _plain(params.get(name))) is not None},
+        "streamed": False,
+        "status": "started",
+        "attempt": call.requests,
+        "key_source": _text(metadata.get(KEY_SOURCE_KEY)),
+        "context_compacted": bool(metadata.get(COMPACTED_KEY)) or _has_summary(call.prompt),
+        "attributed": context is not None and context.user_id is not None,
+        "tags": [tag for tag in call.tags if not tag.startswith("seq:step:")],
+    }
+
+
+def start_body(call: ObservedCall) -> dict[str, Any]:
+    """What the model was shown, as JSON text."""
+    tools = call.params.get("tools") or call.params.get("functions")
+    return {
+        "call_id": call.call_id,
+        "prompt": to_json(call.prompt),
+        "response": None,
+        "tools": to_json(_plain(tools)) if tools else None,
+        "salt": hmac.digest(_PROCESS_SECRET, call.call_id.encode(), "sha256")[:16].hex(),
+    }
+
+
+def end_row(row: dict[str, Any], call: ObservedCall) -> dict[str, Any]:
+    """The row of a call that has ended, without what it cost."""
+    ended_at = call.ended_at if call.ended_at is not None else call.began
+    metadata = call.response_metadata
+    seconds = ended_at - call.began
+    return row | {
+        "ended_at": call.created_at + timedelta(seconds=seconds),
+        "response_model": _text(metadata.get("model_name") or metadata.get("model")),
+        "response_id": _text(metadata.get("id")),
+        "request_id": _text(call.request_id or getattr(call.error, "request_id", None)),
+        "streamed": call.first_token_at is not None,
+        "status": call.status,
+        "http_status": _whole(getattr(call.error, "status_code", None) or call.http_status),
+        "finish_reason": _text(metadata.get("finish_reason") or metadata.get("stop_reason")),
+        "attempt": _attempt(call, str(row["provider"])),
+        "queue_ms": _ms(call.began, call.first_request_at),
+        "ttft_ms": _ms(call.began, call.first_token_at),
+        "duration_ms": _ms(call.began, ended_at),
+    }
+
+
+def end_body(call: ObservedCall) -> str | None:
+    """What the model said, as JSON text; of a call that was cut, what was heard of it."""
+    said = call.response if call.response is not None else partial_response(call.tokens, call.tool_parts)
+    return to_json(said) if said else None
+
+
+def measure(row: dict[str, Any], body: Mapping[str, Any], usage: Usage | None, *, refused: bool) -> Usage | None:
+    """Write the usage into the row: what the model reported, else an estimate, for a refused request nothing."""
+    if usage is not None:
+        row["usage_source"] = "model"
+    elif refused:
+        usage = Usage(0, 0)
+        row["usage_source"] = "none"
+    elif row["status"] == "ok" and body.get("response") is None:
+        row["usage_source"] = None
+    else:
+        usage = Usage(_estimate(body.get("prompt"), body.get("tools")), _estimate(body.get("response")))
+        row["usage_source"] = "estimated"
+    if usage is not None:
+        row["input_tokens"], row["output_tokens"] = usage.input_tokens, usage.output_tokens
+        row["cache_read_tokens"], row["cache_write_tokens"] = usage.cache_read_tokens, usage.cache_write_tokens
+        row["reasoning_tokens"] = usage.reasoning_tokens
+    return usage
+
+
+def was_refused(call: ObservedCall) -> bool:
+    """Whether no model saw the call: it was answered with an error, or never reached a server."""
+    if call.error is None or call.tokens or call.tool_parts:
+        return False
+    names = {kind.__name__ for kind in type(call.error).__mro__}
+    status = getattr(call.error, "status_code", None) or 0
+    return status >= 400 or ("APIConnectionError" in names and "APITimeoutError" not in names)
+
+
+def set_error(row: dict[str, Any], error: BaseException | None, *, hide: Collection[str], policy: str) -> None:
+    """Write type and text of an error into the row, without secrets; without text where none is to be kept."""
+    if error is None or row["status"] == "cancelled":
+        return
+    row["error_type"] = type(error).__name__
+    if policy == "full":
+        row["error_message"] = mask(clean_text(str(error)), hide)[:_LONGEST_ERROR]
+
+
+def set_cost(row: dict[str, Any], cost: Cost) -> None:
+    row["cost_usd"], row["price_id"], row["cost_source"] = cost.cost_usd, cost.price_id, cost.cost_source
+
+
+def keep_text(row: dict[str, Any], body: dict[str, Any], policy: str) -> dict[str, Any] | None:
+    """Set the row's hash of the body, and give as much of the body as is to be kept."""
+    row["body_hash"] = None
+    if policy == "none":
+        return None
+    row["body_hash"] = hash_body(body["salt"], body["prompt"], body["response"], body["tools"])
+    return body if policy == "full" else body | {"prompt": None, "response": None, "tools": None}
+
+
+def mask(text: str, hide: Collection[str]) -> str:
+    """The text without known secrets and without what looks like one."""
+    for secret in hide:
+        text = text.replace(secret, "***")
+    return _SECRET.sub("***", text)
+
+
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+
+
+def to_json(value: Any) -> str:
+    """JSON text in any language; what JSON cannot hold is shown as text."""
+    return clean_text(_to_json(value))
+
+
+def _ids(call: ObservedCall, context: CallContext | None) -> dict[str, Any]:
+    if context is None:
+        return {"thread_id": _text(call.thread_id)}
+    return {
+        "user_id": context.user_id,
+        "session_id": context.session_id,
+        "conversation_id": context.conversation_id,
+        "message_id": context.message_id,
+        "thread_id": context.thread_id,
+    }
+
+
+def _outer_agent(namespace: str) -> str | None:
+    """The node whose subgraph the call was made in; None at the top."""
+    places = [place.split(":")[0] for place in namespace.split("|") if place]
+    return places[0] if len(places) > 1 else None
+
+
+def _base_url(serialized: Mapping[str, Any]) -> str | None:
+    given = serialized.get("kwargs") or {}
+    names = ("openai_api_base", "base_url", "api_base", "azure_endpoint", "endpoint_url", "anthropic_api_url")
+    url: str | None = next((given[name] for name in names if isinstance(given.get(name), str)), None)
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return None
+    return str(urlunsplit((parts.scheme, host, parts.path, "", "")))
+
+
+def _attempt(call: ObservedCall, provider: str) -> int:
+    """How many requests were sent; a client that cannot be watched is taken to have sent one."""
+    if call.requests or (call.watched and "openai" in provider):
+        return call.requests
+    return 1
+
+
+def _has_summary(prompt: list[dict[str, Any]]) -> bool:
+    return any(message.get("summary") for message in prompt[:3])
+
+
+def _estimate(*texts: str | None) -> int:
+    return sum(estimate_tokens(text) for text in texts if text)
+
+
+def _ms(began: float, then: float | None) -> float | None:
+    return None if then is None else round(max(then - began, 0.0) * 1000, 3)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None or value == "" else clean_text(str(value))[:500]
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31 else None
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON holds it; a schema given as a class is shown by its schema."""
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return json.loads(json.dumps(value, ensure_ascii=False, default=_describe))
+
+
+def _describe(value: Any) -> Any:
+    schema: Callable[[], Any] | None = getattr(value, "model_json_schema", None)
+    return schema() if callable(schema) else str(value)

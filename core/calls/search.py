@@ -1,0 +1,260 @@
+"""Full-text search in what models saw and said.
+
+A body that is written waits in ``llm_call_to_index`` (a trigger sees to that, whoever writes it) until its call has
+ended and ``index_calls`` takes it. Its words go into ``llm_call_words``: a contentless FTS5 table on SQLite, a
+tsvector with GIN on PostgreSQL. Its position there is the millisecond in which the call began, or the next free
+one, so that the newest come first and a window of time is a range of positions, in whatever order calls end.
+Who called what is indexed beside the words, so that a common word in few calls of one person is found as quickly.
+
+Invariant: a body is waiting or indexed, never both or neither, as both change in one transaction; and whatever the
+index says, a call is given only if its own row meets the conditions.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime
+from functools import lru_cache
+from hashlib import blake2b
+from math import ceil, floor
+from typing import Any
+
+from sqlalchemy import BindParameter, RowMapping, Select, bindparam, delete, exists, func, insert, select, text
+from sqlalchemy.sql.elements import ColumnElement
+from sqlmodel import Session as Db
+
+from core.access.viewer import Viewer
+from core.calls.filters import CallFilter
+from core.calls.said import said_texts
+from core.calls.word_index import GAP, Entry, free_positions, index_of
+from core.database import Database, table_of
+from core.history.words import LONGEST_TEXT, MOST_WORDS, find_words, to_words
+from core.ids import parse_id
+from core.tables import LlmCall, LlmCallBody, LlmCallSearch, LlmCallToIndex
+
+_call, _body = table_of(LlmCall), table_of(LlmCallBody)
+_search, _queue = table_of(LlmCallSearch), table_of(LlmCallToIndex)
+
+# By which filters a search is narrowed in the index itself, and the columns they are about.
+_FACETS = {
+    "users": "user_id",
+    "sessions": "session_id",
+    "agents": "agent_id",
+    "agent_keys": "agent_key",
+    "nodes": "node",
+    "models": "model",
+    "statuses": "status",
+    "error_types": "error_type",
+    "thread": "thread_id",
+    "message": "message_id",
+}
+_MOST_VALUES = 20
+_MOST_AT_ONCE = 30_000
+# How far a call may stand behind its millisecond, when so many began in it.
+_SLACK = 60_000
+
+
+# -- the index ------------------------------------------------------------------------------------------
+
+
+def index_calls(database: Database, most: int = 200) -> int:
+    """Index the calls that have waited longest, in one short transaction; how many, 0 when none waits."""
+    with database.read() as db:
+        entries = list(_take(db, most))
+    return database.write(lambda db: _add(db, entries)) if entries else 0
+
+
+def remove_calls(db: Db, call_ids: Collection[str]) -> None:
+    """Take calls out of the index, inside the caller's transaction; to be done before their bodies are deleted."""
+    connection = db.connection()
+    ids = {"calls": list(call_ids)}
+    connection.execute(_UNQUEUE, ids)
+    rows = connection.execute(_INDEXED, ids).mappings().all()
+    if not rows:
+        return
+    index = index_of(db)
+    connection.execute(
+        index.remove, [{"position": row["position"], "words": index.text(_to_entry(row))} for row in rows]
+    )
+    connection.execute(_FORGET, ids)
+
+
+def pending(db: Db, most: int = 1000) -> int:
+    """How many ended calls cannot be found yet; counted up to ``most``."""
+    return db.connection().execute(_PENDING, {"most": most}).scalar_one()
+
+
+def _take(db: Db, most: int) -> Iterator[Entry]:
+    """The entries of the calls that come next, as many as one transaction can take."""
+    connection = db.connection()
+    ids = connection.execute(_WAITING, {"most": most}).scalars().all()
+    rows = {row["call_id"]: row for row in connection.execute(_TO_INDEX, {"calls": ids}).mappings()}
+    size = 0
+    for call_id in ids:
+        # A body that is gone by now, with its call or without, is an entry too, so that it waits no longer.
+        entry = _to_entry(rows[call_id]) if call_id in rows else Entry(call_id)
+        yield entry
+        size += len(entry.words)
+        if size > _MOST_AT_ONCE:
+            return
+
+
+def _to_entry(row: RowMapping) -> Entry:
+    facets = {_facet(name, row[name]) for name in _FACETS.values()}
+    words = _words_of(said_texts(row["prompt"], row["response"]))
+    return Entry(row["call_id"], _to_ms(row["created_at"]), words, sorted(facets))
+
+
+def _words_of(texts: Iterable[str]) -> list[str]:
+    words: list[str] = []
+    room = LONGEST_TEXT
+    for said in texts:
+        words += to_words(said[:room]).split()
+        words.append(GAP)
+        room -= len(said)
+        if room <= 0 or len(words) > MOST_WORDS:
+            break
+    return words[:MOST_WORDS]
+
+
+@lru_cache(maxsize=4096)
+def _facet(name: str, value: str | None) -> str:
+    """A word that nobody can type, for one value of a column; none is the same as ""."""
+    return "=" + blake2b(f"{name}={value or ''}".encode("utf-8", "replace"), digest_size=5).hexdigest()
+
+
+def _to_ms(moment: datetime) -> int:
+    return floor(moment.timestamp() * 1000)
+
+
+def _add(db: Db, entries: Sequence[Entry]) -> int:
+    """Index those that still wait; whoever takes a call from the queue has it to himself."""
+    index, connection = index_of(db), db.connection()
+    if index.lock is not None and not connection.execute(index.lock).scalar_one():
+        return 0
+    ids = {"calls": [entry.call_id for entry in entries]}
+    mine = set(connection.execute(_UNQUEUE, ids).scalars())
+    known = set(connection.execute(_KNOWN, ids).scalars())
+    new = sorted((one for one in entries if one.call_id in mine - known and one.words), key=_order)
+    if new:
+        places = free_positions(db, [entry.moment for entry in new])
+        rows = list(zip(places, new, strict=True))
+        connection.execute(_REMEMBER, [{"position": at, "call_id": entry.call_id} for at, entry in rows])
+        connection.execute(index.add, [{"position": at, "words": index.text(entry)} for at, entry in rows])
+    return len(mine)
+
+
+def _order(entry: Entry) -> tuple[int, str]:
+    return entry.moment, entry.call_id
+
+
+# -- the search -----------------------------------------------------------------------------------------
+
+
+def matching(
+    viewer: Viewer,
+    db: Db,
+    query: str,
+    *,
+    wanted: CallFilter | None = None,
+    conditions: Sequence[ColumnElement[bool]] = (),
+    before: str | None = None,
+    limit: int = 50,
+) -> list[str]:
+    """Ids of calls that answer the query and that the viewer may read, those that began last first.
+
+    ``conditions`` on ``llm_call`` (see ``where_of``) say which; ``wanted`` is the same choice, by which the index
+    is narrowed. ``before``, a call of an earlier list, continues after it. BadInputError for an unusable query.
+    """
+    found = _found(viewer, db, query, wanted or CallFilter(), conditions)
+    if before is not None:
+        found = found.where(_search.c.position < _position_of(db, before))
+    found = found.order_by(index_of(db).position.desc()).limit(limit)
+    return list(db.connection().execute(found).scalars())
+
+
+def matches(viewer: Viewer, db: Db, query: str, *, wanted: CallFilter | None = None) -> ColumnElement[bool]:
+    """The search as a condition on ``llm_call``, for counts, sums and other orders."""
+    return _call.c.call_id.in_(_found(viewer, db, query, wanted or CallFilter(), ()))
+
+
+def _found(
+    viewer: Viewer, db: Db, query: str, wanted: CallFilter, conditions: Sequence[ColumnElement[bool]]
+) -> Select[Any]:
+    index = index_of(db)
+    terms, facets = find_words(query), _facets_of(viewer, wanted)
+    found = select(_search.c.call_id).join_from(index.words, _search, _search.c.position == index.position)
+    found = found.where(index.match(terms, facets), *_bounds(index.position, wanted))
+    exact = [*conditions, *_exact(viewer, wanted)]
+    if not exact:
+        return found
+    return found.where(exists().where(_call.c.call_id == _search.c.call_id, *exact).correlate(_search))
+
+
+def _facets_of(viewer: Viewer, wanted: CallFilter) -> list[list[str]]:
+    """Words of which each call must have one of each list."""
+    chosen = {name: _values(getattr(wanted, name)) for name in _FACETS}
+    found = [
+        [_facet(column, value) for value in chosen[name]]
+        for name, column in _FACETS.items()
+        if 0 < len(chosen[name]) <= _MOST_VALUES
+    ]
+    return found if viewer.reads_all else [*found, [_facet("user_id", viewer.user_id)]]
+
+
+def _values(chosen: str | tuple[str, ...]) -> tuple[str, ...]:
+    return chosen if isinstance(chosen, tuple) else (chosen,) if chosen else ()
+
+
+def _bounds(position: ColumnElement[int], wanted: CallFilter) -> list[ColumnElement[bool]]:
+    found = []
+    if wanted.since is not None:
+        found.append(position >= _to_ms(wanted.since))
+    if wanted.until is not None:
+        found.append(position < ceil(wanted.until.timestamp() * 1000) + _SLACK)
+    return found
+
+
+def _exact(viewer: Viewer, wanted: CallFilter) -> list[ColumnElement[bool]]:
+    found = [] if viewer.reads_all else [_call.c.user_id == viewer.user_id]
+    if wanted.since is not None:
+        found.append(_call.c.created_at >= wanted.since)
+    if wanted.until is not None:
+        found.append(_call.c.created_at < wanted.until)
+    return found
+
+
+def _position_of(db: Db, call_id: str) -> int:
+    place = db.connection().execute(_KNOWN_PLACE, {"call": call_id}).scalar_one_or_none()
+    return _to_ms(parse_id(call_id).made_at) if place is None else place
+
+
+_INDEX_ON = [_call.c[name] for name in ("call_id", "created_at", *_FACETS.values())] + [
+    _body.c.prompt,
+    _body.c.response,
+]
+_CALLS: BindParameter[Any] = bindparam("calls", expanding=True)
+# Asked apart from the bodies: else a database may walk over all calls to find the few that wait. The condition has
+# the words of the partial index, as words and not as parameters, so that the index is taken.
+_RUNNING = select(_call.c.call_id).where(text("llm_call.status <> 'ok' AND llm_call.status = 'started'"))
+_WAITING = (
+    select(_queue.c.call_id)
+    .where(_queue.c.call_id.not_in(_RUNNING))
+    .order_by(_queue.c.call_id)
+    .limit(bindparam("most"))
+)
+_TO_INDEX = (
+    select(*_INDEX_ON)
+    .join_from(_call, _body, _body.c.call_id == _call.c.call_id)
+    .where(_call.c.call_id.in_(_CALLS))
+)
+_PENDING = select(func.count()).select_from(_WAITING.subquery())
+_UNQUEUE = delete(_queue).where(_queue.c.call_id.in_(_CALLS)).returning(_queue.c.call_id)
+_INDEXED = (
+    select(_search.c.position, *_INDEX_ON)
+    .join_from(_search, _call, _call.c.call_id == _search.c.call_id)
+    .join(_body, _body.c.call_id == _search.c.call_id, isouter=True)
+    .where(_search.c.call_id.in_(_CALLS))
+)
+_KNOWN = select(_search.c.call_id).where(_search.c.call_id.in_(_CALLS))
+_KNOWN_PLACE = select(_search.c.position).where(_search.c.call_id == bindparam("call"))
+_REMEMBER = insert(_search)
+_FORGET = delete(_search).where(_search.c.call_id.in_(_CALLS))
