@@ -102,7 +102,10 @@ class ModelServer:
         self._script: deque[Behaviour] = deque()
         self._socket = socket.create_server(("127.0.0.1", port), backlog=512)
         self._port: int = self._socket.getsockname()[1]
-        config = uvicorn.Config(self._app(), log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+        # A connection that is closed just while it is used again would look like a request that was never sent.
+        config = uvicorn.Config(
+            self._app(), log_config=None, lifespan="off", timeout_graceful_shutdown=1, timeout_keep_alive=120
+        )
         self._server = _Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
 

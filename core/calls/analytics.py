@@ -177,7 +177,7 @@ def read_heat(viewer: Viewer, db: Db, wanted: CallFilter, tz: ZoneInfo, *, call_
     sums = ["calls", "cost_usd", "errors"]
     found = read_sums(db, Look(viewer, wanted, tz, call_ids), by=("hour",), sums=sums)
     local = _moments(found["hour"]).tz_convert(tz)
-    found = found.assign(weekday=local.weekday, hour=local.hour)
+    found = found.assign(weekday=local.day_of_week, hour=local.hour)
     return found.groupby(["weekday", "hour"], as_index=False)[sums].sum()
 
 

@@ -21,10 +21,9 @@ from core.calls import rows
 from core.calls.context import CallContext, ContextStore
 from core.calls.handler import handler
 from core.calls.observed import ObservedCall, partial_response
-from core.calls.prices import Cost, Prices
+from core.calls.prices import prices_of
 from core.calls.search import index_calls
 from core.calls.store import Ended, Orphan, find_orphans, write_calls
-from core.calls.usage import Usage
 from core.database import Database
 from core.errors import BusyError, SkeinError
 
@@ -71,7 +70,7 @@ class CallLog:
         policy: Callable[[str | None], str] = lambda _agent_id: "full",
         hide: Collection[str] = (),
     ) -> None:
-        self.prices = Prices(database)
+        self.prices = prices_of(database)
         self._database = database
         self._contexts = ContextStore(database)
         self._said, self._bound, self._policy, self._hide = said, bound, policy, tuple(hide)
@@ -279,22 +278,9 @@ class CallLog:
         usage = rows.measure(
             row, body, call.usage if call else None, refused=call is not None and rows.was_refused(call)
         )
-        rows.set_cost(row, self._cost(row, usage))
+        rows.set_cost(row, self.prices.cost_of_call(row, usage))
         kept = rows.keep_text(row, body, policy)
         return Ended(row, kept, started=call is None or call.stored == "start")
-
-    def _cost(self, row: dict[str, Any], usage: Usage | None) -> Cost:
-        """What the call cost, by the model that answered; by the one asked for where only that has a price."""
-        costs = [
-            self.prices.cost_of(
-                provider=row["provider"], base_url=row["base_url"], model=model, at=row["created_at"], usage=usage
-            )
-            for model in dict.fromkeys((row["response_model"], row["model"]))
-            if model
-        ]
-        own = [cost for cost in costs if cost.cost_source == "own"]
-        priced = [cost for cost in costs if cost.cost_usd is not None]
-        return (own or priced or [Cost(None, None, "unpriced")])[0]
 
     # -- what is done when there is time ----------------------------------------------------------------
 

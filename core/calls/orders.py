@@ -64,7 +64,7 @@ class Order:
             return None
         if self.sort == "tokens":
             return value if type(value) is int and abs(value) < 2**31 else _refuse(value)
-        number = float(value) if isinstance(value, (int, float)) else math.nan
+        number = float(value) if type(value) in {int, float} else math.nan
         return number if math.isfinite(number) else _refuse(value)
 
     def rank(self, place: Place) -> tuple[bool, Any, str]:

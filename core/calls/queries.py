@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import bindparam, case, func, or_, select, tuple_
+from sqlalchemy import BindParameter, bindparam, case, func, or_, select, tuple_
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
@@ -31,6 +31,7 @@ _CALL = _LLM_CALL.c
 _BODY = table_of(LlmCallBody).c
 _FIX = table_of(CostCorrection)
 _PRICE = table_of(ModelPrice)
+_AT: BindParameter[datetime] = bindparam("at", type_=_CALL.created_at.type)
 _USER = table_of(User).c
 _SESSION = table_of(Session).c
 
@@ -271,7 +272,7 @@ def _prepared_rows() -> Any:
 
 
 def _prepared_neighbour(*, before: bool) -> Any:
-    here, there = tuple_(_CALL.created_at, _CALL.call_id), tuple_(bindparam("at"), bindparam("key"))
+    here, there = tuple_(_CALL.created_at, _CALL.call_id), tuple_(_AT, bindparam("key"))
     keys = (_CALL.created_at, _CALL.call_id)
     return (
         select(_CALL.call_id)

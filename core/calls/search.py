@@ -48,6 +48,7 @@ _FACETS = {
 }
 _MOST_VALUES = 20
 _MOST_AT_ONCE = 30_000
+_LONGEST_MS = 2.0**32
 # How far a call may stand behind its millisecond, when so many began in it.
 _SLACK = 60_000
 
@@ -99,6 +100,7 @@ def _take(db: Db, most: int) -> Iterator[Entry]:
 
 def _to_entry(row: RowMapping) -> Entry:
     facets = {_facet(name, row[name]) for name in _FACETS.values()}
+    facets.add(_facet("duration_ms", _size(row["duration_ms"])))
     words = _words_of(said_texts(row["prompt"], row["response"]))
     return Entry(row["call_id"], _to_ms(row["created_at"]), words, sorted(facets))
 
@@ -116,9 +118,17 @@ def _words_of(texts: Iterable[str]) -> list[str]:
 
 
 @lru_cache(maxsize=4096)
-def _facet(name: str, value: str | None) -> str:
+def _facet(name: str, value: str | int | None) -> str:
     """A word that nobody can type, for one value of a column; none is the same as ""."""
-    return "=" + blake2b(f"{name}={value or ''}".encode("utf-8", "replace"), digest_size=5).hexdigest()
+    return (
+        "="
+        + blake2b(f"{name}={'' if value is None else value}".encode("utf-8", "replace"), digest_size=5).hexdigest()
+    )
+
+
+def _size(ms: float | None) -> int:
+    """How long a duration is, roughly: it doubles from one size to the next."""
+    return int(min(ms or 0.0, _LONGEST_MS)).bit_length()
 
 
 def _to_ms(moment: datetime) -> int:
@@ -197,6 +207,9 @@ def _facets_of(viewer: Viewer, wanted: CallFilter) -> list[list[str]]:
         for name, column in _FACETS.items()
         if 0 < len(chosen[name]) <= _MOST_VALUES
     ]
+    if wanted.min_ms is not None or wanted.max_ms is not None:
+        sizes = range(_size(wanted.min_ms), _size(wanted.max_ms or _LONGEST_MS) + 1)
+        found.append([_facet("duration_ms", size) for size in sizes])
     return found if viewer.reads_all else [*found, [_facet("user_id", viewer.user_id)]]
 
 
@@ -227,7 +240,7 @@ def _position_of(db: Db, call_id: str) -> int:
     return _to_ms(parse_id(call_id).made_at) if place is None else place
 
 
-_INDEX_ON = [_call.c[name] for name in ("call_id", "created_at", *_FACETS.values())] + [
+_INDEX_ON = [_call.c[name] for name in ("call_id", "created_at", "duration_ms", *_FACETS.values())] + [
     _body.c.prompt,
     _body.c.response,
 ]

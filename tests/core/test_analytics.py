@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class Log:
     """A log and the same rows as a table, whose costs are as corrected."""
 
     database: Database
-    rows: pd.DataFrame
+    rows: pd.DataFrame = field(repr=False)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -113,7 +113,7 @@ def meant(log: Log, viewer: Viewer, wanted: CallFilter, tz: ZoneInfo, *, ended: 
         (wanted.message, rows["message_id"] == wanted.message),
         (wanted.min_ms is not None, rows["duration_ms"] >= (wanted.min_ms or 0)),
         (wanted.max_ms is not None, rows["duration_ms"] < (wanted.max_ms or 0)),
-        (wanted.weekday is not None, local.weekday == wanted.weekday),
+        (wanted.weekday is not None, local.day_of_week == wanted.weekday),
         (wanted.hour is not None, local.hour == wanted.hour),
     ]
     return rows[np.all([keep for asked, keep in conditions if asked], axis=0)]
@@ -259,7 +259,7 @@ class TestEveryFilter:
             found = analytics.read_heat(viewer, db, wanted, tz)
         rows = meant(log, viewer, wanted, tz)
         local = rows["hour_start"].dt.tz_convert(tz).dt
-        rows = rows.assign(weekday=local.weekday, hour=local.hour)
+        rows = rows.assign(weekday=local.day_of_week, hour=local.hour)
         expected = rows.groupby(["weekday", "hour"], as_index=False)[["calls", "cost_usd", "errors"]].sum()
         same(found, expected, ["weekday", "hour"])
 

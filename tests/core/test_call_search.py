@@ -1,9 +1,11 @@
-"""Search in calls: found by what a call added, newest first, by whom it may be seen, and nothing lost on the way."""
+"""Search in calls: found by what a call added, newest first, by whom may see it, and nothing lost on the way."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import func, insert, select, text, update
@@ -13,6 +15,7 @@ from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
 from core.calls.said import said_texts
 from core.calls.search import index_calls, matches, matching, pending, remove_calls
+from core.calls.where import where_of
 from core.database import Database, table_of
 from core.errors import BadInputError
 from core.ids import UserId, new_call_id
@@ -94,13 +97,13 @@ class TestWordsAreFound:
     def call_id(self, add: Callable[..., str]) -> str:
         add("something else entirely", says="别的内容")
         return add(
-            "Please compare get_user_name in 我们的测试代码 (mail ann@example.com, call_1763680000000_0A1B2C3D4E5F)",
+            "Please compare get_user_name in 我们的测试代码 (mail ann@example.com)",
+            "call_1763680000000_0A1B2C3D4E5F",
             says="Naïve Überblick：搜索功能很快，用GPT模型。",
         )
 
-    @pytest.mark.parametrize(
-        "query",
-        [
+    def test_by_word_phrase_prefix_and_part_of_a_sentence(self, database: Database, call_id: str) -> None:
+        queries = [
             "compare",
             "COMPARE please",
             '"please compare"',
@@ -120,16 +123,11 @@ class TestWordsAreFound:
             '"please com"*',
             "compare -banana",
             'compare -"compare please"',
-        ],
-    )
-    def test_by_word_phrase_prefix_and_part_of_a_sentence(
-        self, database: Database, call_id: str, query: str
-    ) -> None:
-        assert found(database, query) == [call_id]
+        ]
+        assert {query: found(database, query) for query in queries} == {query: [call_id] for query in queries}
 
-    @pytest.mark.parametrize(
-        "query",
-        [
+    def test_but_not_what_is_not_there(self, database: Database, call_id: str) -> None:
+        queries = [
             '"compare please"',
             "compare banana",
             "compar",
@@ -141,20 +139,14 @@ class TestWordsAreFound:
             "代码mail_x",
             # From the end of the response into the beginning of the prompt.
             '"模型 please"',
-        ],
-    )
-    def test_but_not_what_is_not_there(self, database: Database, call_id: str, query: str) -> None:
-        assert found(database, query) == []
+        ]
+        assert {query: found(database, query) for query in queries} == {query: [] for query in queries}
 
-    @pytest.mark.parametrize(
-        "query", ["AND", "NEAR(a b)", "words:x", "a'b", "a\\b", "x\0y", "= =ab", "a:*&!b", "👍 z"]
-    )
-    def test_and_nothing_in_a_query_is_syntax(
-        self, database: Database, add: Callable[..., str], query: str
-    ) -> None:
-        add("something else entirely")
-        call_id = add(f"it says {query} here")
-        assert found(database, query) == [call_id]
+    def test_and_nothing_in_a_query_is_syntax(self, database: Database, add: Callable[..., str]) -> None:
+        queries = ["AND", "NEAR(a b)", "words:x", "c'd", "e\\f", "x\0y", "= =ac", "a:*&!b2", "👍 z"]
+        ids = {query: [add(f"it says {query} here", index=False)] for query in queries}
+        index_calls(database)
+        assert {query: found(database, query) for query in queries} == ids
 
     def test_and_an_unusable_query_is_refused(self, database: Database) -> None:
         with pytest.raises(BadInputError, match="quotation mark"):
@@ -224,7 +216,7 @@ class TestTheOrder:
         while pages[-1]:
             pages.append(found(database, "cost", limit=4, before=pages[-1][-1]))
         assert [len(page) for page in pages] == [4, 4, 2, 0]
-        assert sorted(sum(pages, [])) == ids
+        assert sorted(chain(*pages)) == ids
 
 
 class TestTheChoice:
@@ -255,6 +247,18 @@ class TestTheChoice:
     def test_narrows_by_any_condition_on_calls(self, database: Database, add: Callable[..., str]) -> None:
         ids = [add("cost", duration_ms=float(ms)) for ms in (5, 50, 500)]
         assert found(database, "cost", conditions=[CALL.c.duration_ms >= 50]) == [ids[2], ids[1]]
+
+    @pytest.mark.parametrize(
+        ("low", "high", "hits"), [(50, None, 3), (None, 60, 2), (50, 500, 1), (1e300, None, 0)]
+    )
+    def test_narrows_by_duration(
+        self, database: Database, add: Callable[..., str], low: float | None, high: float | None, hits: int
+    ) -> None:
+        for ms in (5.0, 50.0, 500.0, 5e14, None):
+            add("cost", duration_ms=ms)
+        wanted = CallFilter(min_ms=low, max_ms=high)
+        conditions = where_of(wanted, AUDITOR, ZoneInfo("UTC"))
+        assert len(found(database, "cost", wanted=wanted, conditions=conditions)) == hits
 
     def test_is_a_condition_too(self, database: Database, add: Callable[..., str]) -> None:
         for ms in (5, 50, 500):
@@ -299,9 +303,10 @@ class TestIndexing:
 
             return database.submit(broken).result()
 
-        with monkeypatch.context() as patch, pytest.raises(OSError, match="went down"):
-            patch.setattr(Database, "write", break_off)
+        monkeypatch.setattr(Database, "write", break_off)
+        with pytest.raises(OSError, match="went down"):
             index_calls(database)
+        monkeypatch.undo()
         assert sorted(found(database, "cost")) == ids[:2]
         reopened = Database(database.url)
         assert [index_calls(reopened), index_calls(reopened)] == [2, 0]
