@@ -46,9 +46,12 @@ def _pages(viewer: Viewer) -> list[st.Page]:
     pages = [
         _page("chat", "Chat", ":material/forum:", default=True),
         _page("live", "Running now", ":material/play_circle:"),
+        _page("calls", "Calls", ":material/analytics:"),
     ]
     if viewer.is_admin:
         pages.append(_page("admin", "Accounts", ":material/group:"))
+        if (_HERE / "prices.py").exists():
+            pages.append(_page("prices", "Prices", ":material/payments:"))
     return pages
 
 

@@ -3,3 +3,4 @@
 from pathlib import Path
 
 CHAT = Path(__file__).resolve().parent.parent / "chat.py"
+CALLS = Path(__file__).resolve().parent.parent / "calls.py"

@@ -22,6 +22,14 @@ NOTICE = "admin.notice"  # one sentence about what was just done
 REFUSED = "admin.refused"  # one sentence about why the new account could not be made
 NEW_NAME, NEW_PASSWORD, NEW_ROLE = "admin.name", "admin.password", "admin.role"
 SHOW = "show"  # also its name in the address
+CALLS_WIDGET = "calls.widget."  # before the name of a parameter: the widget that shows it and writes it
+CALLS_PICK = "calls.pick."  # before a chart's name and round: what was chosen in it
+CALLS_ROUND = "calls.round"  # how often something was chosen; a new round begins with nothing chosen
+CALLS_SEEN = "calls.seen"  # (newest change, when drawn, seconds it took) of what the page shows
+CALLS_FILE = "calls.file"  # (address, path, name) of the export that is ready
+CALLS_VERDICT = "calls.verdict"  # (whether the log holds, one sentence)
+CALLS_NAME = "calls.name"  # of the view to save
+CALLS_NOTICE = "calls.notice"  # one sentence about what was just done, or could not be
 
 
 def take(key: str) -> Any:
@@ -57,9 +65,9 @@ def release(conversation_id: str | None) -> str:
 
 
 @contextmanager
-def problems() -> Iterator[None]:
+def problems(key: str = PROBLEM) -> Iterator[None]:
     """Keep the sentence of what could not be done, for the page to show; for use in callbacks."""
     try:
         yield
     except SkeinError as error:
-        put(PROBLEM, str(error))
+        put(key, str(error))

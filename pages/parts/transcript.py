@@ -7,12 +7,16 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.access.viewer import Viewer
+from core.calls.queries import ThreadCalls, summarize_threads
 from core.history.messages import UNFINISHED, Turn
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.answer import PACE, Show, draw_answer
 from pages.parts.details import draw_details
+from pages.parts.figures import counted, total_cost
+from pages.parts.places import CALLS
 from pages.parts.run_summary import replay
+from pages.parts.text import plain
 
 _ENDINGS = {
     "stopped": (":material/stop_circle:", "Stopped; what had been said is kept."),
@@ -37,6 +41,8 @@ def draw_transcript(
     the turns, or, when one is followed, after its first token.
     """
     is_followed = any(turn.is_live for turn in turns)
+    with skein.database.read() as db:
+        calls = summarize_threads(viewer, db, [turn.thread_id for turn in turns])
     if not is_followed:
         meanwhile()
     again = state.take(state.REPLAY)
@@ -48,7 +54,7 @@ def draw_transcript(
             elif again and again[0] == turn.thread_id:
                 _replay(skein, viewer, turn, again[1], show)
             else:
-                _draw_answer(skein, viewer, turn)
+                _draw_answer(skein, viewer, turn, calls.get(turn.thread_id))
     if is_followed:
         st.rerun()
 
@@ -58,14 +64,14 @@ def _draw_question(turn: Turn) -> None:
         st.markdown(turn.content)
 
 
-def _draw_answer(skein: Skein, viewer: Viewer, turn: Turn) -> None:
+def _draw_answer(skein: Skein, viewer: Viewer, turn: Turn, calls: ThreadCalls | None) -> None:
     if turn.answer:
         st.markdown(turn.answer)
     elif turn.status == "done":
         st.caption("The agent ended without saying anything.")
     if turn.status in _ENDINGS:
         _draw_ending(skein, viewer, turn)
-    _draw_label(skein, turn)
+    _draw_label(skein, turn, calls)
     draw_details(skein, viewer, turn)
 
 
@@ -88,13 +94,36 @@ def _retry(skein: Skein, viewer: Viewer, turn: Turn) -> None:
         st.query_params["message"] = added.message_id
 
 
-def _draw_label(skein: Skein, turn: Turn) -> None:
-    """Who answered: the offline demo is named as such wherever it answers."""
+def _draw_label(skein: Skein, turn: Turn, calls: ThreadCalls | None = None) -> None:
+    """Who answered, and the way to the calls that it took: the offline demo is named as such everywhere."""
     model = turn.config.get("model") or skein.settings.default_model
-    if skein.chat_models.is_offline(model):
-        st.badge("Offline demo · no language model", icon=":material/cloud_off:", color="orange")
-    else:
-        st.caption(f":material/smart_toy: {model}")
+    is_offline = skein.chat_models.is_offline(model)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if is_offline:
+            st.badge("Offline demo · no language model", icon=":material/cloud_off:", color="orange")
+        if calls:
+            st.page_link(
+                CALLS,
+                label=plain(describe_calls(calls, "" if is_offline else model)),
+                icon=":material/analytics:" if is_offline else ":material/smart_toy:",
+                query_params={"thread": turn.thread_id, "window": "all"},
+                help="The LLM calls of this answer",
+            )
+        elif not is_offline:
+            st.caption(f":material/smart_toy: {plain(model)}")
+
+
+def describe_calls(calls: ThreadCalls, model: str = "") -> str:
+    """The calls of one answer in a line: gpt-4o-mini · 2 calls · $0.0012 · 340 tokens."""
+    tokens = calls.input_tokens + calls.output_tokens
+    parts = [
+        model,
+        counted(calls.calls, "call"),
+        total_cost(calls.cost_usd, calls=calls.calls, unpriced=calls.unpriced),
+        f"{'about ' if calls.estimated else ''}{counted(tokens, 'token')}",
+        counted(calls.errors, "error") if calls.errors else "",
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def _follow(
