@@ -6,7 +6,7 @@ A filter's text is searched elsewhere: pass the ids of the calls that matched as
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Literal
@@ -14,13 +14,24 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, or_, select
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
-from core.calls.counted import FAILED, TOKENS, Look, in_pieces, read_largest, read_sums, read_times
+from core.calls.counted import (
+    FAILED,
+    TOKENS,
+    Look,
+    Times,
+    in_pieces,
+    parts_of,
+    read_largest,
+    read_occurring,
+    read_sums,
+    read_times,
+)
 from core.calls.filters import CallFilter
-from core.calls.histograms import Counts, add, edge_of, percentile, to_counts
+from core.calls.histograms import NO_COUNTS, Counts, add, edge_of, percentile
 from core.calls.where import where_of
 from core.database import table_of
 from core.tables import CostCorrection, LlmCall, LogSeal, Session, User
@@ -82,10 +93,9 @@ def read_totals(viewer: Viewer, db: Db, wanted: CallFilter, tz: ZoneInfo, *, cal
     """The sums of everything, and the percentiles of how long calls and their first tokens took."""
     look = Look(viewer, wanted, tz, call_ids)
     sums = read_sums(db, look, by=(), sums=(*_COUNTS, "cost_usd")).iloc[0]
-    times = [*read_times(db, look).values()]
-    durations, ttfts = (_together([kinds[kind] for kinds in times]) for kind in (0, 1))
-    p50, p95, p99 = _percentiles(durations)
-    ttft_p50, ttft_p95, _ = _percentiles(ttfts)
+    times = _of_all(read_times(db, look))
+    p50, p95, p99 = _percentiles(times.durations)
+    ttft_p50, ttft_p95, _ = _percentiles(times.ttfts)
     return Totals(
         **{name: int(sums[name]) for name in _COUNTS},
         cost_usd=float(sums["cost_usd"]),
@@ -130,8 +140,8 @@ def read_histogram(
     viewer: Viewer, db: Db, wanted: CallFilter, tz: ZoneInfo, which: Which = "duration", *, call_ids: Ids = None
 ) -> pd.DataFrame:
     """How many calls took how long, in at most about 40 bars of equal ratio: from_ms, to_ms, calls."""
-    times = read_times(db, Look(viewer, wanted, tz, call_ids), kinds=[f"{which}s"])
-    counts = _together([kinds[0] for kinds in times.values()])
+    times = _of_all(read_times(db, Look(viewer, wanted, tz, call_ids)))
+    counts = times.durations if which == "duration" else times.ttfts
     used = np.flatnonzero(counts)
     if not len(used):
         return pd.DataFrame({"from_ms": [], "to_ms": [], "calls": []}).astype({"calls": int})
@@ -185,12 +195,22 @@ def read_choices(viewer: Viewer, db: Db, wanted: CallFilter) -> Choices:
     """What occurs in the filter's window, whatever else the filter asks for."""
     look = Look(viewer, CallFilter(since=wanted.since, until=wanted.until), _UTC)
     columns = ("agent_id", "agent_key", "node", "model", "error_type")
-    found = read_sums(db, look, by=columns, sums=("calls",))
-    users = [*read_sums(db, look, by=("user_id",), sums=("calls",))["user_id"]]
-    names = _labels(db, "user", users)
+    found = read_occurring(db, look, columns)
     agents, keys, nodes, models, errors = (sorted({*found[column]} - {""}) for column in columns)
-    people = sorted((names.get(user, user), user) for user in users if user)
-    return Choices({user: name for name, user in people}, agents, keys, nodes, models, errors)
+    return Choices(_people(viewer, db, look), agents, keys, nodes, models, errors)
+
+
+def _people(viewer: Viewer, db: Db, look: Look) -> dict[str, str]:
+    """The accounts that made a call, by name: each is looked up, as that is much less than to read all calls."""
+    occurs = or_(
+        *[
+            exists().where(*part.where, part.table.c.user_id == _USER.user_id)
+            for part in parts_of(db, look, ("user_id",))
+        ]
+    )
+    own = [] if viewer.reads_all else [_USER.user_id == viewer.user_id]
+    rows = db.connection().execute(select(_USER.user_id, _USER.name).where(occurs, *own).order_by(_USER.name))
+    return {row[0]: row[1] for row in rows}
 
 
 def newest_change(viewer: Viewer, db: Db) -> str:
@@ -200,8 +220,10 @@ def newest_change(viewer: Viewer, db: Db) -> str:
     return hashlib.blake2s(repr((viewer.user_id, values)).encode(), digest_size=8).hexdigest()
 
 
-def _together(counts: Sequence[Counts]) -> Counts:
-    return reduce(add, counts, to_counts(np.array([], float)))
+def _of_all(times: Mapping[str, Times]) -> Times:
+    """The times of all models together."""
+    durations, ttfts = (reduce(add, (one[kind] for one in times.values()), NO_COUNTS) for kind in (0, 1))
+    return Times(durations, ttfts)
 
 
 def _percentiles(counts: Counts) -> list[float | None]:

@@ -5,14 +5,12 @@ edges of the window, and whatever no rollup can tell (one thread, a time taken, 
 Invariant: the sums are those of the ended calls that ``where_of`` means, to the millisecond of the window's edges.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pandas as pd
 from sqlalchemy import (
     BigInteger,
@@ -28,13 +26,15 @@ from sqlalchemy import (
     literal,
     literal_column,
     select,
+    type_coerce,
 )
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.types import NullType
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
-from core.calls.histograms import Counts, add, merge, to_counts
+from core.calls.histograms import NO_COUNTS, Counts, add, count_by, merge_by
 from core.calls.rollups import EPOCH, step_of
 from core.calls.where import at_local_time, narrowed, start_of_hour, where_of
 from core.database import table_of
@@ -43,7 +43,7 @@ from core.tables import CostCorrection, LlmCall, LlmCallDay, LlmCallHour
 FAILED = ("error", "lost")
 TEXTS = ("user_id", "session_id", "model", "agent_id", "agent_key", "node", "status", "error_type")
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "reasoning_tokens")
-TIMES = {"durations": "duration_ms", "ttfts": "ttft_ms"}
+_TIMES = {"durations": "duration_ms", "ttfts": "ttft_ms"}
 _OWNERS = {"user_id", "session_id"}
 _MOST_IDS = 5000  # in one statement
 
@@ -58,6 +58,13 @@ class Look:
     wanted: CallFilter
     tz: ZoneInfo
     call_ids: Sequence[str] | None = None
+
+
+class Times(NamedTuple):
+    """Histograms of how long calls, and their first tokens, took."""
+
+    durations: Counts
+    ttfts: Counts
 
 
 @dataclass(frozen=True)
@@ -96,30 +103,45 @@ def read_largest(db: Db, look: Look, *, by: str, sums: Sequence[str], limit: int
     return found.head(limit).reset_index(drop=True)
 
 
-def read_times(db: Db, look: Look, *, kinds: Sequence[str] = tuple(TIMES)) -> dict[str, list[Counts]]:
-    """For each model the histograms, of "durations", "ttfts" or both, of how long its calls took."""
-    found: dict[str, list[Counts]] = {}
-    for part in parts_of(db, look):
-        rows = db.connection().execute(_times(part, kinds)).all()
-        for model, *columns in _by_first(rows):
-            counts = [merge(one) if part.is_rollup else to_counts(np.array(one, float)) for one in columns]
-            have = found.get(model)
-            found[model] = counts if have is None else [add(a, b) for a, b in zip(have, counts, strict=True)]
+def read_occurring(db: Db, look: Look, by: Sequence[str]) -> pd.DataFrame:
+    """The combinations of these columns that occur, some perhaps twice."""
+    parts = parts_of(db, look, by)
+    frames = [
+        _frame(db, select(*[part.columns[name] for name in by]).where(*part.where).distinct(), by) for part in parts
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def read_times(db: Db, look: Look) -> dict[str, Times]:
+    """For each model the histograms of how long its calls took.
+
+    Three panels of a page need them, so that a session, which reads one consistent view, reads them once.
+    """
+    key = (look.viewer, look.wanted, look.tz.key, None if look.call_ids is None else tuple(look.call_ids))
+    kept = db.info.setdefault("times of calls", {})
+    if key not in kept:
+        kept[key] = _read_times(db, look)
+    found: dict[str, Times] = kept[key]
     return found
 
 
-def _times(part: Part, kinds: Sequence[str]) -> Select[Any]:
-    names = kinds if part.is_rollup else [TIMES[kind] for kind in kinds]
-    return select(part.columns["model"], *[part.columns[name] for name in names]).where(*part.where)
+def _read_times(db: Db, look: Look) -> dict[str, Times]:
+    found: dict[str, Times] = {}
+    for part in parts_of(db, look):
+        rows = db.connection().execute(_times(part)).all()
+        models, *columns = zip(*rows, strict=True) if rows else ((), (), ())
+        read = merge_by if part.is_rollup else count_by
+        durations, ttfts = (read(models, column) for column in columns)
+        for model in durations:
+            have = found.get(model, Times(NO_COUNTS, NO_COUNTS))
+            found[model] = Times(add(have.durations, durations[model]), add(have.ttfts, ttfts[model]))
+    return found
 
 
-def _by_first(rows: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    """The rows' columns, for each value of the first one: that value, then a tuple of each of the others."""
-    groups: defaultdict[Any, list[Any]] = defaultdict(list)
-    for row in rows:
-        groups[row[0]].append(row)
-    for key, group in groups.items():
-        yield (key, *[*zip(*group, strict=True)][1:])
+def _times(part: Part) -> Select[Any]:
+    names = _TIMES.keys() if part.is_rollup else _TIMES.values()
+    columns = [type_coerce(part.columns[name], NullType()) for name in names]  # as they are: there are many
+    return select(part.columns["model"], *columns).where(*part.where)
 
 
 def parts_of(db: Db, look: Look, by: Sequence[str] = ()) -> list[Part]:

@@ -7,18 +7,21 @@ histograms is at most 2% off the one of the times themselves.
 
 import math
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Counts = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int64]
+Counts = Ints
 
 WIDTH = 1.04
 _LOG_WIDTH = math.log(WIDTH)
 _LAST_BUCKET = 1000  # more than a thousand years
 _PAIR = struct.Struct("<HI")
 _PAIRS = np.dtype([("bucket", "<u2"), ("count", "<u4")])
+NO_COUNTS: Counts = np.zeros(0, np.int64)
 
 
 def bucket_of(ms: float) -> int:
@@ -42,6 +45,31 @@ def merge(blobs: Iterable[bytes]) -> Counts:
     return np.bincount(pairs["bucket"], weights=pairs["count"]).astype(np.int64)
 
 
+def merge_by(keys: Sequence[str], blobs: Sequence[bytes]) -> dict[str, Counts]:
+    """``merge`` for each key apart, of the stored histograms that stand beside it."""
+    pairs = np.frombuffer(b"".join(blobs), dtype=_PAIRS)
+    sizes = np.fromiter(map(len, blobs), np.int64, len(blobs)) // _PAIR.size
+    return _by_key(keys, sizes, pairs["bucket"], pairs["count"])
+
+
+def count_by(keys: Sequence[str], times: Sequence[float | None]) -> dict[str, Counts]:
+    """``to_counts`` for each key apart, of the times that stand beside it."""
+    values = np.array(times, dtype=np.float64)
+    known = ~np.isnan(values)
+    buckets = _buckets(values[known])
+    return _by_key(keys, known.astype(np.int64), buckets, np.ones(len(buckets)))
+
+
+def _by_key(keys: Sequence[str], sizes: Ints, buckets: Ints, counts: npt.NDArray[Any]) -> dict[str, Counts]:
+    """Sums by key and bucket; each key owns as many of the buckets that follow as its size says."""
+    order = list(dict.fromkeys(keys))
+    number = {key: place for place, key in enumerate(order)}
+    owners = np.repeat(np.fromiter((number[key] for key in keys), np.int64, len(keys)), sizes)
+    width = _LAST_BUCKET + 1
+    sums = np.bincount(owners * width + buckets, weights=counts, minlength=len(order) * width)
+    return dict(zip(order, sums.astype(np.int64).reshape(-1, width), strict=True))
+
+
 def add(counts: Counts, more: Counts) -> Counts:
     """The sum of two histograms as ``merge`` gives them."""
     longer, shorter = (counts, more) if len(counts) >= len(more) else (more, counts)
@@ -52,9 +80,12 @@ def add(counts: Counts, more: Counts) -> Counts:
 
 def to_counts(times: npt.NDArray[np.float64]) -> Counts:
     """The histogram of times in milliseconds, as ``merge`` gives it."""
-    known = times[~np.isnan(times)]
-    buckets = np.log(np.maximum(known, 1.0)) / _LOG_WIDTH
-    return np.bincount(np.minimum(buckets, _LAST_BUCKET).astype(np.int64))
+    return np.bincount(_buckets(times[~np.isnan(times)]))
+
+
+def _buckets(times: npt.NDArray[np.float64]) -> Ints:
+    buckets = np.log(np.maximum(times, 1.0)) / _LOG_WIDTH
+    return np.minimum(buckets, _LAST_BUCKET).astype(np.int64)
 
 
 def percentile(counts: Counts, share: float) -> float | None:

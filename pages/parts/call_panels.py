@@ -24,9 +24,10 @@ from core.errors import SkeinError
 from core.skein import Skein
 from pages.parts import charts, state
 from pages.parts.call_filters import go
-from pages.parts.call_place import BY, CUSTOM, DEFAULT_WINDOW, TIMES, TOPS, WINDOWS, Place, before, narrowed_by
+from pages.parts.call_place import BY, DEFAULT_WINDOW, TIMES, TOPS, Place, before, narrowed_by
+from pages.parts.call_totals import draw_totals
 from pages.parts.chart_parts import PICK
-from pages.parts.figures import change, count, counted, milliseconds, share, total_cost
+from pages.parts.figures import count
 
 _MEASURES = {"cost": "cost_usd", "calls": "calls", "errors": "errors"}
 _TOP_ROWS = 8
@@ -68,7 +69,9 @@ def _read(skein: Skein, viewer: Viewer, place: Place) -> _Figures:
             latency=analytics.read_latency(viewer, db, wanted, tz, call_ids=ids),
             histogram=analytics.read_histogram(viewer, db, wanted, tz, which, call_ids=ids),
             errors=analytics.read_errors(viewer, db, wanted, tz, call_ids=ids),
-            top=analytics.read_top(viewer, db, wanted, tz, _TOP_BY[place.top], limit=_TOP_ROWS, call_ids=ids),
+            top=analytics.read_top(
+                viewer, db, wanted, tz, _TOP_BY[_tops(viewer, place)[0]], limit=_TOP_ROWS, call_ids=ids
+            ),
             heat=analytics.read_heat(viewer, db, wanted, tz, call_ids=ids),
             found=None if ids is None else len(ids),
         )
@@ -87,123 +90,29 @@ def draw_panels(skein: Skein, viewer: Viewer, place: Place) -> bool:
     if not figures.totals.calls + figures.totals.running:
         _draw_nothing(place)
         return False
-    _draw_totals(figures, place)
+    draw_totals(figures.totals, figures.earlier, place)
+    _draw_found(figures)
     if figures.totals.calls:
-        _draw_charts(figures, place)
+        _draw_charts(figures, viewer, place)
     return True
 
 
-def _draw_charts(figures: _Figures, place: Place) -> None:
+def _draw_charts(figures: _Figures, viewer: Viewer, place: Place) -> None:
     _draw_over_time(figures, place)
     left, right = st.columns(2, gap="small")
     with left:
         _draw_tokens(figures, place)
         _draw_latency(figures, place)
-        _draw_top(figures, place)
+        _draw_top(figures, viewer, place)
     with right:
         _draw_errors(figures)
         _draw_histogram(figures, place)
         _draw_heat(figures, place)
 
 
-def _draw_totals(figures: _Figures, place: Place) -> None:
-    totals, earlier = figures.totals, figures.earlier
-    with st.container(horizontal=True, gap="small", key="calls_totals"):
-        for figure in figures_of(totals, earlier):
-            st.metric(
-                figure.label,
-                figure.value,
-                delta=figure.change,
-                delta_color=figure.color,  # type: ignore[arg-type]
-                border=True,
-                width="stretch",
-                height="stretch",
-                help=figure.help,
-            )
-    before_it = "time as long" if place.window == CUSTOM else WINDOWS[place.window][0].lower()
-    notes = [f"Changes are against the {before_it} before."] if earlier and earlier.calls else []
-    if totals.unpriced:
-        notes.append(f"{counted(totals.unpriced, 'call')} without a price: the cost is at least this much.")
-    if totals.running:
-        notes.append(f"{counted(totals.running, 'call')} running now.")
-    if totals.estimated:
-        notes.append(f"{counted(totals.estimated, 'call')} without usage from the model, with estimated tokens.")
+def _draw_found(figures: _Figures) -> None:
     if figures.found == _MOST_FOUND:
-        notes.append(f"The panels are about the newest {count(_MOST_FOUND)} calls with this text.")
-    if notes:
-        st.caption(" ".join(notes))
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A total with its unit, and its change against the window before."""
-
-    label: str
-    value: str
-    change: str | None
-    color: str
-    help: str
-
-
-def figures_of(totals: Totals, earlier: Totals | None) -> list[Figure]:
-    """The totals in words; more of what is bad is red, more of what is neither is gray."""
-    rate, coverage = _ratio(totals.errors, totals.calls), _ratio(totals.attributed, totals.calls)
-    tokens = totals.input_tokens + totals.output_tokens
-    before = earlier if earlier and earlier.calls else None
-    return [
-        Figure(
-            "Calls",
-            count(totals.calls),
-            change(totals.calls, before and before.calls),
-            "off",
-            "LLM calls that have ended",
-        ),
-        Figure(
-            "Cost",
-            total_cost(totals.cost_usd, calls=totals.calls, unpriced=totals.unpriced),
-            change(totals.cost_usd, before and before.cost_usd),
-            "inverse",
-            "US dollars, by the prices that held when each call was made",
-        ),
-        Figure(
-            "Tokens",
-            count(tokens),
-            change(tokens, before and before.input_tokens + before.output_tokens),
-            "off",
-            f"{count(totals.input_tokens)} read, {count(totals.cache_read_tokens)} of them from a cache; "
-            f"{count(totals.output_tokens)} written",
-        ),
-        Figure(
-            "Errors",
-            share(totals.errors, totals.calls),
-            _points(rate, before and _ratio(before.errors, before.calls)),
-            "inverse",
-            f"{count(totals.errors)} calls failed",
-        ),
-        Figure(
-            "p95 duration",
-            milliseconds(totals.p95_ms),
-            change(totals.p95_ms, before and before.p95_ms),
-            "inverse",
-            "95 of 100 calls took no longer; within 2%",
-        ),
-        Figure(
-            "Coverage",
-            share(totals.attributed, totals.calls),
-            _points(coverage, before and _ratio(before.attributed, before.calls)),
-            "normal",
-            f"{count(totals.calls - totals.attributed)} calls could not be attributed to a run",
-        ),
-    ]
-
-
-def _ratio(part: float, whole: float) -> float:
-    return 100 * part / whole if whole else 0.0
-
-
-def _points(now: float, before: float | None) -> str | None:
-    """A change of a percentage, in points; None for none."""
-    return None if before is None or abs(now - before) < 0.05 else f"{now - before:+.1f} pts"
+        st.caption(f"The panels are about the newest {count(_MOST_FOUND)} calls with this text.")
 
 
 def _draw_nothing(place: Place) -> None:
@@ -310,14 +219,21 @@ def _draw_histogram(figures: _Figures, place: Place) -> None:
             _draw_chart("histogram", chart, "How many calls took how long")
 
 
-def _draw_top(figures: _Figures, place: Place) -> None:
+def _tops(viewer: Viewer, place: Place) -> tuple[str, tuple[str, ...]]:
+    """What leads is shown, and what else could be; who sees only their own calls is not asked which user's."""
+    options = TOPS if viewer.reads_all else TOPS[1:]
+    return (place.top if place.top in options else options[0]), options
+
+
+def _draw_top(figures: _Figures, viewer: Viewer, place: Place) -> None:
+    shown, options = _tops(viewer, place)
     measure = "cost_usd" if figures.top["cost_usd"].any() else "calls"
-    with _card("Top by cost" if measure == "cost_usd" else "Top by calls", TOPS, "top", place.top):
+    with _card("Top by cost" if measure == "cost_usd" else "Top by calls", options, "top", shown):
         if figures.top.empty:
             st.caption("No calls in this window.")
             return
         chart = charts.top(figures.top, measure=measure)
-        _draw_chart(f"top.{place.top}", chart, f"{place.top} by cost", top=place.top)
+        _draw_chart(f"top.{shown}", chart, f"{shown} by cost", top=shown)
 
 
 def _draw_heat(figures: _Figures, place: Place) -> None:

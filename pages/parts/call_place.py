@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from core.calls.counted import FAILED
 from core.calls.filters import CallFilter
 from core.errors import BadInputError
 
@@ -178,6 +179,8 @@ def narrowed_by(chosen: Mapping[str, Any], *, top: str = "") -> dict[str, list[s
         name = top if picked == "key" else _PICKED.get(picked, "")
         if name and value is not None:
             put[name] = [_number(value) if picked in _NUMBERS else str(value).replace("+00:00", "Z")]
+    if "error_type" in chosen:  # calls that went well have no class either
+        put["statuses"] = list(FAILED)
     return put
 
 

@@ -78,7 +78,11 @@ def _draw_rows(rows: list[CallRow], place: Place, *, names: bool) -> None:
         height="content",
         on_select=partial(_open, key, [row.call_id for row in rows]),
         selection_mode=["single-row", "single-cell"],
-        column_config={name: st.column_config.TextColumn(alignment="right") for name in _RIGHT},
+        column_config={
+            "Status": st.column_config.TextColumn(width=120),
+            "Model": st.column_config.TextColumn(width=130),
+            **{name: st.column_config.TextColumn(alignment="right") for name in _RIGHT},
+        },
     )
     st.caption(f"Choose a row to open its call. Times are in {place.tz.key}.")
 

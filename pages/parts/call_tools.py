@@ -6,6 +6,7 @@ Invariant: an export and a check read the log, and never hold up the page: each 
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -26,7 +27,7 @@ from pages.parts.figures import count, counted
 
 _KINDS = {"csv": "CSV", "jsonl": "JSONL", "parquet": "Parquet"}
 _MIMES = {"csv": "text/csv", "jsonl": "application/x-ndjson", "parquet": "application/vnd.apache.parquet"}
-_FOLDER = "skein-exports"
+_FOLDER = "exports"
 _KEPT_SECONDS = 3600.0
 _LATE_SECONDS = 2.0
 _PACE = 0.1
@@ -74,7 +75,7 @@ def _asked(kind: str, *, with_bodies: bool) -> str:
 
 
 def _make_file(skein: Skein, viewer: Viewer, place: Place, kind: str, *, with_bodies: bool) -> None:
-    path = _new_path(kind)
+    path = _new_path(skein, kind)
     bar = st.progress(0.0, "Looking for the calls …")
     show = _reporter(bar, "call")
     try:
@@ -119,13 +120,14 @@ def _reporter(bar: DeltaGenerator, noun: str) -> Callable[[int, int], None]:
     return report
 
 
-def _new_path(kind: str) -> Path:
-    """A new file that only this process's user can read; those nobody came for are removed."""
-    folder = Path(tempfile.gettempdir()) / _FOLDER
+def _new_path(skein: Skein, kind: str) -> Path:
+    """A new file among Skein's own; those nobody came for any more are removed."""
+    folder = skein.settings.data_dir / _FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
     for old in folder.iterdir():
-        if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
-            old.unlink(missing_ok=True)
+        with suppress(OSError):  # another tab may be tidying up too
+            if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
+                old.unlink()
     with tempfile.NamedTemporaryFile(dir=folder, suffix=f".{kind}", delete=False) as file:
         return Path(file.name)
 

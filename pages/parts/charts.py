@@ -32,7 +32,7 @@ MOST_MODELS = 7
 NOBODY, NO_MODEL, NO_NODE, NO_CLASS = "(none)", "(no model)", "(no node)", "(no class)"
 _OTHER_NODES = "other nodes"
 _MOST_ROWS = 10
-_PLOT, _ROW = 200, 27
+_PLOT, _ROW, _BAR = 200, 27, 18
 _SAYS = {"calls": count, "errors": count, "cost_usd": dollars, "tokens": count}
 _TITLES = {"calls": "Calls", "errors": "Errors", "cost_usd": "Cost", "tokens": "Tokens"}
 
@@ -157,7 +157,7 @@ def errors(frame: pd.DataFrame) -> alt.Chart:
     shown = placed(shown, "of", nodes).assign(name=shown["error_type"].replace("", NO_CLASS))
     return (
         alt.Chart(shown)
-        .mark_bar(cursor="pointer")
+        .mark_bar(cursor="pointer", size=_BAR)
         .encode(
             y=name_axis("name", [error or NO_CLASS for error in classes]),
             x=alt.X("calls:Q", title=None, stack="zero", axis=number_axis("calls", shown)),
@@ -204,7 +204,7 @@ def top(frame: pd.DataFrame, *, measure: str = "cost_usd") -> alt.LayerChart:
             alt.Tooltip("tokens:Q", title="Tokens", format=","),
         ],
     )
-    bars = base.mark_bar(cursor="pointer", color=COLORS[0]).add_params(pick("key"))
+    bars = base.mark_bar(cursor="pointer", color=COLORS[0], size=_BAR).add_params(pick("key"))
     words = base.mark_text(align="left", dx=5, fontSize=12, color=GRAY).encode(text="said:N")
     return (bars + words).properties(height=_rows_height(list(shown["name"])))
 

@@ -20,7 +20,7 @@ from core.ids import ThreadId
 from core.runs.worker import Worker
 from core.settings import Settings
 from core.skein import Skein
-from core.tables import Thread
+from core.tables import LlmCall, LlmCallBody, Thread
 from tests.conftest import make_person
 from tests.core.support import ROOT, another_skein, answered, ask, follow, graph_settings, status_of
 
@@ -109,6 +109,15 @@ def integrity(settings: Settings) -> list[str]:
     return checked
 
 
+def said_in_call(skein: Skein, thread_id: ThreadId) -> tuple[str, str | None, str]:
+    """How the one call of a thread ended, where its usage is from, and what the log says it said."""
+    assert skein.call_log.flush()
+    with skein.database.read() as db:
+        call = db.exec(select(LlmCall).where(LlmCall.thread_id == thread_id)).one()
+        body = db.get_one(LlmCallBody, call.call_id)
+    return call.status, call.usage_source, json.loads(body.response or "[]")[0]["content"]
+
+
 class TestKilledWhileItSpoke:
     def test_what_was_said_is_kept_and_can_be_gone_on_with(
         self, settings: Settings, tmp_path: Path, alice: Viewer
@@ -131,6 +140,7 @@ class TestKilledWhileItSpoke:
             assert [event.seq for event in events] == list(range(1, len(events) + 1))
             assert "".join(event.payload for event in events if event.kind == "token") == lost.answer
             assert (events[-1].kind, events[-1].payload["status"]) == ("end", "lost")
+            assert said_in_call(skein, thread_id) == ("lost", "estimated", lost.answer)
             retried = answered(skein, alice, skein.engine.retry(alice, thread_id).thread_id)
             assert (retried.status, retried.answer) == ("done", " ".join(f"w{n}" for n in range(1, 61)))
             under = answered(skein, alice, ask(skein, alice, "what did I say first?", under=lost).thread_id)

@@ -97,6 +97,10 @@ class TestWhatIsChosenInAChart:
     def test_a_cell_is_its_weekday_and_hour(self):
         assert narrowed_by({"weekday": 2, "hour": 9.0}) == {"weekday": ["2"], "hour": ["9"]}
 
+    def test_a_failure_without_a_class_is_still_a_failure(self):
+        put = narrowed_by({"error_type": "", "node": "agent"})
+        assert put == {"error_types": [""], "nodes": ["agent"], "statuses": ["error", "lost"]}
+
     def test_a_stretch_of_time_is_read_back_as_it_was(self):
         put = narrowed_by({"from_ms": 100.125, "to_ms": 104})
         assert put == {"min_ms": ["100.125"], "max_ms": ["104"]}

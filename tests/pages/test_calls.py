@@ -108,7 +108,7 @@ class TestTheAddress:
         at = calls("ada", models=["skein-nothing"], hour="3")
         assert [button.label for button in at.button if button.key.startswith("calls.chip.")] == [
             "Model: skein-nothing",
-            "Hour: 03\\:00 to 03\\:59",
+            "Hour\\: 03\\:00 to 03\\:59",
         ]
         assert [info.value[:31] for info in at.info] == ["No call is like that in this wi"]
 

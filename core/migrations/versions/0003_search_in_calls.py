@@ -30,7 +30,9 @@ _POSTGRESQL = [
 def upgrade() -> None:
     op.create_table(
         "llm_call_search",
-        sa.Column("position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column(
+            "position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
         sa.Column("call_id", tables.IdText, nullable=False),
         sa.PrimaryKeyConstraint("position"),
         sa.UniqueConstraint("call_id"),
