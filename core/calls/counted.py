@@ -26,10 +26,8 @@ from sqlalchemy import (
     literal,
     literal_column,
     select,
-    type_coerce,
 )
 from sqlalchemy.sql.elements import ColumnElement
-from sqlalchemy.types import NullType
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
@@ -128,7 +126,7 @@ def read_times(db: Db, look: Look) -> dict[str, Times]:
 def _read_times(db: Db, look: Look) -> dict[str, Times]:
     found: dict[str, Times] = {}
     for part in parts_of(db, look):
-        rows = db.connection().execute(_times(part)).all()
+        rows = _fetch(db, _times(part))
         models, *columns = zip(*rows, strict=True) if rows else ((), (), ())
         read = merge_by if part.is_rollup else count_by
         durations, ttfts = (read(models, column) for column in columns)
@@ -140,8 +138,7 @@ def _read_times(db: Db, look: Look) -> dict[str, Times]:
 
 def _times(part: Part) -> Select[Any]:
     names = _TIMES.keys() if part.is_rollup else _TIMES.values()
-    columns = [type_coerce(part.columns[name], NullType()) for name in names]  # as they are: there are many
-    return select(part.columns["model"], *columns).where(*part.where)
+    return select(part.columns["model"], *[part.columns[name] for name in names]).where(*part.where)
 
 
 def parts_of(db: Db, look: Look, by: Sequence[str] = ()) -> list[Part]:
@@ -277,9 +274,17 @@ def _grouped_by_owner(part: Part, by: Sequence[str], sums: Sequence[str]) -> Sel
 
 def _frame(db: Db, query: Select[Any], names: Sequence[str]) -> pd.DataFrame:
     """The rows found; a sum of none is 0."""
-    rows = db.connection().execute(query).all()
-    values = [[0 if value is None else value for value in row] for row in rows] if len(rows) == 1 else rows
-    return pd.DataFrame.from_records([tuple(row) for row in values], columns=list(names))
+    rows = _fetch(db, query)
+    values = [tuple(0 if value is None else value for value in row) for row in rows] if len(rows) == 1 else rows
+    return pd.DataFrame.from_records(values, columns=list(names))
+
+
+def _fetch(db: Db, query: Select[Any]) -> list[tuple[Any, ...]]:
+    """All rows as the driver gives them: a row object for each of 70,000 would cost three times the query."""
+    result = db.connection().execute(query)
+    rows: list[tuple[Any, ...]] = result.cursor.fetchall()
+    result.close()
+    return rows
 
 
 _ANY_CORRECTION = select(_FIX.c.correction_id).limit(1)

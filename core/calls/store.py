@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, bindparam, insert, or_, select, update
+from sqlalchemy import and_, bindparam, insert, or_, select, text, update
 from sqlmodel import Session as Db
 
 from core.calls.rollups import count_calls
@@ -61,8 +61,8 @@ _END_BODY = (
     .values({name: bindparam(f"new_{name}") for name in ("prompt", "response", "tools")})
 )
 _STATUSES = select(_call.c.call_id, _call.c.status).where(_call.c.call_id.in_(bindparam("calls", expanding=True)))
-# The second condition says the same once more, in the words of the partial index.
-_STARTED = select(_call).where(_call.c.status == "started", _call.c.status != "ok")
+# The second condition says the same once more, in the very words of the partial index.
+_STARTED = select(_call).where(text("llm_call.status = 'started' AND llm_call.status <> 'ok'"))
 
 
 @dataclass(frozen=True)

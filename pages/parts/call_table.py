@@ -57,7 +57,7 @@ def _draw_bar(place: Place, number: int, *, more: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="calls_table_bar"):
         with st.container(width="stretch"):
             st.markdown(f"##### {f'{count(number)}+ calls' if more else counted(number, 'call')}")
-        state.put(f"{state.CALLS_WIDGET}sort", place.sort)
+        state.put(f"{state.CALLS_WIDGET}sort", "newest" if place.wanted.text else place.sort)
         st.selectbox(
             "Order",
             list(SORTS),
@@ -65,6 +65,8 @@ def _draw_bar(place: Place, number: int, *, more: bool) -> None:
             key=f"{state.CALLS_WIDGET}sort",
             label_visibility="collapsed",
             width=170,
+            disabled=bool(place.wanted.text),
+            help="What was found by its text stands newest first." if place.wanted.text else None,
             on_change=lambda: go({"sort": [state.get(f"{state.CALLS_WIDGET}sort")]}),
         )
 
