@@ -46,10 +46,11 @@ ERRORS = {
     "APIConnectionError": (None, "Connection error."),
     "BadRequestError": (400, "The context is longer than the model allows."),
 }
-WORDS = (
+TEXT = (
     "the report shows a clear rise of cost in the second quarter while latency stayed flat and errors fell after "
     "the change of the retry policy please compare both branches and write a short summary with numbers"
-).split()
+)
+WORDS = TEXT.split()
 CHINESE = "请比较两个分支的成本和延迟，然后写一份简短的总结。第二季度的调用次数明显上升，错误率下降。"
 RARE = "zanzibar"
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

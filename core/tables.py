@@ -274,8 +274,9 @@ def _maybe_id() -> Any:
     return Field(default=None, sa_column=Column(IdText, nullable=True))
 
 
-def _maybe_text() -> Any:
-    return Field(default=None, sa_column=Column(CleanText, nullable=True))
+def _cleaned_text() -> Any:
+    """Text that its writer has cleaned: to clean it again costs more than to store it."""
+    return Field(default=None, sa_column=Column(Text, nullable=True))
 
 
 def _key_text() -> Any:
@@ -340,28 +341,28 @@ class LlmCall(Table, table=True):
     conversation_id: str | None = _maybe_id()
     message_id: str | None = _maybe_id()
     thread_id: str | None = _maybe_id()
-    checkpoint_ns: str | None = _maybe_text()
-    agent_id: str | None = _maybe_text()
-    agent_key: str | None = _maybe_text()
-    node: str | None = _maybe_text()
+    checkpoint_ns: str | None = _cleaned_text()
+    agent_id: str | None = _cleaned_text()
+    agent_key: str | None = _cleaned_text()
+    node: str | None = _cleaned_text()
     step: int | None = None
     operation: str = "chat"
-    provider: str | None = _maybe_text()
-    base_url: str | None = _maybe_text()
-    model: str | None = _maybe_text()
-    response_model: str | None = _maybe_text()
-    response_id: str | None = _maybe_text()
-    request_id: str | None = _maybe_text()
+    provider: str | None = _cleaned_text()
+    base_url: str | None = _cleaned_text()
+    model: str | None = _cleaned_text()
+    response_model: str | None = _cleaned_text()
+    response_id: str | None = _cleaned_text()
+    request_id: str | None = _cleaned_text()
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
     params: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JsonText, nullable=False))
     streamed: bool = False
     status: str = "started"
-    error_type: str | None = _maybe_text()
-    error_message: str | None = _maybe_text()
+    error_type: str | None = _cleaned_text()
+    error_message: str | None = _cleaned_text()
     http_status: int | None = None
-    finish_reason: str | None = _maybe_text()
+    finish_reason: str | None = _cleaned_text()
     attempt: int = 1
     queue_ms: float | None = None
     ttft_ms: float | None = None
@@ -391,9 +392,9 @@ class LlmCallBody(Table, table=True):
     __tablename__ = "llm_call_body"
 
     call_id: str = _key()
-    prompt: str | None = _maybe_text()
-    response: str | None = _maybe_text()
-    tools: str | None = _maybe_text()
+    prompt: str | None = _cleaned_text()
+    response: str | None = _cleaned_text()
+    tools: str | None = _cleaned_text()
     salt: str = Field(sa_column=Column(String, nullable=False))
 
 

@@ -48,7 +48,7 @@ _EMPTY_ROW: dict[str, Any] = {column.name: None for column in table_of(LlmCall).
 def start_row(call: ObservedCall, context: CallContext | None) -> dict[str, Any]:
     """The row of a call that has begun."""
     params, metadata = call.params, call.metadata
-    namespace = str(metadata.get("langgraph_checkpoint_ns") or "")
+    namespace = _text(metadata.get("langgraph_checkpoint_ns")) or ""
     agent_id = context.agent_id if context else None
     provider = metadata.get("ls_provider")
     return _EMPTY_ROW | {
@@ -64,7 +64,7 @@ def start_row(call: ObservedCall, context: CallContext | None) -> dict[str, Any]
         "step": _whole(metadata.get("langgraph_step")),
         "operation": call.operation,
         "provider": _text(provider),
-        "base_url": _base_url(call.serialized),
+        "base_url": _text(_base_url(call.serialized)),
         "model": _text(params.get("model") or params.get("model_name") or metadata.get("ls_model_name")),
         "temperature": _number(params.get("temperature", metadata.get("ls_temperature"))),
         "top_p": _number(params.get("top_p")),

@@ -4,6 +4,7 @@ Invariant: texts of people, models and tools are drawn as they are, never as Mar
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from core.errors import SkeinError
 from core.skein import Skein
 from pages.parts import charts
 from pages.parts.call_filters import go
-from pages.parts.call_place import Place
+from pages.parts.call_place import FILTER_NAMES, Place
 from pages.parts.call_texts import (
     Said,
     figures_of,
@@ -36,6 +37,7 @@ _ICONS = {
     "tool": ":material/build:",
 }
 _LONGEST = 20_000
+_OF_ALL_TIME: dict[str, list[str]] = {"call": [], "window": ["all"]}
 _IDS = (
     "call_id",
     "message_id",
@@ -93,6 +95,16 @@ def _draw_way_back(detail: CallDetail | None = None) -> None:
         if detail is None:
             return
         st.space("stretch")
+        if detail.row.thread_id:
+            st.button(
+                "Its thread",
+                icon=":material/account_tree:",
+                key="calls.thread",
+                type="tertiary",
+                help="All calls of the same run",
+                on_click=go,
+                args=({**dict.fromkeys(FILTER_NAMES, ()), **_OF_ALL_TIME, "thread": [detail.row.thread_id]},),
+            )
         _draw_step("Previous", "chevron_left", detail.previous_id)
         _draw_step("Next", "chevron_right", detail.next_id)
 
@@ -197,7 +209,12 @@ def _draw_record(detail: CallDetail) -> None:
     with raw:
         body = detail.body
         texts = {"prompt": body.prompt, "response": body.response, "tools": body.tools} if body else None
-        st.json({**detail.call, "body": texts}, expanded=1)
+        values = {name: _plain(value) for name, value in detail.call.items()}
+        st.json({**values, "body": texts}, expanded=1)
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _draw_tools(detail: CallDetail) -> None:

@@ -189,6 +189,13 @@ class TestOneCall:
         assert [warning.value[:21] for warning in at.warning] == ["There is no such call"]
         assert "Plums" not in texts(at) + " ".join(code.value for code in at.code)
 
+    def test_its_thread_is_one_click_away(self, calls, ask, opened):
+        added = ask("ada", "Pears")
+        at = calls("ada", call=only_call(opened, "ada"), hour="99", models=["other"])
+        at.button(key="calls.thread").click().run()
+        assert address(at) == {"window": ["all"], "thread": [added.thread_id]}
+        assert metrics(at)["Calls"] == "1"
+
     def test_the_way_back_keeps_what_was_chosen(self, calls, ask, opened):
         ask("ada", "Pears")
         at = calls("ada", call=only_call(opened, "ada"), statuses=["ok"])
