@@ -258,13 +258,12 @@ def _labels(db: Db, by: TopBy, keys: Sequence[str]) -> dict[str, str]:
 
 
 def _count_running(db: Db, look: Look) -> int:
-    """How many of the look's calls have begun and not ended, found among the few that are not ok."""
-    table = table_of(LlmCall)
-    begun = table.alias()
-    running = select(begun.c.call_id).where(begun.c.status == "started", begun.c.status != "ok")
-    where = [*where_of(look.wanted, look.viewer, look.tz), _CALL.call_id.in_(running)]
-    asked = [None] if look.call_ids is None else in_pieces(look.call_ids)
-    pieces = [where if ids is None else [*where, _CALL.call_id.in_(ids)] for ids in asked]
-    return sum(
-        db.connection().execute(select(func.count()).select_from(table).where(*one)).scalar_one() for one in pieces
-    )
+    """How many of the look's calls have begun and not ended; of all those, which are few, the ones it means."""
+    begun = select(_CALL.call_id).where(_CALL.status == "started", _CALL.status != "ok")
+    ids = {row[0] for row in db.connection().execute(begun)}
+    ids = ids if look.call_ids is None else ids & {*look.call_ids}
+    where = where_of(look.wanted, look.viewer, look.tz)
+    counts = [
+        select(func.count(_CALL.call_id)).where(*where, _CALL.call_id.in_(some)) for some in in_pieces(sorted(ids))
+    ]
+    return sum(db.connection().execute(count).scalar_one() for count in counts) if ids else 0

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
-from typing import cast as cast_to
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -128,8 +127,7 @@ def read_times(db: Db, look: Look) -> dict[str, Times]:
 def _read_times(db: Db, look: Look) -> dict[str, Times]:
     found: dict[str, Times] = {}
     for part in parts_of(db, look):
-        rows = _fetch(db, _times(part))
-        models, *columns = zip(*rows, strict=True) if rows else ((), (), ())
+        models, *columns = _fetch_columns(db, _times(part), 3)
         read = merge_by if part.is_rollup else count_by
         durations, ttfts = (read(models, column) for column in columns)
         for model in durations:
@@ -289,17 +287,22 @@ def _grouped_by_owner(part: Part, by: Sequence[str], sums: Sequence[str]) -> Sel
 
 def _frame(db: Db, query: Select[Any], names: Sequence[str]) -> pd.DataFrame:
     """The rows found; a sum of none is 0."""
-    rows = _fetch(db, query)
-    values = [tuple(0 if value is None else value for value in row) for row in rows] if len(rows) == 1 else rows
-    return pd.DataFrame.from_records(values, columns=list(names))
+    columns = _fetch_columns(db, query, len(names))
+    if columns and len(columns[0]) == 1:
+        columns = [[0 if value is None else value for value in column] for column in columns]
+    return pd.DataFrame(dict(zip(names, columns, strict=True)))
 
 
-def _fetch(db: Db, query: Select[Any]) -> list[tuple[Any, ...]]:
-    """All rows as the driver gives them: a row object for each of 70,000 would cost three times the query."""
+def _fetch_columns(db: Db, query: Select[Any], count: int) -> list[list[Any]]:
+    """The columns of all rows as the driver gives them; 70,000 row objects would cost three times the query."""
+    columns: list[list[Any]] = [[] for _ in range(count)]
+    keep = [column.append for column in columns]
     result = db.connection().execute(query)
-    rows = cast_to(list[tuple[Any, ...]], result.cursor.fetchall())
+    for row in iter(result.cursor.fetchone, None):
+        for put, value in zip(keep, row, strict=True):
+            put(value)
     result.close()
-    return rows
+    return columns
 
 
 _ANY_CORRECTION = select(_FIX.c.correction_id).limit(1)

@@ -21,7 +21,6 @@ from langchain_core.tracers.context import register_configure_hook
 from core.calls.context import THREAD_KEY, given_context
 from core.calls.observed import ObservedCall, plain_message
 from core.calls.requests import current_call, watch_requests
-from core.calls.usage import read_usage
 from core.ids import new_call_id
 from core.tables import utc_now
 
@@ -153,9 +152,7 @@ def _take_response(call: ObservedCall, response: LLMResult) -> None:
     call.response = [plain_message(message) for message in messages] or [
         {"role": "assistant", "content": one.text} for one in found
     ]
-    first = messages[0] if messages else None
-    call.response_metadata = {**(response.llm_output or {}), **(first.response_metadata if first else {})}
-    call.usage = read_usage(first, response.llm_output)
+    call.message, call.llm_output = messages[0] if messages else None, response.llm_output
 
 
 handler = CallHandler()

@@ -4,7 +4,6 @@ Invariants: a call's way only ever meets a queue; a start is durable within a qu
 written waits, in order, until it can be, and when too much waits no new run is begun.
 """
 
-import queue
 import threading
 import time
 from collections import deque
@@ -24,12 +23,12 @@ from core.calls.observed import ObservedCall, partial_response
 from core.calls.prices import prices_of
 from core.calls.search import index_calls
 from core.calls.store import Ended, Orphan, find_orphans, write_calls
+from core.calls.usage import read_usage
 from core.database import Database
 from core.errors import BusyError, SkeinError
 
 BATCH = 250
-_GATHER_SECONDS = 0.1
-_IDLE_SECONDS = 0.25
+_TICK_SECONDS, _GATHER_SECONDS = 0.05, 0.1
 _SWEEP_SECONDS = 30.0
 _QUIET = timedelta(seconds=60)
 _LONGEST_WAIT = 5.0
@@ -74,7 +73,10 @@ class CallLog:
         self._database = database
         self._contexts = ContextStore(database)
         self._said, self._bound, self._policy, self._hide = said, bound, policy, tuple(hide)
-        self._queue: queue.Queue[ObservedCall | _Settle | None] = queue.Queue()
+        self._queue: deque[ObservedCall | _Settle] = deque()
+        self._in_hand = 0
+        self._written = threading.Condition()
+        self._hurry = threading.Event()
         self._waiting_since: float | None = None
         self._problem: str | None = None
         self._unsure = False
@@ -90,7 +92,8 @@ class CallLog:
 
     def put(self, call: ObservedCall) -> None:
         """Take a call that has just started, or just ended."""
-        self._queue.put(call)
+        # Nobody is woken: that would cost the call more than all else here.
+        self._queue.append(call)
 
     def begin_run(self, context: CallContext) -> None:
         """Take the calls of this run, wherever in the process they are made."""
@@ -116,7 +119,7 @@ class CallLog:
     def settle(self, threads: Iterable[str]) -> None:
         """End the calls of runs that were lost with their process."""
         if found := tuple(threads):
-            self._queue.put(_Settle(found))
+            self._queue.append(_Settle(found))
 
     def require_room(self) -> None:
         """BusyError when so much waits to be written that a new run might go unlogged."""
@@ -134,8 +137,9 @@ class CallLog:
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until nothing waits to be written; False when that does not come about in time."""
-        with self._queue.all_tasks_done:
-            return self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, timeout)
+        self._hurry.set()
+        with self._written:
+            return self._written.wait_for(lambda: not self._pending(), timeout)
 
     def close(self) -> None:
         """End what is open, write what can be written, and stop."""
@@ -143,18 +147,19 @@ class CallLog:
             handler.abandon(call, "lost")
         handler.remove_sink(self)
         self._closing.set()
-        self._queue.put(None)
+        self._hurry.set()
         self._thread.join()
         if left := self._pending():
             log.error("calls_not_written", count=left, problem=self._problem)
 
     def _pending(self) -> int:
-        return self._queue.unfinished_tasks
+        return len(self._queue) + self._in_hand
 
     # -- the writer's thread ----------------------------------------------------------------------------
 
     def _write_forever(self) -> None:
         while True:
+            closing = self._closing.is_set()
             items = self._gather()
             try:
                 if not self._take(items):
@@ -163,13 +168,27 @@ class CallLog:
                     self._idle()
             except Exception as error:  # noqa: BLE001 - whatever it was, the next batch must come
                 log.warning("call_log_failed", error=type(error).__name__, text=str(error)[:300])
-            for _ in items:
-                self._queue.task_done()
-            self._waiting_since = None
-            if None in items:
+            with self._written:
+                self._in_hand, self._waiting_since = 0, None
+                self._written.notify_all()
+            if closing and not self._queue:
                 return
 
-    def _take(self, items: list[ObservedCall | _Settle | None]) -> bool:
+    def _gather(self) -> list[ObservedCall | _Settle]:
+        """What has come, up to a batch; where nothing has, wait a little first."""
+        if not self._queue and not self._index_due:
+            self._hurry.wait(_TICK_SECONDS)
+        if self._queue:
+            self._waiting_since = time.monotonic()
+            if len(self._queue) < BATCH:
+                # Many starts meet their end within this time, and are then one row, written once.
+                self._hurry.wait(_GATHER_SECONDS)
+        self._hurry.clear()
+        # Counted first, so that what is on its way from the queue is never missed by who waits for it.
+        self._in_hand = min(len(self._queue), BATCH)
+        return [self._queue.popleft() for _ in range(self._in_hand)]
+
+    def _take(self, items: list[ObservedCall | _Settle]) -> bool:
         """Write what was gathered; False when that is given up at shutdown."""
         # The same call may have come twice: it began, and it ended.
         calls = list({id(item): item for item in items if isinstance(item, ObservedCall)}.values())
@@ -179,23 +198,6 @@ class CallLog:
             if isinstance(item, _Settle):
                 self._settle(item.threads)
         return True
-
-    def _gather(self) -> list[ObservedCall | _Settle | None]:
-        """What has come in a tenth of a second, or sooner so much that it fills a batch."""
-        items: list[ObservedCall | _Settle | None] = []
-        wait, end = 0.0 if self._index_due else _IDLE_SECONDS, None
-        while len(items) < BATCH:
-            try:
-                items.append(self._queue.get(timeout=wait) if wait > 0 else self._queue.get_nowait())
-            except queue.Empty:
-                break
-            if items[-1] is None:
-                break
-            if end is None:
-                self._waiting_since = time.monotonic()
-                end = self._waiting_since + (0 if self._closing.is_set() else _GATHER_SECONDS)
-            wait = end - time.monotonic()
-        return items
 
     def _write(self, batch: list[ObservedCall]) -> bool:
         """Write the batch, however long the database is away; False when it is given up at shutdown."""
@@ -232,7 +234,7 @@ class CallLog:
             call.tags = ["skein:reduced"]
             call.row, call.body = None, None
             call.prompt, call.params, call.tokens, call.tool_parts = [], {}, [], []
-            call.response, call.response_metadata, call.error = None, {}, None
+            call.response, call.message, call.llm_output, call.error = None, None, None, None
             self._write(batch)
         else:
             log.error("call_not_written", call_id=call.call_id, error=type(error).__name__, text=str(error)[:300])
@@ -275,9 +277,8 @@ class CallLog:
         return self._finished(row, body, policy, call)
 
     def _finished(self, row: dict[str, Any], body: dict[str, Any], policy: str, call: ObservedCall | None) -> Ended:
-        usage = rows.measure(
-            row, body, call.usage if call else None, refused=call is not None and rows.was_refused(call)
-        )
+        reported = read_usage(call.message, call.llm_output) if call else None
+        usage = rows.measure(row, body, reported, refused=call is not None and rows.was_refused(call))
         rows.set_cost(row, self.prices.cost_of_call(row, usage))
         kept = rows.keep_text(row, body, policy)
         return Ended(row, kept, started=call is None or call.stored == "start")

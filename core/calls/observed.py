@@ -11,7 +11,6 @@ from uuid import UUID
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from core.calls.context import CallContext
-from core.calls.usage import Usage
 
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
 
@@ -48,14 +47,19 @@ class ObservedCall:
     tokens: list[str] = field(default_factory=list)
     tool_parts: list[Mapping[str, Any]] = field(default_factory=list)
     response: list[dict[str, Any]] | None = None
-    response_metadata: Mapping[str, Any] = field(default_factory=dict)
-    usage: Usage | None = None
+    message: BaseMessage | None = None
+    llm_output: Mapping[str, Any] | None = None
     status: str = "started"
     error: BaseException | None = None
     ended_at: float | None = None
     row: dict[str, Any] | None = None
     body: dict[str, Any] | None = None
     stored: Literal["", "start", "end"] = ""
+
+    @property
+    def response_metadata(self) -> dict[str, Any]:
+        """What the server said about its answer."""
+        return {**(self.llm_output or {}), **(self.message.response_metadata if self.message else {})}
 
     @property
     def is_open(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from core.access.viewer import Viewer
-from core.calls.queries import CallDetail, get_call
+from core.calls.queries import CallDetail, CallRow, get_call
 from core.errors import SkeinError
 from core.skein import Skein
 from pages.parts import charts
@@ -95,16 +95,6 @@ def _draw_way_back(detail: CallDetail | None = None) -> None:
         if detail is None:
             return
         st.space("stretch")
-        if detail.row.thread_id:
-            st.button(
-                "Its thread",
-                icon=":material/account_tree:",
-                key="calls.thread",
-                type="tertiary",
-                help="All calls of the same run",
-                on_click=go,
-                args=({**dict.fromkeys(FILTER_NAMES, ()), **_OF_ALL_TIME, "thread": [detail.row.thread_id]},),
-            )
         _draw_step("Previous", "chevron_left", detail.previous_id)
         _draw_step("Next", "chevron_right", detail.next_id)
 
@@ -131,6 +121,11 @@ def _draw_head(detail: CallDetail, place: Place) -> None:
     st.caption(f"{began:%a %d %b %Y, %H:%M:%S} {began.tzname()} · {who}" + (f" · {where}" if where else ""))
     if row.error_message:
         st.error(plain(row.error_message), icon=":material/error:")
+    with st.container(horizontal=True, vertical_alignment="center", key="calls_links"):
+        _draw_links(row)
+
+
+def _draw_links(row: CallRow) -> None:
     if row.message_id:
         st.page_link(
             CHAT,
@@ -138,6 +133,16 @@ def _draw_head(detail: CallDetail, place: Place) -> None:
             icon=":material/forum:",
             query_params={"message": row.message_id},
             help="The message that this call belongs to",
+        )
+    if row.thread_id:
+        st.button(
+            "Its thread",
+            icon=":material/account_tree:",
+            key="calls.thread",
+            type="tertiary",
+            help="All calls of the same run",
+            on_click=go,
+            args=({**dict.fromkeys(FILTER_NAMES, ()), **_OF_ALL_TIME, "thread": [row.thread_id]},),
         )
 
 

@@ -20,7 +20,7 @@ TIME_LABEL = (
     "datum.value >= 60000 ? format(datum.value / 60000, '~r') + ' min' : "
     "datum.value >= 1000 ? format(datum.value / 1000, '~r') + ' s' : format(datum.value, '~r') + ' ms'"
 )
-_DAY_LABEL = "timeFormat(datum.value, '%d %b')"
+_DAY_LABEL = "hours(datum.value) ? '' : timeFormat(datum.value, '%d %b')"
 _HOUR_LABEL = "timeFormat(datum.value, hours(datum.value) || minutes(datum.value) ? '%H:%M' : '%a %d')"
 # Ticks of a logarithmic scale: the first of these that gives enough of them.
 _TICKS = [[value * 10**power for power in range(7) for value in values] for values in ((1, 3), (1, 2, 3, 5, 7))]
