@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 from zoneinfo import ZoneInfo
 
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 from sqlalchemy import Boolean, Column, Float, Integer, Label, Select, and_, bindparam, case, select
 from sqlalchemy.types import TypeEngine
 

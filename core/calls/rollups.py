@@ -19,7 +19,7 @@ from sqlmodel import Session as Db
 
 from core.calls.histograms import bucket_of, pack, unpack
 from core.database import table_of
-from core.tables import CostCorrection, LlmCall, LlmCallDay, LlmCallHour, clean_text
+from core.tables import CostCorrection, LlmCall, LlmCallDay, LlmCallHour
 
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]
@@ -117,15 +117,10 @@ def _add(times: Times, more: Times) -> None:
         times[bucket] = times.get(bucket, 0) + count
 
 
-@lru_cache(maxsize=8192)
-def _text(value: str | None) -> str:
-    return clean_text(value) if value else ""
-
-
 def _key(row: Row) -> Key:
     """Where a call counts in ``llm_call_day``, in the order of ``_DAY.names``."""
     hour = step_of(row["created_at"], 3600)
-    session, user, *rest = [_text(row[name]) for name in _TEXTS]
+    session, user, *rest = [row[name] or "" for name in _TEXTS]
     return (hour // 24, session, user, hour, *rest, bool(row["attributed"]))
 
 

@@ -75,7 +75,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     texts = ("user_id", "session_id", "thread_id", "agent_id", "agent_key", "node", "model", "error_type")
     counts = ("input_tokens", "output_tokens", "cache_read_tokens", "reasoning_tokens")
     return {
-        **{name: (row[name] or "").replace("\0", "") for name in texts},
+        **{name: row[name] or "" for name in texts},
         **{name: row[name] or 0 for name in counts},
         "unpriced": int(row["cost_usd"] is None),
         "cost_usd": float(row["cost_usd"] or 0),

@@ -74,7 +74,7 @@ def _some_call(pick: random.Random, days: float) -> dict[str, Any]:
         attributed=user is not None,
         agent_id=pick.choice([None, "assistant", "writer"]),
         agent_key=pick.choice([None, "", "writer"]),
-        node=pick.choice([None, "talk", "结点\0"]),
+        node=pick.choice([None, "talk", "结点"]),
         model=pick.choice([None, "gpt", "qwen"]),
         status=status,
         error_type=pick.choice(["Timeout", "RateLimit", None]) if status == "error" else None,
