@@ -49,7 +49,13 @@ for _ in range(3):
     PROMPT += [HumanMessage("What will the weather be like tomorrow? " * 3), AIMessage("Fine and sunny. " * 25)]
 ANSWER = AIMessage(
     "It will rain in the morning. " * 12,
-    usage_metadata={"input_tokens": 420, "output_tokens": 84, "total_tokens": 504},
+    usage_metadata={
+        "input_tokens": 420,
+        "output_tokens": 84,
+        "total_tokens": 504,
+        "input_token_details": {"cache_read": 0},
+        "output_token_details": {"reasoning": 0},
+    },
     response_metadata={"model_name": "gpt-4o-mini", "finish_reason": "stop", "id": "chatcmpl-1"},
 )
 RESULT = LLMResult(generations=[[ChatGeneration(message=ANSWER)]])

@@ -8,7 +8,7 @@ nothing but use its session.
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,8 +20,10 @@ import stamina
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
+from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event, inspect, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.postgresql.psycopg import dialect as postgresql_dialect
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
@@ -31,6 +33,7 @@ from core.errors import BusyError, SettingsError, SkeinError
 
 T = TypeVar("T")
 Job = Callable[[Session], T]
+_Fix = Callable[[Any], Any]
 
 BUSY_SECONDS = 5.0
 _LARGEST_BATCH = 200
@@ -259,6 +262,30 @@ def _upsert_into(table: type[SQLModel], dialect: str, names: tuple[str, ...]) ->
     statement = insert(table_of(table))
     changes = {name: statement.excluded[name] for name in names if name not in keys}
     return statement.on_conflict_do_update(index_elements=keys, set_=changes)
+
+
+def insert_rows(db: Session, table: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert many rows that name every column, handing them to the driver at once: a third of the usual cost."""
+    if not rows:
+        return
+    connection = db.connection()
+    statement, is_positional, columns = _driver_insert(table, connection.dialect.name)
+    if is_positional:
+        values: Any = [tuple([fix(row[name]) if fix else row[name] for name, fix in columns]) for row in rows]
+    else:
+        values = [{name: fix(row[name]) if fix else row[name] for name, fix in columns} for row in rows]
+    connection.exec_driver_sql(statement, values)
+
+
+@lru_cache(maxsize=32)
+def _driver_insert(table: type[SQLModel], dialect_name: str) -> tuple[str, bool, list[tuple[str, _Fix | None]]]:
+    """The statement in the driver's own words, and what is to be done to each column's value before it."""
+    dialect: Dialect = sqlite_dialect() if dialect_name == "sqlite" else postgresql_dialect()  # type: ignore[no-untyped-call]
+    columns = {column.name: column for column in table_of(table).columns}
+    compiled = table_of(table).insert().compile(dialect=dialect)
+    names = list(compiled.positiontup or columns)
+    fixes = [columns[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
+    return str(compiled), compiled.positional, list(zip(names, fixes, strict=True))
 
 
 def table_of(model: type[SQLModel]) -> Table:

@@ -27,9 +27,10 @@ from core.calls.usage import read_usage
 from core.database import Database
 from core.errors import BusyError, SkeinError
 
-BATCH = 250
+# Entries: a call that begins and ends within one batch is two of them.
+BATCH = 500
 _TICK_SECONDS, _GATHER_SECONDS = 0.05, 0.1
-_SWEEP_SECONDS = 30.0
+_SWEEP_SECONDS, _INDEX_SECONDS = 30.0, 1.0
 _QUIET = timedelta(seconds=60)
 _LONGEST_WAIT = 5.0
 # A run that is done may have left calls behind: on the loop they were given up unheard, in threads they go on.
@@ -82,7 +83,7 @@ class CallLog:
         self._unsure = False
         self._leftover: deque[tuple[float, ObservedCall]] = deque()
         self._sweep_at = time.monotonic() + _SWEEP_SECONDS
-        self._index_due = True
+        self._index_due, self._index_at = True, 0.0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._write_forever, name="skein-calls", daemon=True)
         self._thread.start()
@@ -176,7 +177,7 @@ class CallLog:
 
     def _gather(self) -> list[ObservedCall | _Settle]:
         """What has come, up to a batch; where nothing has, wait a little first."""
-        if not self._queue and not self._index_due:
+        if not self._queue and not (self._index_due and time.monotonic() >= self._index_at):
             self._hurry.wait(_TICK_SECONDS)
         if self._queue:
             self._waiting_since = time.monotonic()
@@ -295,7 +296,10 @@ class CallLog:
         if now >= self._sweep_at:
             self._sweep_at = now + _SWEEP_SECONDS
             self._settle(())
-        self._index_due = self._index_due and index_calls(self._database) > 0
+        if self._index_due and now >= self._index_at:
+            self._index_due = index_calls(self._database) > 0
+            # All that has come is indexed at one go; then it waits for more.
+            self._index_at = now if self._index_due else now + _INDEX_SECONDS
 
     def _settle(self, threads: Collection[str]) -> None:
         """End started calls that nobody is at any more, with what their threads' events say of them."""

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, bindparam, insert, or_, select, text, update
+from sqlalchemy import and_, bindparam, or_, select, text, update
 from sqlmodel import Session as Db
 
 from core.calls.rollups import count_calls
 from core.calls.seals import lock_chain, seal
-from core.database import table_of
+from core.database import insert_rows, table_of
 from core.tables import LlmCall, LlmCallBody, Thread, utc_now
 
 Row = dict[str, Any]
@@ -49,7 +49,6 @@ _GIVEN_AT_START = {
     "tags",
 }
 _GIVEN_AT_END = [column.name for column in _call.columns if column.name not in _GIVEN_AT_START]
-_INSERT_CALL, _INSERT_BODY = insert(_call), insert(_body)
 _END_CALL = (
     update(_call)
     .where(_call.c.call_id == bindparam("of"), _call.c.status == "started")
@@ -128,11 +127,8 @@ def _read_bodies(db: Db, ids: list[str]) -> dict[str, Row]:
 
 
 def _insert(db: Db, pairs: Sequence[tuple[Row, Row | None]]) -> None:
-    if not pairs:
-        return
-    db.connection().execute(_INSERT_CALL, [row for row, _ in pairs])
-    if bodies := [body for _, body in pairs if body is not None]:
-        db.connection().execute(_INSERT_BODY, bodies)
+    insert_rows(db, LlmCall, [row for row, _ in pairs])
+    insert_rows(db, LlmCallBody, [body for _, body in pairs if body is not None])
 
 
 def _end(db: Db, ends: Sequence[Ended], known: dict[str, str]) -> None:

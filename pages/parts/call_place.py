@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from core.calls.counted import FAILED
 from core.calls.filters import CallFilter
+from core.calls.parts import FAILED
 from core.errors import BadInputError
 
 CUSTOM = "custom"
