@@ -23,12 +23,13 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.outputs import ChatGeneration, LLMResult
 from sqlalchemy.engine import make_url
 
-from core.calls import seals, store
+from core.calls.capture import store
+from core.calls.capture.handler import handler
+from core.calls.capture.log import CallLog
+from core.calls.capture.observed import ObservedCall
 from core.calls.context import THREAD_KEY, CallContext
-from core.calls.handler import handler
-from core.calls.log import CallLog
-from core.calls.observed import ObservedCall
-from core.calls.verify import verify
+from core.calls.proof import seals
+from core.calls.proof.verify import verify
 from core.database import Database
 from core.ids import new_call_id
 from core.tables import LlmCall, LlmCallBody

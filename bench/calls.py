@@ -27,8 +27,8 @@ from sqlalchemy.engine import make_url
 
 from bench.made_calls import generate
 from core.access.viewer import Viewer
-from core.calls import analytics
 from core.calls.filters import CallFilter
+from core.calls.panels import analytics
 from core.database import Database, table_of
 from core.ids import UserId
 from core.tables import LlmCall

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from bench.made_log import RandomLog, a_text
-from core.calls.rollups import count_calls
+from core.calls.panels.rollups import count_calls
+from core.calls.proof.seals import hash_body, seal
 from core.database import Database, table_of
 from core.tables import JsonText, LlmCall, LlmCallBody
 
-CHUNK = 10_000
+CHUNK, SEALED = 10_000, 250
 RARE = "zanzibar"
 
 
@@ -51,12 +52,21 @@ def generate(
         for chunk in _chunks(rows):
             _insert(database, table, chunk)
     for rows in _chunks(log.calls()):
+        texts = [body_of(row) for row in rows] if bodies else []
+        for row, body in zip(rows, texts, strict=False):
+            row["body_hash"] = hash_body(body["salt"], body["prompt"], body["response"], body["tools"])
         _insert(database, LlmCall, rows)
         if bodies:
-            _insert(database, LlmCallBody, [body_of(row) for row in rows])
-        for start in range(0, len(rows), 1000):
-            database.write(lambda db, part=rows[start : start + 1000]: count_calls(db, part))
+            _insert(database, LlmCallBody, texts)
+        for start in range(0, len(rows), SEALED):
+            database.write(lambda db, part=rows[start : start + SEALED]: _finish(db, part))
     return Made(dict(zip(log.user_ids, log.user_names, strict=True)), log.since, until)
+
+
+def _finish(db: Any, rows: list[dict[str, Any]]) -> None:
+    """What the log's writer does with a batch beside storing it."""
+    seal(db, rows)
+    count_calls(db, rows)
 
 
 def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -106,8 +116,8 @@ def body_of(row: dict[str, Any]) -> dict[str, Any]:
     text = a_text(number, 400 if number % 100 == 0 else 14)
     if number % 10_000 == 77:
         text += f" {RARE}"
-    prompt = [{"type": "human", "content": text}]
-    said = None if row["status"] == "error" else [{"type": "ai", "content": a_text(number + 3, 20)}]
+    prompt = [{"role": "user", "content": text}]
+    said = None if row["status"] == "error" else [{"role": "assistant", "content": a_text(number + 3, 20)}]
     return {
         "call_id": row["call_id"],
         "prompt": json.dumps(prompt, ensure_ascii=False),

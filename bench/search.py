@@ -22,7 +22,7 @@ from sqlalchemy import or_, select, text
 from bench.made_calls import RARE, Made, generate
 from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
-from core.calls.search import index_calls, matching
+from core.calls.text.search import index_calls, matching
 from core.calls.where import where_of
 from core.database import Database, table_of
 from core.ids import UserId

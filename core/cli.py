@@ -10,8 +10,8 @@ import typer
 from sqlalchemy.exc import DBAPIError
 
 from core.access.viewer import Viewer
-from core.calls.heads import Head, read_head
-from core.calls.verify import Verdict, verify
+from core.calls.proof.heads import Head, read_head
+from core.calls.proof.verify import Verdict, verify
 from core.database import Database
 from core.errors import BadInputError, NotFoundError, SkeinError
 from core.ids import new_user_id

@@ -15,7 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from core.access.secret_key import load_secret_key
 from core.agents.models import ChatModels
 from core.agents.registry import Agents
-from core.calls.log import CallLog
+from core.calls.capture.log import CallLog
 from core.checkpoints.postgres_saver import open_postgres_saver
 from core.checkpoints.sqlite_saver import open_sqlite_saver
 from core.database import Database

@@ -401,7 +401,7 @@ class LlmCallBody(Table, table=True):
 class _Counted(Table):
     """What the rollups count of ended calls; ``estimated`` had no usage from the model, ``unpriced`` no price.
 
-    ``durations`` and ``ttfts`` are histograms, explained in ``core/calls/rollups.py``. A missing text is "".
+    ``durations`` and ``ttfts`` are histograms, explained in ``core/calls/panels/rollups.py``. A missing text is "".
     """
 
     calls: int = _big()
@@ -453,7 +453,7 @@ class LlmCallDay(_Counted, table=True):
 
 
 class LogSeal(Table, table=True):
-    """One link of the chain that proves the call log: see ``core/calls/seals.py``."""
+    """One link of the chain that proves the call log: see ``core/calls/proof/seals.py``."""
 
     __tablename__ = "log_seal"
 
@@ -549,7 +549,7 @@ class Activity(Table, table=True):
 
 
 class LlmCallSearch(Table, table=True):
-    """Which call a position of the full-text index ``llm_call_words`` is; see ``core/calls/search.py``."""
+    """Which call a position of the full-text index ``llm_call_words`` is; see ``core/calls/text/search.py``."""
 
     __tablename__ = "llm_call_search"
 

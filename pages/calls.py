@@ -8,8 +8,8 @@ import time
 import streamlit as st
 
 from core.access.viewer import Viewer
-from core.calls.analytics import newest_change
-from core.calls.search import pending
+from core.calls.panels.analytics import newest_change
+from core.calls.text.search import pending
 from core.skein import Skein
 from core.tables import utc_now
 from pages.parts import state
@@ -31,8 +31,8 @@ _POLL_SECONDS = 2.0
 _REST = 10.0
 _STYLE = """<style>
 [data-testid="stMainBlockContainer"] { max-width: 88rem; padding-top: 4.25rem; }
-.st-key-calls_totals [data-testid="stMetricValue"] { font-size: 1.55rem; }
-.st-key-calls_totals > div { min-width: 9rem; }
+.st-key-calls_totals [data-testid="stMetricValue"] { font-size: 1.3rem; }
+.st-key-calls_totals > div { min-width: 8rem; }
 @media (max-width: 640px) { .st-key-calls_head > div:first-child { min-width: 100%; } }
 .st-key-calls_chips button { min-height: 1.9rem; padding: 0.1rem 0.7rem; }
 </style>"""

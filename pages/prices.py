@@ -5,8 +5,8 @@ from typing import Any
 import streamlit as st
 
 from core.access.viewer import Viewer
-from core.calls.own_prices import add_price, end_price, list_prices
-from core.calls.rates import list_name
+from core.calls.pricing.own_prices import add_price, end_price, list_prices
+from core.calls.pricing.rates import list_name
 from core.errors import SkeinError
 from core.skein import Skein
 from core.tables import ModelPrice

@@ -1,6 +1,6 @@
 """The call log: every LLM call attributed, priced, kept, sealed, and counted for the page that shows it.
 
-A handler that hears every call of the process (``handler``) hands what it saw to one writer thread (``log``), which
-turns it into rows (``rows``, ``usage``, ``prices``), and in one transaction stores, counts (``rollups``) and seals
-them (``seals``). ``analytics``, ``queries``, ``search`` and ``export`` read.
+``capture`` hears every call of the process and writes it, with what ``pricing`` says it cost, with its place in the
+sums of ``panels``, and under a seal of ``proof``, in one transaction. ``panels``, ``listing`` and ``text`` read;
+``filters`` says what part of the log is looked at. ``context`` says whose a call is.
 """

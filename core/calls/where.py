@@ -1,7 +1,7 @@
 """A CallFilter as conditions on ``llm_call``: the one place that says which calls a viewer's choice means.
 
 Invariant: a viewer who does not read all gets only calls that were attributed to themselves. What the texts of the
-calls must hold (``CallFilter.text``) is not asked here: ``core/calls/search.py`` finds those.
+calls must hold (``CallFilter.text``) is not asked here: ``core/calls/text/search.py`` finds those.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -20,8 +20,8 @@ from langgraph.errors import GraphDrained
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.access.viewer import Viewer
+from core.calls.capture.log import CallLog
 from core.calls.context import CallContext
-from core.calls.log import CallLog
 from core.database import Database
 from core.errors import BusyError, ConflictError, CreationError, ForbiddenError, SkeinError
 from core.history.messages import UNFINISHED, Added, NewMessage, ThreadKind, add_message, get_turn_of_thread

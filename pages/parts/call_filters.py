@@ -12,8 +12,8 @@ from typing import Any
 import streamlit as st
 
 from core.access.viewer import Viewer
-from core.calls.analytics import TopBy, read_choices, read_top
 from core.calls.filters import CallFilter
+from core.calls.panels.analytics import TopBy, read_choices, read_top
 from core.skein import Skein
 from core.tables import CALL_STATUSES
 from pages.parts import state

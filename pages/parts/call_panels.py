@@ -15,10 +15,10 @@ import pandas as pd
 import streamlit as st
 
 from core.access.viewer import Viewer
-from core.calls import analytics
-from core.calls.analytics import Totals
 from core.calls.filters import CallFilter
-from core.calls.search import matching
+from core.calls.panels import analytics
+from core.calls.panels.analytics import Totals
+from core.calls.text.search import matching
 from core.calls.where import where_of
 from core.errors import SkeinError
 from core.skein import Skein

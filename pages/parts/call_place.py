@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from core.calls.filters import CallFilter
-from core.calls.parts import FAILED
+from core.calls.panels.parts import FAILED
 from core.errors import BadInputError
 
 CUSTOM = "custom"

@@ -10,7 +10,7 @@ import streamlit as st
 from pandas.io.formats.style import Styler
 
 from core.access.viewer import Viewer
-from core.calls.queries import CallRow, count_calls, list_calls
+from core.calls.listing.queries import CallRow, count_calls, list_calls
 from core.errors import SkeinError
 from core.skein import Skein
 from pages.parts import state

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from core.calls.queries import CallDetail, CallRow
+from core.calls.listing.queries import CallDetail, CallRow
 from pages.parts.figures import call_cost, count, milliseconds
 
 _ROLES = {"human": "user", "ai": "assistant", "function": "tool"}

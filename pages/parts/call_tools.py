@@ -14,10 +14,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.access.viewer import Viewer
-from core.calls.analytics import read_totals
-from core.calls.export import Kind, export_calls
-from core.calls.heads import Head, read_head
-from core.calls.verify import Verdict, verify_log
+from core.calls.listing.export import Kind, export_calls
+from core.calls.panels.analytics import read_totals
+from core.calls.proof.heads import Head, read_head
+from core.calls.proof.verify import Verdict, verify_log
 from core.errors import SkeinError
 from core.skein import Skein
 from pages.parts import state

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.calls.analytics import Totals
+from core.calls.panels.analytics import Totals
 from pages.parts.call_place import CUSTOM, WINDOWS, Place
 from pages.parts.figures import change, count, counted, milliseconds, share, total_cost
 

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from core.access.viewer import Viewer
-from core.calls.queries import CallDetail, CallRow, get_call
+from core.calls.listing.queries import CallDetail, CallRow, get_call
 from core.errors import SkeinError
 from core.skein import Skein
 from pages.parts import charts

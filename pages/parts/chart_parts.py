@@ -17,7 +17,7 @@ GRAY = "#84928e"
 _LEGEND_ROW = 21
 # As people say them: ticks of a scale of times.
 TIME_LABEL = (
-    "datum.value >= 60000 ? format(datum.value / 60000, '~r') + ' min' : "
+    "datum.value >= 60000 ? format(datum.value / 60000, '.2~r') + ' min' : "
     "datum.value >= 1000 ? format(datum.value / 1000, '~r') + ' s' : format(datum.value, '~r') + ' ms'"
 )
 _DAY_LABEL = "hours(datum.value) ? '' : timeFormat(datum.value, '%d %b')"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from core.calls.prices import OWN
-from core.calls.repricing import Repricing
+from core.calls.pricing.prices import OWN
+from core.calls.pricing.repricing import Repricing
 from core.tables import ModelPrice
 
 _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
-from core.calls.repricing import Repricing, preview_repricing, reprice
+from core.calls.pricing.repricing import Repricing, preview_repricing, reprice
 from core.errors import SkeinError
 from core.skein import Skein
 from core.tables import ModelPrice

@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.access.viewer import Viewer
-from core.calls.queries import ThreadCalls, summarize_threads
+from core.calls.listing.queries import ThreadCalls, summarize_threads
 from core.history.messages import UNFINISHED, Turn
 from core.skein import Skein
 from pages.parts import state

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
 from core.access.viewer import Viewer
-from core.calls import analytics
 from core.calls.filters import CallFilter
+from core.calls.panels import analytics
 from core.calls.where import offsets_between, where_of
 from core.database import Database
 from core.ids import UserId

@@ -177,7 +177,7 @@ class TestACallThatItsRunLeftOpen:
     def test_because_its_node_gave_it_up_is_cancelled_soon(
         self, skein: Skein, server: ModelServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("core.calls.log._GRACE_ON_LOOP", 0.1)
+        monkeypatch.setattr("core.calls.capture.log._GRACE_ON_LOOP", 0.1)
         alice = make_person(skein, "alice")
         server.script(Behaviour(tokens=50, tokens_per_second=20))
         turn = ask(skein, alice, "nonce:abc", agent="given_up")

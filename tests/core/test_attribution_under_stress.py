@@ -17,8 +17,8 @@ import pytest
 from sqlmodel import select
 
 from core.access.viewer import Viewer
-from core.calls.rollups import find_disagreements
-from core.calls.verify import verify
+from core.calls.panels.rollups import find_disagreements
+from core.calls.proof.verify import verify
 from core.history.messages import Turn
 from core.skein import Skein, open_skein
 from core.tables import LlmCall, LlmCallBody

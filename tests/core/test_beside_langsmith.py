@@ -15,7 +15,7 @@ import sys
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.tracers.langchain import wait_for_all_tracers
 from sqlmodel import select
-from core.calls.log import CallLog
+from core.calls.capture.log import CallLog
 from core.database import Database
 from core.tables import LlmCall
 

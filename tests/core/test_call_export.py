@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import select
 
 from core.access.viewer import Viewer
-from core.calls import export
-from core.calls.export import export_calls
 from core.calls.filters import CallFilter
-from core.calls.search import index_calls
+from core.calls.listing import export
+from core.calls.listing.export import export_calls
+from core.calls.text.search import index_calls
 from core.database import Database, table_of
 from core.errors import BadInputError
 from core.tables import Activity, LlmCall, LlmCallBody

@@ -5,6 +5,7 @@ A new one fails ``test_every_function_with_a_viewer_is_tried`` until it is liste
 
 import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,9 +18,13 @@ from sqlmodel import select
 
 import core.calls
 from core.access.viewer import Viewer
-from core.calls import analytics, own_prices, queries, repricing, search, verify
-from core.calls.export import export_calls
 from core.calls.filters import CallFilter
+from core.calls.listing import queries
+from core.calls.listing.export import export_calls
+from core.calls.panels import analytics
+from core.calls.pricing import own_prices, repricing
+from core.calls.proof import verify
+from core.calls.text import search
 from core.calls.where import where_of
 from core.errors import ForbiddenError, NotFoundError
 from core.skein import Skein
@@ -103,8 +108,8 @@ def world(opened: Skein, person: Person, tmp_path: Path) -> World:
 def with_a_viewer() -> set[str]:
     """The public functions of ``core/calls`` that take a viewer first."""
     found = set()
-    for path in Path(core.calls.__path__[0]).glob("[!_]*.py"):
-        module = importlib.import_module(f"core.calls.{path.stem}")
+    for found_module in pkgutil.walk_packages(core.calls.__path__, "core.calls."):
+        module = importlib.import_module(found_module.name)
         for name, function in vars(module).items():
             if inspect.isfunction(function) and function.__module__ == module.__name__ and name[0] != "_":
                 found |= {name} if "viewer" in inspect.signature(function).parameters else set()

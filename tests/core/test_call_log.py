@@ -17,11 +17,11 @@ from sqlmodel import Session as Db
 from sqlmodel import col, func, select
 
 from core.access.viewer import Viewer
+from core.calls.capture.handler import handler
+from core.calls.capture.log import CallLog
 from core.calls.context import CallContext, attribute_calls
-from core.calls.handler import handler
-from core.calls.log import CallLog
-from core.calls.rollups import find_disagreements
-from core.calls.verify import verify
+from core.calls.panels.rollups import find_disagreements
+from core.calls.proof.verify import verify
 from core.database import Database
 from core.errors import BusyError
 from core.history.messages import NewMessage
@@ -145,7 +145,7 @@ class TestWriting:
     def test_a_call_of_a_strange_make_is_kept_without_its_text(
         self, database: Database, call_log: CallLog, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from core.calls import rows
+        from core.calls.capture import rows
 
         real = rows.start_body
 

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from core.access.viewer import Viewer
-from core.calls import paging
 from core.calls.filters import CallFilter
-from core.calls.queries import (
+from core.calls.listing import paging
+from core.calls.listing.queries import (
     CallDetail,
     CallRow,
     ThreadCalls,
@@ -25,7 +25,7 @@ from core.calls.queries import (
     summarize_thread,
     summarize_threads,
 )
-from core.calls.search import index_calls
+from core.calls.text.search import index_calls
 from core.database import Database, table_of
 from core.errors import BadInputError, NotFoundError
 from core.history.messages import NewMessage, add_message

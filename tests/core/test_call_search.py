@@ -13,8 +13,8 @@ from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
-from core.calls.said import said_texts
-from core.calls.search import index_calls, matches, matching, pending, remove_calls
+from core.calls.text.said import said_texts
+from core.calls.text.search import index_calls, matches, matching, pending, remove_calls
 from core.calls.where import where_of
 from core.database import Database, table_of
 from core.errors import BadInputError

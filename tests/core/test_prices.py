@@ -12,10 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import select
 
 from core.access.viewer import Viewer
-from core.calls.own_prices import add_price, end_price, list_prices
-from core.calls.prices import Cost, Prices, prices_of
-from core.calls.rates import Rate, Rates, find_listed, list_name
-from core.calls.usage import Usage
+from core.calls.pricing.own_prices import add_price, end_price, list_prices
+from core.calls.pricing.prices import Cost, Prices, prices_of
+from core.calls.pricing.rates import Rate, Rates, find_listed, list_name
+from core.calls.pricing.usage import Usage
 from core.database import Database
 from core.errors import BadInputError, ForbiddenError, NotFoundError
 from core.ids import new_user_id

@@ -9,13 +9,13 @@ import pytest
 from sqlmodel import select
 
 from core.access.viewer import Viewer
+from core.calls.capture.store import Ended, write_calls
 from core.calls.filters import CallFilter
-from core.calls.own_prices import add_price, end_price
-from core.calls.repricing import ModelRepricing, Repricing, preview_repricing, reprice
-from core.calls.rollups import find_disagreements
-from core.calls.seals import seal
-from core.calls.store import Ended, write_calls
-from core.calls.verify import verify
+from core.calls.panels.rollups import find_disagreements
+from core.calls.pricing.own_prices import add_price, end_price
+from core.calls.pricing.repricing import ModelRepricing, Repricing, preview_repricing, reprice
+from core.calls.proof.seals import seal
+from core.calls.proof.verify import verify
 from core.database import Database, table_of
 from core.errors import BadInputError, ConflictError, ForbiddenError
 from core.ids import new_call_id, new_user_id

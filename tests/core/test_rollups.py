@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, select, update
 
-from core.calls.histograms import bucket_of, edge_of, merge, middle_of, pack, percentile, to_counts, unpack
-from core.calls.rollups import count_calls, count_corrections, find_disagreements
+from core.calls.panels.histograms import bucket_of, edge_of, merge, middle_of, pack, percentile, to_counts, unpack
+from core.calls.panels.rollups import count_calls, count_corrections, find_disagreements
 from core.database import Database, table_of
 from core.ids import new_call_id, new_correction_id
 from core.tables import CostCorrection, LlmCall, LlmCallDay, LlmCallHour

@@ -21,8 +21,8 @@ from sqlalchemy import Table as SaTable
 from typer.testing import CliRunner
 
 from core.access.viewer import Viewer
-from core.calls.heads import Head, read_head
-from core.calls.seals import (
+from core.calls.proof.heads import Head, read_head
+from core.calls.proof.seals import (
     CALLS,
     CORRECTIONS,
     ID_BYTES,
@@ -32,7 +32,7 @@ from core.calls.seals import (
     hash_seal,
     seal,
 )
-from core.calls.verify import Verdict, verify, verify_log
+from core.calls.proof.verify import Verdict, verify, verify_log
 from core.cli import app
 from core.database import Database, table_of
 from core.errors import BadInputError, ForbiddenError
@@ -592,7 +592,7 @@ class TestAgainstAnExportedHead:
 SEALER = """
 import sys
 from sqlalchemy import insert
-from core.calls.seals import seal
+from core.calls.proof.seals import seal
 from core.database import Database, table_of
 from core.ids import new_call_id
 from core.tables import LlmCall

@@ -3,7 +3,7 @@
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
 
-from core.calls.usage import Usage, estimate_tokens, read_usage
+from core.calls.pricing.usage import Usage, estimate_tokens, read_usage
 
 # What the providers' servers send as usage, by the documentation of each, and what it means in OpenAI's convention.
 RAW = {

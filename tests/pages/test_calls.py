@@ -3,8 +3,8 @@
 import pytest
 
 from core.calls.filters import CallFilter
-from core.calls.queries import list_calls
-from core.calls.search import pending
+from core.calls.listing.queries import list_calls
+from core.calls.text.search import pending
 from core.history.messages import NewMessage
 from tests.core.support import wait_until
 from tests.pages.conftest import button_named, has_button, person_named, texts

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from core.calls.own_prices import add_price, end_price
-from core.calls.prices import prices_of
-from core.calls.repricing import ModelRepricing, Repricing
-from core.calls.store import Ended, write_calls
-from core.calls.usage import Usage
+from core.calls.capture.store import Ended, write_calls
+from core.calls.pricing.own_prices import add_price, end_price
+from core.calls.pricing.prices import prices_of
+from core.calls.pricing.repricing import ModelRepricing, Repricing
+from core.calls.pricing.usage import Usage
 from core.database import table_of
 from core.ids import new_call_id
 from core.tables import CostCorrection, LlmCall, ModelPrice, utc_now

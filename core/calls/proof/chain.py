@@ -1,4 +1,4 @@
-"""What the chain says and what the tables hold, read as the driver gives it, for ``core/calls/verify.py``.
+"""What the chain says and what the tables hold, read as the driver gives it, for ``core/calls/proof/verify.py``.
 
 Raw values are fast to read, and whoever changed them may have put anything there: nothing here trusts a type.
 """
@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Select, Table, bindparam, select, type_coe
 from sqlalchemy.types import NullType
 from sqlmodel import Session as Db
 
-from core.calls.heads import Head
-from core.calls.seals import (
+from core.calls.proof.heads import Head
+from core.calls.proof.seals import (
     CALLS,
     CORRECTIONS,
     ENTRY_BYTES,

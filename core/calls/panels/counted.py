@@ -12,8 +12,8 @@ from sqlalchemy import BigInteger, Float, Select, cast, desc, func, literal_colu
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import Session as Db
 
-from core.calls.histograms import NO_COUNTS, Counts, add, count_by, merge_by
-from core.calls.parts import OWNERS, Look, Part, in_pieces, parts_of
+from core.calls.panels.histograms import NO_COUNTS, Counts, add, count_by, merge_by
+from core.calls.panels.parts import OWNERS, Look, Part, in_pieces, parts_of
 
 _TIMES = {"durations": "duration_ms", "ttfts": "ttft_ms"}
 

@@ -20,8 +20,8 @@ from weakref import WeakSet
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.calls.rates import ListedModel, ListPrice, Rate, Rates, find_listed, list_name, plain_address
-from core.calls.usage import Usage
+from core.calls.pricing.rates import ListedModel, ListPrice, Rate, Rates, find_listed, list_name, plain_address
+from core.calls.pricing.usage import Usage
 from core.database import Database, table_of, upsert
 from core.ids import new_price_id
 from core.tables import ModelPrice, canonical_json, utc_now

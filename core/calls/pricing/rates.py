@@ -14,7 +14,7 @@ from re import match
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from core.calls.usage import Usage
+from core.calls.pricing.usage import Usage
 from core.tables import canonical_json
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ are covered through ``llm_call.body_hash``, so that they may be deleted later an
 
 Invariant: one chain per database, and every ended call and every correction stands on it exactly once. There is no
 secret in a seal: who may write to the database could make the whole chain anew. That shows against a head that was
-exported before and kept elsewhere (``core/calls/verify.py``).
+exported before and kept elsewhere (``core/calls/proof/verify.py``).
 
 A row's digest is the SHA-256 of its values as a JSON list in the table's order, without the missing ones at the
 list's end: a column that is added later, last and nullable, leaves old digests as they are. Moments are

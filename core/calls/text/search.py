@@ -23,8 +23,8 @@ from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
-from core.calls.said import said_texts
-from core.calls.word_index import GAP, Entry, free_positions, index_of
+from core.calls.text.said import said_texts
+from core.calls.text.word_index import GAP, Entry, free_positions, index_of
 from core.database import Database, table_of
 from core.history.words import LONGEST_TEXT, MOST_WORDS, find_words, to_words
 from core.ids import parse_id

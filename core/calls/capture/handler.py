@@ -18,9 +18,9 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.tracers.context import register_configure_hook
 
+from core.calls.capture.observed import ObservedCall, plain_message
+from core.calls.capture.requests import current_call, watch_requests
 from core.calls.context import THREAD_KEY, given_context
-from core.calls.observed import ObservedCall, plain_message
-from core.calls.requests import current_call, watch_requests
 from core.ids import new_call_id
 from core.tables import utc_now
 

@@ -16,8 +16,8 @@ from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
-from core.calls.orders import Order, Sort
-from core.calls.paging import IS_NEWEST, count_up_to, find_places
+from core.calls.listing.orders import Order, Sort
+from core.calls.listing.paging import IS_NEWEST, count_up_to, find_places
 from core.database import Database, table_of
 from core.errors import NotFoundError
 from core.history.activity import is_recorded, record_once

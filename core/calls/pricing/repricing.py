@@ -17,10 +17,11 @@ from sqlalchemy import bindparam, func, insert, or_, select
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
-from core.calls import rollups, seals
 from core.calls.filters import CallFilter
-from core.calls.prices import Cost, prices_of
-from core.calls.usage import Usage
+from core.calls.panels import rollups
+from core.calls.pricing.prices import Cost, prices_of
+from core.calls.pricing.usage import Usage
+from core.calls.proof import seals
 from core.calls.where import where_of
 from core.database import Database, table_of
 from core.errors import BadInputError, ConflictError

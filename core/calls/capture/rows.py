@@ -13,11 +13,11 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from core.calls.capture.observed import ObservedCall, partial_response
 from core.calls.context import COMPACTED_KEY, KEY_SOURCE_KEY, CallContext
-from core.calls.observed import ObservedCall, partial_response
-from core.calls.prices import Cost
-from core.calls.seals import hash_body
-from core.calls.usage import Usage, estimate_tokens
+from core.calls.pricing.prices import Cost
+from core.calls.pricing.usage import Usage, estimate_tokens
+from core.calls.proof.seals import hash_body
 from core.database import table_of
 from core.tables import LlmCall, clean_text
 

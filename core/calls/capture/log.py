@@ -16,14 +16,14 @@ import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlmodel import Session as Db
 
-from core.calls import rows
+from core.calls.capture import rows
+from core.calls.capture.handler import handler
+from core.calls.capture.observed import ObservedCall, partial_response
+from core.calls.capture.store import Ended, Orphan, find_orphans, write_calls
 from core.calls.context import CallContext, ContextStore
-from core.calls.handler import handler
-from core.calls.observed import ObservedCall, partial_response
-from core.calls.prices import prices_of
-from core.calls.search import index_calls
-from core.calls.store import Ended, Orphan, find_orphans, write_calls
-from core.calls.usage import read_usage
+from core.calls.pricing.prices import prices_of
+from core.calls.pricing.usage import read_usage
+from core.calls.text.search import index_calls
 from core.database import Database
 from core.errors import BusyError, SkeinError
 

@@ -18,10 +18,10 @@ from sqlalchemy import exists, func, or_, select
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
-from core.calls.counted import Times, read_largest, read_occurring, read_sums, read_times
 from core.calls.filters import CallFilter
-from core.calls.histograms import NO_COUNTS, Counts, add, edge_of, percentile
-from core.calls.parts import FAILED, TOKENS, Look, in_pieces, parts_of
+from core.calls.panels.counted import Times, read_largest, read_occurring, read_sums, read_times
+from core.calls.panels.histograms import NO_COUNTS, Counts, add, edge_of, percentile
+from core.calls.panels.parts import FAILED, TOKENS, Look, in_pieces, parts_of
 from core.calls.where import where_of
 from core.database import table_of
 from core.tables import CostCorrection, LlmCall, LogSeal, Session, User

@@ -18,7 +18,7 @@ from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
-from core.calls.rollups import EPOCH, step_of
+from core.calls.panels.rollups import EPOCH, step_of
 from core.calls.where import at_local_time, narrowed, start_of_hour, where_of
 from core.database import table_of
 from core.tables import CostCorrection, LlmCall, LlmCallDay, LlmCallHour

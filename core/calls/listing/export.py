@@ -23,9 +23,9 @@ from sqlalchemy.types import TypeEngine
 
 from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
-from core.calls.orders import Order, Place
-from core.calls.paging import IS_NEWEST, find_places
-from core.calls.queries import parse_part
+from core.calls.listing.orders import Order, Place
+from core.calls.listing.paging import IS_NEWEST, find_places
+from core.calls.listing.queries import parse_part
 from core.database import Database, table_of
 from core.errors import BadInputError
 from core.history.activity import record

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import and_, bindparam, or_, select, text, update
 from sqlmodel import Session as Db
 
-from core.calls.rollups import count_calls
-from core.calls.seals import lock_chain, seal
+from core.calls.panels.rollups import count_calls
+from core.calls.proof.seals import lock_chain, seal
 from core.database import insert_rows, table_of
 from core.tables import LlmCall, LlmCallBody, Thread, utc_now
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import bindparam, text
 from sqlmodel import Session as Db
 
-from core.calls.seals import ENTRY_BYTES, split_manifest
+from core.calls.proof.seals import ENTRY_BYTES, split_manifest
 from core.database import Database
 from core.errors import BadInputError
 from core.ids import parse_id

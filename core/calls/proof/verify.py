@@ -1,4 +1,4 @@
-"""Verify the chain of seals (``core/calls/seals.py``) against the rows, and name the first that does not hold.
+"""Verify the chain of seals (``seals.py``) against the rows, and name the first that does not hold.
 
 Invariant: a log holds only if every seal follows from the one before it, every sealed row and every text that is
 still there has the digest it was sealed with, and no ended call or correction stands outside the chain. Only a head
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.access.viewer import Viewer
-from core.calls.chain import (
+from core.calls.proof.chain import (
     ALL_CORRECTIONS,
     BODY_HASH,
     CALLS_BY_ID,
@@ -27,8 +27,8 @@ from core.calls.chain import (
     read_rows,
     read_seals,
 )
-from core.calls.heads import Head, survey
-from core.calls.seals import CALLS, CORRECTIONS, NO_HASH
+from core.calls.proof.heads import Head, survey
+from core.calls.proof.seals import CALLS, CORRECTIONS, NO_HASH
 from core.database import Database
 from core.errors import ForbiddenError
 

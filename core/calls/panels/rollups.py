@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlmodel import Session as Db
 
-from core.calls.histograms import bucket_of, pack, unpack
+from core.calls.panels.histograms import bucket_of, pack, unpack
 from core.database import table_of
 from core.tables import CostCorrection, LlmCall, LlmCallDay, LlmCallHour
 

@@ -2,7 +2,7 @@
 
 A row of ``model_price`` is never changed but by saying when it ended, so that a call's ``price_id`` tells for ever
 what it was billed by. A price that was wrong is mended by another one that holds from the same moment on, and by
-re-pricing (``core/calls/repricing.py``). Invariant: each of these deeds leaves a row in ``activity``.
+re-pricing (``core/calls/pricing/repricing.py``). Invariant: each of these deeds leaves a row in ``activity``.
 """
 
 import math
@@ -13,8 +13,8 @@ from sqlmodel import Session as Db
 from sqlmodel import select
 
 from core.access.viewer import Viewer
-from core.calls.prices import OWN, USD_COLUMNS, refresh_prices
-from core.calls.rates import plain_address
+from core.calls.pricing.prices import OWN, USD_COLUMNS, refresh_prices
+from core.calls.pricing.rates import plain_address
 from core.database import Database, upsert
 from core.errors import BadInputError, NotFoundError
 from core.history.activity import record

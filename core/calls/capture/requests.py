@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from core.calls.observed import ObservedCall
+from core.calls.capture.observed import ObservedCall
 
 _TRY = "x-stainless-retry-count"
 _lock = threading.Lock()

@@ -22,8 +22,8 @@ from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
-from core.calls.orders import Order, Place
-from core.calls.search import matching
+from core.calls.listing.orders import Order, Place
+from core.calls.text.search import matching
 from core.calls.where import one_of, where_of
 from core.database import table_of
 from core.tables import CALL_STATUSES, CostCorrection, LlmCall

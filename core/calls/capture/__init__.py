@@ -1,0 +1,1 @@
+"""From a call that is made to its row: heard, made plain, put into rows, written in batches."""

@@ -1,0 +1,1 @@
+"""The call table: its pages, one call whole, and the export."""

@@ -1,0 +1,1 @@
+"""What a call used and what that cost: counts, price lists, own prices, later corrections."""

@@ -1,0 +1,1 @@
+"""The chain of seals over the log, and the check that it holds."""
