@@ -42,6 +42,7 @@ from core.tables import clean_text, utc_now
 T = TypeVar("T")
 HEARTBEAT_SECONDS = 0.25
 _LEASE_MARGIN = 0.8
+_INSIST_SECONDS = 0.1
 _SHUTDOWN = "Skein was shut down while this ran; what had been said by then is kept."
 log = structlog.get_logger("skein.runs")
 
@@ -325,11 +326,24 @@ class Engine:
             return
         if run.work is not None:
             run.work.cancel()
+            self._loop.loop.call_later(_INSIST_SECONDS, self._insist, run, len(run.log))
         elif self._queue.remove(run.spec.user_id, run.spec.thread_id):
             run.ending = True
             task = self._loop.loop.create_task(self._end(run, Outcome("stopped", "", "stopped")))
             self._supervisors.add(task)
             task.add_done_callback(self._supervisors.discard)
+
+    def _insist(self, run: Run, events: int) -> None:
+        """Cancel again a run that goes on to speak: ``asyncio.wait_for`` of Python 3.11 can swallow a cancellation.
+
+        One that is silent is let be, since it may be cleaning up.
+        """
+        if run.work is None or run.work.done():
+            return
+        now = len(run.log)
+        if now > events:
+            run.work.cancel()
+        self._loop.loop.call_later(_INSIST_SECONDS, self._insist, run, now)
 
     def _lose(self, run: Run) -> None:
         """Another worker holds this thread now: leave it, and write nothing more."""

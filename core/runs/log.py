@@ -58,6 +58,9 @@ class RunLog:
     def is_closed(self) -> bool:
         return self._closed.is_set()
 
+    def __len__(self) -> int:
+        return len(self._events)
+
     def after(self, seq: int) -> list[Event]:
         """The events beyond ``seq``, at once."""
         return self._events[seq:]

@@ -26,6 +26,7 @@ GRAPHS = {
     "dangling": {},
     "voices": {},
     "script": {},
+    "stubborn": {},
 }
 CALLERS = ("callers", "left_behind", "given_up")
 

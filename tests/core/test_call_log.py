@@ -25,6 +25,7 @@ from core.calls.proof.verify import verify
 from core.database import Database
 from core.errors import BusyError
 from core.history.messages import NewMessage
+from core.ids import new_call_id
 from core.skein import Skein
 from core.tables import LlmCall, LlmCallBody, LlmCallDay, LlmCallHour, LogSeal
 from tests.core.support import another_skein, answered, ask, wait_until
@@ -223,7 +224,7 @@ class TestCallsOfDeadProcesses:
         def die(db: Db) -> None:
             """Put back what a process that was killed in the middle of this call would have left."""
             row = db.get_one(LlmCall, call.call_id)
-            copy = LlmCall(**{**row.model_dump(), "call_id": f"{row.call_id[:-1]}X", "run_id": str(uuid4())})
+            copy = LlmCall(**{**row.model_dump(), "call_id": new_call_id(), "run_id": str(uuid4())})
             copy.status, copy.ended_at, copy.body_hash, copy.cost_usd = "started", None, None, None
             body = db.get_one(LlmCallBody, call.call_id)
             db.add(copy)

@@ -221,6 +221,16 @@ class TestStop:
         assert "".join(event.payload for event in stored if event.kind == "token") == ended.answer
         assert stored[-1].payload["status"] == "stopped"
 
+    def test_a_run_that_swallows_its_cancellation_and_speaks_on_is_stopped_all_the_same(self, slow: Skein) -> None:
+        alice = make_person(slow, "alice")
+        turn = ask(slow, alice, "stubborn words", agent="stubborn")
+        wait_for_tokens(slow, alice, turn.thread_id, 5)
+        begun = time.monotonic()
+        slow.engine.stop(alice, turn.thread_id)
+        assert answered(slow, alice, turn.thread_id).status == "stopped"
+        assert showcase.RAN.pop(("stubborn words", "swallowed")) == 1
+        assert time.monotonic() - begun < 5  # of the 40 s that it would have gone on
+
     def test_one_that_is_over_is_not_stopped_again(self, opened: Skein, person: Person) -> None:
         alice = person("alice")
         turn = answered(opened, alice, ask(opened, alice, "3 tokens").thread_id)

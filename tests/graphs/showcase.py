@@ -250,3 +250,16 @@ script = (
     .add_edge(START, "speak")
     .add_edge("speak", "after")
 )
+
+
+async def _stubborn(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Swallows one cancellation and goes on to speak, as ``asyncio.wait_for`` of Python 3.11 may do."""
+    model = runtime.context.chat_models.get()
+    try:
+        await model.ainvoke("write 2000 tokens")
+    except asyncio.CancelledError:
+        RAN[_text(state), "swallowed"] += 1
+    return {"messages": [await model.ainvoke("write 2000 tokens")]}
+
+
+stubborn = StateGraph(State, context_schema=Context).add_node("speak", _stubborn).add_edge(START, "speak")
