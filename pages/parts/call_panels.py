@@ -13,6 +13,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 import streamlit as st
+from altair.utils.schemapi import debug_mode
 
 from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
@@ -93,7 +94,9 @@ def draw_panels(skein: Skein, viewer: Viewer, place: Place) -> bool:
     draw_totals(figures.totals, figures.earlier, place)
     _draw_found(figures)
     if figures.totals.calls:
-        _draw_charts(figures, viewer, place)
+        # The tests check the charts against Vega-Lite's schema; to do so for each viewer doubles what they cost.
+        with debug_mode(False):
+            _draw_charts(figures, viewer, place)
     return True
 
 

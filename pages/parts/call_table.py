@@ -81,9 +81,10 @@ def _draw_rows(rows: list[CallRow], place: Place, *, names: bool) -> None:
         on_select=partial(_open, key, [row.call_id for row in rows]),
         selection_mode=["single-row", "single-cell"],
         column_config={
-            "Status": st.column_config.TextColumn(width=150),
+            "Status": st.column_config.TextColumn(width=130),
             "Model": st.column_config.TextColumn(width=130),
             **{name: st.column_config.TextColumn(alignment="right") for name in _RIGHT},
+            "Took": st.column_config.TextColumn(alignment="right", width=80),
         },
     )
     st.caption(f"Choose a row to open its call. Times are in {place.tz.key}.")

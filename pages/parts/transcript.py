@@ -1,6 +1,7 @@
 """The transcript of a conversation: every turn from the root to the head, whole, as people see it."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 
 import streamlit as st
@@ -10,6 +11,7 @@ from core.access.viewer import Viewer
 from core.calls.listing.queries import ThreadCalls, summarize_threads
 from core.history.messages import UNFINISHED, Turn
 from core.skein import Skein
+from core.tables import utc_now
 from pages.parts import state
 from pages.parts.answer import PACE, Show, draw_answer
 from pages.parts.details import draw_details
@@ -18,6 +20,7 @@ from pages.parts.places import CALLS
 from pages.parts.run_summary import replay
 from pages.parts.text import plain
 
+_ON_ITS_WAY = timedelta(seconds=1)
 _ENDINGS = {
     "stopped": (":material/stop_circle:", "Stopped; what had been said is kept."),
     "failed": (":material/error:", "The answer could not be completed."),
@@ -41,8 +44,7 @@ def draw_transcript(
     the turns, or, when one is followed, after its first token.
     """
     is_followed = any(turn.is_live for turn in turns)
-    with skein.database.read() as db:
-        calls = summarize_threads(viewer, db, [turn.thread_id for turn in turns])
+    calls = _read_calls(skein, viewer, turns)
     if not is_followed:
         meanwhile()
     again = state.take(state.REPLAY)
@@ -57,6 +59,15 @@ def draw_transcript(
                 _draw_answer(skein, viewer, turn, calls.get(turn.thread_id))
     if is_followed:
         st.rerun()
+
+
+def _read_calls(skein: Skein, viewer: Viewer, turns: list[Turn]) -> dict[str, ThreadCalls]:
+    """What the answers' calls were; of one that has just ended they may still be on their way to the log."""
+    just_now = utc_now() - _ON_ITS_WAY
+    if any(turn.ended_at is not None and turn.ended_at > just_now for turn in turns):
+        skein.call_log.flush(_ON_ITS_WAY.total_seconds() / 2)
+    with skein.database.read() as db:
+        return summarize_threads(viewer, db, [turn.thread_id for turn in turns])
 
 
 def _draw_question(turn: Turn) -> None:
@@ -115,12 +126,13 @@ def _draw_label(skein: Skein, turn: Turn, calls: ThreadCalls | None = None) -> N
 
 def describe_calls(calls: ThreadCalls, model: str = "") -> str:
     """The calls of one answer in a line: gpt-4o-mini · 2 calls · $0.0012 · 340 tokens."""
-    tokens = calls.input_tokens + calls.output_tokens
+    tokens, ended = calls.input_tokens + calls.output_tokens, calls.calls - calls.running
     parts = [
         model,
         counted(calls.calls, "call"),
-        total_cost(calls.cost_usd, calls=calls.calls, unpriced=calls.unpriced),
-        f"{'about ' if calls.estimated else ''}{counted(tokens, 'token')}",
+        f"{calls.running} running" if calls.running else "",
+        total_cost(calls.cost_usd, calls=ended, unpriced=calls.unpriced) if ended else "",
+        f"{'about ' if calls.estimated else ''}{counted(tokens, 'token')}" if ended else "",
         counted(calls.errors, "error") if calls.errors else "",
     ]
     return " · ".join(part for part in parts if part)
