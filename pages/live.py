@@ -9,10 +9,11 @@ from core.history.conversations import Heading, get_headings
 from core.runs.run import ActiveRun
 from core.skein import Skein
 from pages.parts import state
+from pages.parts.figures import milliseconds
 from pages.parts.guard import require_viewer
 from pages.parts.places import CHAT
 from pages.parts.resources import get_skein
-from pages.parts.run_summary import duration, ordinal
+from pages.parts.run_summary import ordinal
 from pages.parts.text import plain
 
 viewer = require_viewer()
@@ -68,9 +69,8 @@ def describe(run: ActiveRun) -> str:
     if run.place is not None:
         return f"queued, {ordinal(run.place)}"
     node = f"{plain(run.node)} at work" if run.node else "starting"
-    return (
-        f"{node} · {duration(run.seconds * 1000)} · {run.tokens:,} tokens · {run.tokens_per_second:,.0f} tokens/s"
-    )
+    pace = f"{run.tokens_per_second:,.0f} tokens/s"
+    return f"{node} · {milliseconds(run.seconds * 1000)} · {run.tokens:,} tokens · {pace}"
 
 
 def _stop(skein: Skein, viewer: Viewer, run: ActiveRun) -> None:

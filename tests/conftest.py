@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from core.access.viewer import Viewer
+from core.database import Database
 from core.ids import new_user_id
 from core.settings import Settings, load_settings
 from core.skein import Skein, open_skein
@@ -39,6 +40,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         connection.execute(f"CREATE DATABASE {name}")
     url = make_url(uri).set(drivername="postgresql+psycopg", database=name)
     return url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A database alone, with its tables, without the rest of Skein."""
+    opened = Database(database_url)
+    opened.migrate()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

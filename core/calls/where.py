@@ -21,7 +21,7 @@ from core.tables import LlmCall, utc_now
 Columns = Mapping[str, ColumnElement[Any]]
 
 _CALL = table_of(LlmCall).c
-_LISTS = {
+COLUMN_OF = {
     "users": "user_id",
     "sessions": "session_id",
     "agents": "agent_id",
@@ -46,7 +46,7 @@ def where_of(wanted: CallFilter, viewer: Viewer, tz: ZoneInfo) -> list[ColumnEle
 
 def narrowed(wanted: CallFilter, viewer: Viewer, columns: Columns) -> Iterator[ColumnElement[bool]]:
     """What the filter's lists and the viewer's rights mean for these columns, of ``llm_call`` or of a rollup."""
-    for name, column in _LISTS.items():
+    for name, column in COLUMN_OF.items():
         if values := getattr(wanted, name):
             yield one_of(columns[column], values)
     if not viewer.reads_all:

@@ -13,7 +13,8 @@ import streamlit as st
 from core.runs.events import Event
 from pages.parts import gate
 from pages.parts.blocks import Segments
-from pages.parts.run_summary import RunSummary, Span, duration, ordinal
+from pages.parts.figures import milliseconds
+from pages.parts.run_summary import RunSummary, Span, ordinal
 from pages.parts.text import plain
 
 PACE = 0.1
@@ -130,7 +131,7 @@ def _step(span: Span) -> str:
     if span.took_ms is None:
         return f":material/{icon}: {plain(span.name)} …"
     mark = ":red[:material/close:]" if span.failed else ":material/check:"
-    return f":material/{icon}: {plain(span.name)} {mark} {duration(span.took_ms)}"
+    return f":material/{icon}: {plain(span.name)} {mark} {milliseconds(span.took_ms)}"
 
 
 def _progress_text(payload: object) -> str:

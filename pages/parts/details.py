@@ -10,7 +10,8 @@ from core.history.messages import Turn
 from core.runs.events import Event
 from core.skein import Skein
 from pages.parts import state
-from pages.parts.run_summary import RunSummary, duration, summarize
+from pages.parts.figures import milliseconds
+from pages.parts.run_summary import RunSummary, summarize
 
 SPEEDS = {"1×": 1.0, "2×": 2.0, "5×": 5.0, "20×": 20.0}
 
@@ -43,8 +44,8 @@ def figures(summary: RunSummary, turn: Turn) -> list[tuple[str, str]]:
     end = summary.end or {}
     usage = end.get("usage")
     rows: list[tuple[str, str | None]] = [
-        ("First token", None if summary.first_token_ms is None else duration(summary.first_token_ms)),
-        ("Whole run", None if summary.end_ms is None else duration(summary.end_ms)),
+        ("First token", None if summary.first_token_ms is None else milliseconds(summary.first_token_ms)),
+        ("Whole run", None if summary.end_ms is None else milliseconds(summary.end_ms)),
         ("Pace", f"{summary.tokens_per_second:,.0f} tokens/s" if summary.tokens_per_second else None),
         ("Read", f"{usage['input_tokens']:,} tokens" if usage else None),
         ("Written", f"{usage['output_tokens']:,} tokens" if usage else f"{summary.tokens:,} pieces"),

@@ -94,16 +94,6 @@ def ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
-def duration(ms: float) -> str:
-    """A duration with its unit: 340 ms, 2.1 s, 3 min 5 s."""
-    if ms < 1000:
-        return f"{ms:.0f} ms"
-    if ms < 59_950:
-        return f"{ms / 1000:.1f} s"
-    minutes, seconds = divmod(round(ms / 1000), 60)
-    return f"{minutes} min {seconds} s"
-
-
 def replay(events: Sequence[Event], *, speed: float, pace: float = 0.1) -> Iterator[list[Event]]:
     """A finished run's events as ``attach`` would have given them, ``speed`` times as fast (0: at once)."""
     if speed <= 0:

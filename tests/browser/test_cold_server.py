@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from sqlmodel import select
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.exceptions import InvalidStatus
@@ -16,6 +17,7 @@ from websockets.sync.client import connect
 from core.access.accounts import create_first_admin
 from core.history.messages import NewMessage
 from core.skein import open_skein
+from core.tables import LlmCall
 from tests.browser.live_server import ADMIN, PASSWORD, ROOT, LiveServer
 from tests.conftest import make_settings
 
@@ -114,6 +116,21 @@ class TestSomebodyElsesConversation:
         assert ("There is no such conversation here" in by_conversation, SECRET in by_conversation) == (True, False)
         assert ("There is no such" in by_message, SECRET in by_message) == (True, False)
 
+    def test_nor_is_there_a_call_or_the_thread_of_one(self, tmp_path):
+        call_id, thread_id = _call_of_the_admin(tmp_path)
+        with LiveServer(tmp_path, tokens_per_second=0) as server:
+            ben = cookie_header(server, "ben")
+            by_call = ask_for(server, ben, page="calls", query=f"call={call_id}")
+            by_thread = ask_for(server, ben, page="calls", query=f"thread={thread_id}&window=all")
+            by_text = ask_for(server, ben, page="calls", query="text=quince&window=all")
+        assert ("There is no such call" in by_call, SECRET in by_call) == (True, False)
+        assert [
+            SECRET in said or ("tokens" in said.lower() and call_id in said) for said in (by_thread, by_text)
+        ] == [
+            False,
+            False,
+        ]
+
 
 def _conversation_of_the_admin(folder) -> tuple[str, str]:
     """A conversation that was held before the server was started."""
@@ -125,3 +142,15 @@ def _conversation_of_the_admin(folder) -> tuple[str, str]:
     finally:
         skein.close()
     return added.conversation_id, added.message_id
+
+
+def _call_of_the_admin(folder) -> tuple[str, str]:
+    """The call, and its thread, of a conversation that was held before the server was started."""
+    _conversation_of_the_admin(folder)
+    skein = open_skein(make_settings(folder))
+    try:
+        with skein.database.read() as db:
+            call = db.exec(select(LlmCall)).one()
+    finally:
+        skein.close()
+    return call.call_id, call.thread_id

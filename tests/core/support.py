@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from core.access.viewer import Viewer
 from core.history.messages import NewMessage, Turn, get_turn, get_turn_of_thread
 from core.ids import MessageId, ThreadId
@@ -29,6 +31,14 @@ GRAPHS = {
     "stubborn": {},
 }
 CALLERS = ("callers", "left_behind", "given_up")
+
+
+class OnSqlite:
+    """For tests of what no database can tell apart."""
+
+    @pytest.fixture
+    def database_url(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path / 'skein.db'}"
 
 
 def graph_settings(folder: Path, database_url: str, **changes: object) -> Settings:

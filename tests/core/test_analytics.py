@@ -324,14 +324,6 @@ class TestWhoSeesWhat:
             assert chosen == analytics.read_choices(ANALYST, db, CallFilter())
 
 
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = Database(database_url)
-    opened.migrate()
-    yield opened
-    opened.close()
-
-
 class TestDaysAndHours:
     def test_a_day_on_which_the_clocks_go_back_has_25_hours(self, database: Database) -> None:
         berlin = ZoneInfo("Europe/Berlin")

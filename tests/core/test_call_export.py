@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,6 @@ from tests.core.test_call_queries import ALL, SHANGHAI, START, a_body, a_call, a
 
 HOSTILE = ["=1+1", "+cmd|' /C calc'!A0", "-2", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", '=HYPERLINK("http://x")']
 HARMLESS = ["a=1", "", "'=1", "你好，世界", 'say "hi", twice\nand more', "tab\there", "😀"]
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = Database(database_url)
-    opened.migrate()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -35,14 +35,6 @@ ALICE = CallContext(user_id="user_1", session_id="session_1", agent_id="assistan
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    database.migrate()
-    yield database
-    database.close()
-
-
-@pytest.fixture
 def call_log(database: Database) -> Iterator[CallLog]:
     call_log = CallLog(database, said=lambda _db, _thread: [], bound=20)
     yield call_log

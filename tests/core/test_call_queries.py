@@ -4,7 +4,6 @@ import base64
 import json
 import random
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -98,14 +97,6 @@ def a_person(database: Database, name: str, role: str = "member") -> Viewer:
     viewer = Viewer(new_user_id(), name, role, new_login_id())
     database.write(lambda db: db.add(User(user_id=viewer.user_id, name=name, role=role)))
     return viewer
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = Database(database_url)
-    opened.migrate()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Search in calls: found by what a call added, newest first, by whom may see it, and nothing lost on the way."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
@@ -26,14 +26,6 @@ ANN, BOB = Viewer(UserId("user_ann"), "ann"), Viewer(UserId("user_bob"), "bob")
 AUDITOR = Viewer(UserId("user_eve"), "eve", "analyst")
 CALL, BODY = table_of(LlmCall), table_of(LlmCallBody)
 Message = dict[str, Any]
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = Database(database_url)
-    opened.migrate()
-    yield opened
-    opened.close()
 
 
 def human(content: Any) -> Message:

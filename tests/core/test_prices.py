@@ -1,7 +1,7 @@
 """What calls cost: the arithmetic, the public list, own prices over it, and who may enter them."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -20,28 +20,13 @@ from core.database import Database
 from core.errors import BadInputError, ForbiddenError, NotFoundError
 from core.ids import new_user_id
 from core.tables import Activity, ModelPrice
+from tests.core.support import OnSqlite
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MILLION = Usage(1_000_000, 1_000_000)
 OPENAI = "https://api.openai.com/v1"
 VLLM = "http://gpu.example.org:8000/v1"
 ADMIN = Viewer(new_user_id(), "root", "admin")
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    found = Database(database_url)
-    found.migrate()
-    yield found
-    found.close()
-
-
-class OnSqlite:
-    """For what no database can tell apart."""
-
-    @pytest.fixture
-    def database_url(self, tmp_path) -> str:
-        return f"sqlite:///{tmp_path / 'skein.db'}"
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Pricing past calls anew: a preview, then corrections, and nothing that the preview did not show."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from core.database import Database, table_of
 from core.errors import BadInputError, ConflictError, ForbiddenError
 from core.ids import new_call_id, new_user_id
 from core.tables import Activity, CostCorrection, LlmCall, LlmCallDay, LlmCallHour
+from tests.core.support import OnSqlite
 
 ADMIN = Viewer(new_user_id(), "root", "admin")
 SERVER = "http://gpu.example.org/v1"
@@ -29,22 +30,6 @@ _EMPTY = {column.name: None for column in table_of(LlmCall).columns}
 
 Log = Callable[..., list[str]]
 Enter = Callable[..., str]
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    found = Database(database_url)
-    found.migrate()
-    yield found
-    found.close()
-
-
-class OnSqlite:
-    """For what no database can tell apart."""
-
-    @pytest.fixture
-    def database_url(self, tmp_path) -> str:
-        return f"sqlite:///{tmp_path / 'skein.db'}"
 
 
 @pytest.fixture

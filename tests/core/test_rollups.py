@@ -2,7 +2,6 @@
 
 import itertools
 import random
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -84,14 +83,6 @@ def _some_call(pick: random.Random, days: float) -> dict[str, Any]:
         cost_usd=pick.choice([None, 0.0, pick.random()]) if ended else None,
         **{name: pick.choice([None, pick.randrange(10_000)]) for name in numbers},
     )
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = Database(database_url)
-    opened.migrate()
-    yield opened
-    opened.close()
 
 
 def store(database: Database, rows: list[dict[str, Any]]) -> None:

@@ -5,7 +5,6 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
 from pathlib import Path
@@ -44,14 +43,6 @@ Row = dict[str, Any]
 CALL, BODY, FIX, SEAL = (table_of(model) for model in (LlmCall, LlmCallBody, CostCorrection, LogSeal))
 NUMBERS = count(1)
 AT = datetime(2026, 11, 1, 8, 30, 0, 123_456, tzinfo=UTC)
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = Database(database_url)
-    opened.migrate()
-    yield opened
-    opened.close()
 
 
 def make_call(**changes: Any) -> Row:

@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 from core.runs.events import Event
 from pages.parts.blocks import SEGMENT, Segments, find_cut
 from pages.parts.browsers import browser_name
-from pages.parts.run_summary import duration, ordinal, replay, summarize
+from pages.parts.figures import milliseconds
+from pages.parts.run_summary import ordinal, replay, summarize
 from pages.parts.text import plain, shortened
 
 
@@ -214,7 +215,7 @@ class TestText:
         ],
     )
     def test_a_duration_has_its_unit(self, ms, text):
-        assert duration(ms) == text
+        assert milliseconds(ms) == text
 
     def test_ordinals(self):
         numbers = [1, 2, 3, 4, 11, 12, 13, 21, 102, 111]

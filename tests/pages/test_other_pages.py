@@ -18,7 +18,7 @@ def texts_of(at, page: str) -> str:
 
 
 class TestWhoMayOpenWhat:
-    @pytest.mark.parametrize("page", ["chat.py", "live.py", "account.py"])
+    @pytest.mark.parametrize("page", ["chat.py", "live.py", "calls.py", "account.py"])
     @pytest.mark.parametrize("role", ["member", "analyst", "admin"])
     def test_everybody_signed_in_opens_the_common_pages(self, tab, page, role):
         at = tab("ada", role=role).switch_page(page).run()

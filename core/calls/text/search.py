@@ -25,6 +25,7 @@ from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
 from core.calls.text.said import said_texts
 from core.calls.text.word_index import GAP, Entry, free_positions, index_of
+from core.calls.where import COLUMN_OF
 from core.database import Database, table_of
 from core.history.words import LONGEST_TEXT, MOST_WORDS, find_words, to_words
 from core.ids import parse_id
@@ -34,18 +35,7 @@ _call, _body = table_of(LlmCall), table_of(LlmCallBody)
 _search, _queue = table_of(LlmCallSearch), table_of(LlmCallToIndex)
 
 # By which filters a search is narrowed in the index itself, and the columns they are about.
-_FACETS = {
-    "users": "user_id",
-    "sessions": "session_id",
-    "agents": "agent_id",
-    "agent_keys": "agent_key",
-    "nodes": "node",
-    "models": "model",
-    "statuses": "status",
-    "error_types": "error_type",
-    "thread": "thread_id",
-    "message": "message_id",
-}
+_FACETS = COLUMN_OF | {"thread": "thread_id", "message": "message_id"}
 _MOST_VALUES = 20
 _MOST_AT_ONCE = 30_000
 _LONGEST_MS = 2.0**32
