@@ -68,7 +68,7 @@ def _draw_all(skein: Skein, viewer: Viewer, place: Place) -> None:
     draw_window(place)
     draw_filters(skein, viewer, place, names)
     draw_chips(place, names)
-    _draw_search_note(skein, place)
+    _draw_search_note(skein, viewer, place)
     if draw_panels(skein, viewer, place):
         st.fragment(_draw_table)(skein, viewer)
 
@@ -84,11 +84,11 @@ def _draw_head(skein: Skein, viewer: Viewer, place: Place) -> None:
         draw_verify(skein, viewer)
 
 
-def _draw_search_note(skein: Skein, place: Place) -> None:
+def _draw_search_note(skein: Skein, viewer: Viewer, place: Place) -> None:
     if not place.narrowed.text:
         return
     with skein.database.read() as db:
-        waiting = pending(db)
+        waiting = pending(viewer, db)
     if waiting:
         st.caption(f"The newest {counted(waiting, 'call')} cannot be found by their text yet.")
 

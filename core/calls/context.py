@@ -22,6 +22,9 @@ THREAD_KEY = "skein_thread_id"
 KEY_SOURCE_KEY = "skein_key_source"
 COMPACTED_KEY = "skein_context_compacted"
 
+run_thread: ContextVar[str | None] = ContextVar("skein_run_thread", default=None)
+"""The thread of the run around the caller: for calls whose own configuration has left the metadata behind."""
+
 _KEPT, _KEPT_SECONDS = 10_000, 3_600.0
 _MOST_AT_ONCE = 500
 log = structlog.get_logger("skein.calls")

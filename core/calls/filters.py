@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.errors import BadInputError
+from core.tables import clean_text
 
 _Reader = Callable[[str], Any]
 _LISTS = ("users", "sessions", "agents", "agent_keys", "nodes", "models", "statuses", "error_types")
@@ -50,7 +51,13 @@ class CallFilter:
     def from_query(cls, query: dict[str, list[str]]) -> "CallFilter":
         """The filter of an address; BadInputError names a parameter that cannot be understood."""
         known = {field.name for field in fields(cls)}
-        return cls(**{name: _read(name, values) for name, values in query.items() if name in known and values})
+        return cls(
+            **{
+                name: _read(name, [clean_text(value) for value in values])
+                for name, values in query.items()
+                if name in known and values
+            }
+        )
 
 
 def _shown(value: object) -> list[str]:
@@ -79,6 +86,8 @@ def _read(name: str, values: list[str]) -> Any:
 
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
+    if not 2000 <= moment.year < 2200:
+        raise ValueError(text)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
@@ -108,7 +117,7 @@ _READERS: dict[str, _Reader] = {
     "min_ms": _positive,
     "max_ms": _positive,
 }
-_MOMENT_HINT = "write a moment like 2026-11-01T08:00Z"
+_MOMENT_HINT = "write a moment from 2000 to 2199, like 2026-11-01T08:00Z"
 _HINTS = {
     "since": _MOMENT_HINT,
     "until": _MOMENT_HINT,

@@ -53,7 +53,7 @@ def list_views(viewer: Viewer, db: Db, page: str) -> list[View]:
 
 def get_view(viewer: Viewer, db: Db, view_id: str) -> View:  # noqa: ARG001 - whoever is signed in may open it
     """A view by its id, whoever saved it; NotFoundError when it is gone."""
-    row = db.connection().execute(_VIEWS.where(_VIEW.view_id == view_id)).first()
+    row = db.connection().execute(_VIEWS.where(_VIEW.view_id == clean_text(view_id))).first()
     if row is None:
         raise _not_found()
     return _to_view(row)
@@ -61,7 +61,7 @@ def get_view(viewer: Viewer, db: Db, view_id: str) -> View:  # noqa: ARG001 - wh
 
 def delete_view(viewer: Viewer, database: Database, view_id: str) -> None:
     """Delete one of the viewer's own views; NotFoundError for any other."""
-    mine = delete(_TABLE).where(_VIEW.view_id == view_id, _VIEW.user_id == viewer.user_id)
+    mine = delete(_TABLE).where(_VIEW.view_id == clean_text(view_id), _VIEW.user_id == viewer.user_id)
     if database.write(lambda db: db.connection().execute(mine).rowcount) == 0:
         raise _not_found()
 

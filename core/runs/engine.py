@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
+from contextvars import Context
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
@@ -21,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.access.viewer import Viewer
 from core.calls.capture.log import CallLog
-from core.calls.context import CallContext
+from core.calls.context import CallContext, run_thread
 from core.database import Database
 from core.errors import BusyError, ConflictError, CreationError, ForbiddenError, SkeinError
 from core.history.messages import UNFINISHED, Added, NewMessage, ThreadKind, add_message, get_turn_of_thread
@@ -220,8 +221,9 @@ class Engine:
         while not self._closing.is_set() and (key := self._queue.take(self._is_ready)) is not None:
             run = self._runs[key]
             # It counts as at work from this very moment: a stop may come before its task takes its first step.
-            run.work = self._loop.loop.create_task(self._work(run))
-            task = self._loop.loop.create_task(self._supervise(run, run.work))
+            # Each in a context of its own: it may be another run's end that makes room for this one.
+            run.work = self._loop.loop.create_task(self._work(run), context=Context())
+            task = self._loop.loop.create_task(self._supervise(run, run.work), context=Context())
             self._supervisors.add(task)
             task.add_done_callback(self._supervisors.discard)
 
@@ -237,6 +239,7 @@ class Engine:
         run.began_at = time.monotonic()
         run.log.begin()
         self._calls.begin_run(_call_context(run))
+        run_thread.set(run.spec.thread_id)
         await self._executor.run(
             run.spec,
             run.recorder,

@@ -7,6 +7,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextvars import Context
 from typing import Any, TypeVar
 
 import structlog
@@ -33,10 +34,11 @@ class LoopThread:
 
     def call(self, function: Callable[..., object], *args: object) -> None:
         """Run a function on the loop, soon."""
-        self.loop.call_soon_threadsafe(function, *args)
+        # Not in the caller's context: what a page or a tool has set there is none of the loop's runs' business.
+        self.loop.call_soon_threadsafe(function, *args, context=Context())
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
+        return Context().run(asyncio.run_coroutine_threadsafe, work, self.loop)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop and wait for its result; never from the loop itself."""

@@ -14,6 +14,7 @@ from core.skein import Skein
 from core.tables import utc_now
 from pages.parts import state
 from pages.parts.answer import PACE, Show, draw_answer
+from pages.parts.branching import draw_ways, read_siblings
 from pages.parts.details import draw_details
 from pages.parts.figures import counted, total_cost
 from pages.parts.places import CALLS
@@ -44,12 +45,14 @@ def draw_transcript(
     the turns, or, when one is followed, after its first token.
     """
     is_followed = any(turn.is_live for turn in turns)
-    calls = _read_calls(skein, viewer, turns)
+    calls, beside = _read_calls(skein, viewer, turns), read_siblings(skein, viewer, turns)
     if not is_followed:
         meanwhile()
     again = state.take(state.REPLAY)
     for turn in turns:
         _draw_question(turn)
+        if not turn.is_live:
+            draw_ways(skein, viewer, turn, beside.get(turn.message_id, []), is_last=turn is turns[-1])
         with st.chat_message("assistant", avatar=":material/hub:"):
             if turn.is_live:
                 _follow(skein, viewer, turn, show=show, dock=dock, meanwhile=meanwhile)

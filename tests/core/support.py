@@ -30,7 +30,7 @@ GRAPHS = {
     "script": {},
     "stubborn": {},
 }
-CALLERS = ("callers", "left_behind", "given_up")
+CALLERS = ("callers", "left_behind", "given_up", "traced")
 
 
 class OnSqlite:

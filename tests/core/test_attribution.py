@@ -113,6 +113,27 @@ class TestACallMadeUnderARun:
             "answer": "callers",
         }
 
+    def test_with_callbacks_and_metadata_of_its_own_is_attributed_all_the_same(self, skein: Skein) -> None:
+        alice = make_person(skein, "alice")
+        turn = answered(skein, alice, ask(skein, alice, "nonce:abc", agent="traced").thread_id)
+        assert [(call.thread_id, call.node, call.user_id) for call in calls_of(skein)] == [
+            (turn.thread_id, "trace", alice.user_id)
+        ] * 2
+
+    def test_is_not_given_to_whoever_started_another_run(self, database_url: str, tmp_path: Path) -> None:
+        skein = open_skein(graph_settings(tmp_path, database_url, max_runs=1))
+        try:
+            alice, bob = make_person(skein, "alice"), make_person(skein, "bob")
+            with attribute_calls(CallContext(user_id=alice.user_id, thread_id="thread_of_a_title")):
+                first = ask(skein, alice, "write 30 tokens")
+            second = ask(skein, bob, "a secret of bob")
+            answered(skein, alice, first.thread_id)
+            answered(skein, bob, second.thread_id)
+            owners = [(call.user_id, call.thread_id) for call in calls_of(skein)]
+            assert owners == [(alice.user_id, first.thread_id), (bob.user_id, second.thread_id)]
+        finally:
+            skein.close()
+
     def test_of_the_assistant_is_attributed_also_when_it_summarizes(self, skein: Skein) -> None:
         alice, turn = make_person(skein, "alice"), None
         for number in range(5):
@@ -281,6 +302,28 @@ class TestWhatIsKept:
         assert (call.status, call.error_type, call.http_status) == ("error", "OpenAIAuthenticationError", 401)
         assert "sk-the-tests-key" not in repr(call.model_dump())
         assert "***" in (call.error_message or "")
+
+    def test_holds_no_credentials_of_tools_or_in_errors(self, skein: Skein, server: ModelServer) -> None:
+        tool = {
+            "type": "mcp",
+            "server_url": "https://user:hunter2secret@mcp.example.org",
+            "authorization": "tok-SECRET123",
+            "headers": {"Authorization": "Bearer sk-proj-SECRET123"},
+        }
+        takes_token = {
+            "type": "function",
+            "function": {"name": "f", "parameters": {"properties": {"token": {"type": "string"}}}},
+        }
+        server.script(Behaviour(status=400, error="GET https://x.org/?key=AIzaSECRET12345678 xai-SECRET123456789"))
+        with pytest.raises(Exception, match="SECRET"):
+            skein.chat_models.get().bind(tools=[tool, takes_token]).invoke("hello")
+        [call] = calls_of(skein)
+        with skein.database.read() as db:
+            body = db.get_one(LlmCallBody, call.call_id)
+        assert "SECRET" not in f"{body.tools}{call.error_message}"
+        assert "hunter2secret" not in (body.tools or "")
+        assert '"token":{"type":"string"}' in (body.tools or "")
+        assert (call.cost_usd, call.cost_source) == (0.0, "refused")
 
     def test_counts_the_requests_that_the_client_repeated(self, skein: Skein, server: ModelServer) -> None:
         alice = make_person(skein, "alice")

@@ -87,8 +87,8 @@ ADMINS_ONLY: dict[str, Callable[[World, Viewer], Any]] = {
 ANALYSTS_ONLY: dict[str, Callable[[World, Viewer], Any]] = {
     "verify_log": lambda w, v: verify.verify_log(v, w.skein.database),
 }
-# These make conditions, which the tests above go through; or say only that something changed.
-CONDITIONS = {"where_of", "matches", "newest_change", "count_up_to", "find_places", "narrowed"}
+# These make conditions, which the tests above go through; or say only that something changed or waits.
+CONDITIONS = {"pending", "where_of", "matches", "newest_change", "count_up_to", "find_places", "narrowed"}
 NOTHING = repricing.Repricing(
     until=utc_now(), looked_at=0, changing=0, newly_priced=0, cost_before=0, cost_after=0, models=(), digest=""
 )

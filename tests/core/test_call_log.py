@@ -11,6 +11,7 @@ import pytest
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import BaseMessage, HumanMessage
+from pydantic import BaseModel
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session as Db
@@ -153,6 +154,70 @@ class TestWriting:
         assert call_log.flush()
         assert_whole(database, 3)
         assert [call.tags for call in read_calls(database)].count(["skein:reduced"]) == 1
+
+
+class Odd(BaseModel):
+    """An answer's form that no JSON schema can tell."""
+
+    model_config = {"arbitrary_types_allowed": True}
+    lock: Callable[[], None]
+
+
+class _Unstorable:
+    """A value that cannot even be shown as text."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+class TestACallThatCannotBeStoredAsItIs:
+    def test_keeps_its_start_and_the_chain_holds(self, database: Database, call_log: CallLog) -> None:
+        model = Held(responses=["x"], gate=threading.Event(), entered=threading.Event())
+        thread = threading.Thread(target=model.invoke, args=("what was asked",))
+        thread.start()
+        wait_until(lambda: [call.status for call in read_calls(database)] == ["started"])
+        [(observed, _)] = handler._open.values()
+        observed.request_id = _Unstorable()  # type: ignore[assignment]
+        model.gate.set()
+        thread.join()
+        assert call_log.flush()
+        [call] = read_calls(database)
+        assert (call.status, call.request_id) == ("ok", None)
+        with database.read() as db:
+            assert "what was asked" in (db.exec(select(LlmCallBody)).one().prompt or "")
+        assert verify(database).problem == ""
+
+    @pytest.mark.parametrize(
+        "params",
+        [
+            {"response_format": Odd},
+            {"response_format": {("a", "b"): 1}},
+            {"temperature": 10**400},
+            {"tools": [{("odd",): 1}]},
+        ],
+    )
+    def test_whatever_its_parameters_are_is_logged(
+        self, database: Database, call_log: CallLog, params: dict[str, object]
+    ) -> None:
+        run_id = uuid4()
+        handler.on_chat_model_start({}, [[HumanMessage("hello")]], run_id=run_id, invocation_params=params)
+        handler.on_llm_error(ValueError("x"), run_id=run_id)
+        assert call_log.flush()
+        assert [call.status for call in read_calls(database)] == ["error"]
+        assert_whole(database, 1)
+
+    def test_with_names_too_long_for_an_index_does_not_hold_up_the_others(
+        self, database: Database, call_log: CallLog
+    ) -> None:
+        run_id, model = uuid4(), "".join(chr(0x20000 + number * 7) for number in range(600))
+        error = type("E" * 900, (Exception,), {})("x")
+        handler.on_chat_model_start(
+            {}, [[HumanMessage("hello")]], run_id=run_id, invocation_params={"model": model}
+        )
+        handler.on_llm_error(error, run_id=run_id)
+        call_once("an ordinary one")
+        assert call_log.flush()
+        assert_whole(database, 2)
 
 
 class TestAWriterThatFails:

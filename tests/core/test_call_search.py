@@ -267,7 +267,8 @@ class TestIndexing:
         for _ in range(5):
             add("cost", index=False)
         with database.read() as db:
-            assert [pending(db), pending(db, most=3)] == [5, 3]
+            assert [pending(AUDITOR, db), pending(AUDITOR, db, most=3)] == [5, 3]
+            assert pending(Viewer(UserId("user_of_nothing"), "mallory"), db) == 0
         assert [index_calls(database, most=2) for _ in range(4)] == [2, 2, 1, 0]
         assert len(found(database, "cost")) == 5
 

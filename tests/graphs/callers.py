@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -158,3 +159,18 @@ async def _given_up(state: State) -> dict[str, Any]:
 
 
 given_up = StateGraph(State, context_schema=Context).add_node("hasty", _given_up).add_edge(START, "hasty")
+
+
+class _Listener(BaseCallbackHandler):
+    """What a tracing integration brings along."""
+
+
+async def _traced(state: State) -> dict[str, Any]:
+    """Callbacks and metadata of its own, in both ways in which a graph can give them."""
+    model, nonce = _model(), nonce_of(state)
+    await model.ainvoke(f"own config {nonce}", {"callbacks": [_Listener()], "metadata": {"a": 1}})
+    bound = model.with_config(callbacks=[_Listener()], metadata={"b": 2})
+    return {"messages": [await bound.ainvoke(f"bound config {nonce}")]}
+
+
+traced = StateGraph(State, context_schema=Context).add_node("trace", _traced).add_edge(START, "trace")

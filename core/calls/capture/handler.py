@@ -6,8 +6,10 @@ is read from the call alone (a given context, else the thread in its metadata), 
 """
 
 import asyncio
+import copy
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -16,14 +18,16 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.context import register_configure_hook
 
 from core.calls.capture.observed import ObservedCall, plain_message
 from core.calls.capture.requests import current_call, watch_requests
-from core.calls.context import THREAD_KEY, given_context
+from core.calls.context import THREAD_KEY, given_context, run_thread
 from core.ids import new_call_id
 from core.tables import utc_now
 
+_ENDED_KEPT = 5_000
 _LEFT = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
 
 
@@ -43,6 +47,7 @@ class CallHandler(BaseCallbackHandler):
     def __init__(self) -> None:
         self._sinks: list[Sink] = []
         self._sink_of_run: dict[str, Sink] = {}
+        self._ended_runs: deque[str] = deque()
         self._open: dict[UUID, tuple[ObservedCall, Sink]] = {}
 
     # -- who listens ------------------------------------------------------------------------------------
@@ -59,7 +64,10 @@ class CallHandler(BaseCallbackHandler):
         self._sink_of_run[thread_id] = sink
 
     def end_run(self, thread_id: str) -> None:
-        self._sink_of_run.pop(thread_id, None)
+        """Remember a while whose it was: what it left behind in threads may still call."""
+        self._ended_runs.append(thread_id)
+        while len(self._ended_runs) > _ENDED_KEPT:
+            self._sink_of_run.pop(self._ended_runs.popleft(), None)
 
     def open_calls(self, sink: Sink) -> list[ObservedCall]:
         """The calls of this sink that have started and not ended."""
@@ -107,6 +115,8 @@ class CallHandler(BaseCallbackHandler):
     ) -> None:
         metadata = dict(more.get("metadata") or {})
         context = given_context()
+        if context is None and THREAD_KEY not in metadata:
+            metadata = _metadata_around() | metadata
         thread_id = context.thread_id if context else metadata.get(THREAD_KEY) or metadata.get("thread_id")
         sink = self._sink_for(str(thread_id) if thread_id else None)
         if sink is None:
@@ -124,7 +134,7 @@ class CallHandler(BaseCallbackHandler):
             thread_id=str(thread_id) if thread_id else None,
             operation=operation,
             prompt=prompt,
-            params=more.get("invocation_params") or {},
+            params=_own(more.get("invocation_params") or {}),
             metadata=metadata,
             serialized=serialized or {},
             tags=list(more.get("tags") or ()),
@@ -144,6 +154,22 @@ class CallHandler(BaseCallbackHandler):
         call, sink = self._open.pop(run_id, (None, None))
         if call is not None and sink is not None and call.end(status, error):
             sink.put(call)
+
+
+def _metadata_around() -> dict[str, Any]:
+    """What the run around a call says of it, where the call was given callbacks and metadata of its own."""
+    thread_id = run_thread.get()
+    if thread_id is None:
+        return {}
+    around = (var_child_runnable_config.get() or {}).get("metadata") or {}
+    return {**around, THREAD_KEY: thread_id}
+
+
+def _own(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters with lists of their own, which the caller may go on to change."""
+    return {
+        key: copy.deepcopy(value) if isinstance(value, (list, dict)) else value for key, value in params.items()
+    }
 
 
 def _take_response(call: ObservedCall, response: LLMResult) -> None:

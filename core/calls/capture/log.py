@@ -4,6 +4,7 @@ Invariants: a call's way only ever meets a queue; a start is durable within a qu
 written waits, in order, until it can be, and when too much waits no new run is begun.
 """
 
+import sqlite3
 import threading
 import time
 from collections import deque
@@ -21,7 +22,7 @@ from core.calls.capture.handler import handler
 from core.calls.capture.observed import ObservedCall, partial_response
 from core.calls.capture.store import Ended, Orphan, find_orphans, write_calls
 from core.calls.context import CallContext, ContextStore
-from core.calls.pricing.prices import prices_of
+from core.calls.pricing.prices import Cost, prices_of
 from core.calls.pricing.usage import read_usage
 from core.calls.text.search import index_calls
 from core.database import Database
@@ -31,10 +32,13 @@ from core.errors import BusyError, SkeinError
 BATCH = 500
 _TICK_SECONDS, _GATHER_SECONDS = 0.05, 0.1
 _SWEEP_SECONDS, _INDEX_SECONDS = 30.0, 1.0
-_QUIET = timedelta(seconds=60)
 _LONGEST_WAIT = 5.0
 # A run that is done may have left calls behind: on the loop they were given up unheard, in threads they go on.
 _GRACE_ON_LOOP, _GRACE_IN_THREAD = 5.0, 900.0
+# Longer than the process that is at a call would wait for it itself.
+_QUIET = timedelta(seconds=_GRACE_IN_THREAD + 300)
+_PASSING = ("08", "40", "53", "55", "57", "58")  # classes of PostgreSQL's states: connection, conflict, resources
+_PASSING_IN_SQLITE = ("locked", "busy", "full", "I/O", "unable to open", "readonly")
 log = structlog.get_logger("skein.calls")
 
 Said = Callable[[Db, str], list[tuple[str | None, datetime, str]]]
@@ -126,8 +130,8 @@ class CallLog:
         """BusyError when so much waits to be written that a new run might go unlogged."""
         if self._pending() >= self._bound:
             raise BusyError(
-                f"The call log cannot be written just now ({self._problem or 'it is behind'}), and {self._bound:,} "
-                "entries wait already: new runs are refused until it can be, so that none goes unlogged."
+                f"The call log cannot be written just now, and {self._bound:,} entries wait already: new runs are "
+                "refused until it can be, so that none goes unlogged."
             )
 
     def state(self) -> LogState:
@@ -230,12 +234,9 @@ class CallLog:
                 self._write([call])
             return
         call = batch[0]
-        if call.row is not None and "skein:reduced" not in call.tags:
+        if not call.reduced:
             log.warning("call_reduced", call_id=call.call_id, error=type(error).__name__)
-            call.tags = ["skein:reduced"]
-            call.row, call.body = None, None
-            call.prompt, call.params, call.tokens, call.tool_parts = [], {}, [], []
-            call.response, call.message, call.llm_output, call.error = None, None, None, None
+            call.reduce()
             self._write(batch)
         else:
             log.error("call_not_written", call_id=call.call_id, error=type(error).__name__, text=str(error)[:300])
@@ -279,8 +280,11 @@ class CallLog:
 
     def _finished(self, row: dict[str, Any], body: dict[str, Any], policy: str, call: ObservedCall | None) -> Ended:
         reported = read_usage(call.message, call.llm_output) if call else None
-        usage = rows.measure(row, body, reported, refused=call is not None and rows.was_refused(call))
-        rows.set_cost(row, self.prices.cost_of_call(row, usage))
+        refused = call is not None and rows.was_refused(call)
+        elsewhere = call is not None and rows.is_counted_elsewhere(call)
+        usage = rows.measure(row, body, reported, refused=refused, is_counted_elsewhere=elsewhere)
+        uncharged = rows.why_uncharged(call, refused=refused) if call else None
+        rows.set_cost(row, Cost(0.0, None, uncharged) if uncharged else self.prices.cost_of_call(row, usage))
         kept = rows.keep_text(row, body, policy)
         return Ended(row, kept, started=call is None or call.stored == "start")
 
@@ -344,9 +348,15 @@ class CallLog:
 
 def _is_outage(error: Exception) -> bool:
     """Whether the database is away, full or busy, so that the same rows can be written later."""
-    return isinstance(error, (OperationalError, InterfaceError, SkeinError, OSError)) or (
-        isinstance(error, DBAPIError) and error.connection_invalidated
-    )
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, (SkeinError, OSError))
+    if error.connection_invalidated or isinstance(error, InterfaceError):
+        return True
+    if state := getattr(error.orig, "sqlstate", None):
+        return str(state)[:2] in _PASSING
+    if isinstance(error.orig, sqlite3.Error):
+        return any(words in str(error.orig) for words in _PASSING_IN_SQLITE)
+    return isinstance(error, OperationalError)
 
 
 def _first_line(error: Exception) -> str:

@@ -55,6 +55,7 @@ class ObservedCall:
     row: dict[str, Any] | None = None
     body: dict[str, Any] | None = None
     stored: Literal["", "start", "end"] = ""
+    reduced: bool = False
 
     @property
     def response_metadata(self) -> dict[str, Any]:
@@ -67,14 +68,28 @@ class ObservedCall:
 
     def hear(self, token: object, chunk: Any) -> None:
         """Take a piece of the answer; the first one that is not empty is the first token."""
-        if token and isinstance(token, str):
-            self.tokens.append(token)
-        elif parts := getattr(getattr(chunk, "message", None), "tool_call_chunks", None):
+        message = getattr(chunk, "message", None)
+        # A list is a list of content blocks, whose text the chunk knows.
+        text = token if isinstance(token, str) else str(getattr(message, "text", ""))
+        if text:
+            self.tokens.append(text)
+        elif parts := getattr(message, "tool_call_chunks", None):
             self.tool_parts.extend(parts)
         elif not token:
             return
         if self.first_token_at is None:
             self.first_token_at = time.monotonic()
+
+    def reduce(self) -> None:
+        """Let go of what may be why this call cannot be stored; what is stored of its start stays as it is."""
+        self.reduced = True
+        self.tokens, self.tool_parts, self.response = [], [], None
+        self.message, self.llm_output, self.error, self.request_id = None, None, None, None
+        if self.stored != "start":
+            self.row, self.body, self.prompt, self.params, self.serialized = None, None, [], {}, {}
+            known = ("skein_", "langgraph_node", "langgraph_checkpoint_ns", "ls_provider", "ls_model_name")
+            self.metadata = {key: value for key, value in self.metadata.items() if key.startswith(known)}
+            self.tags = [*self.tags, "skein:reduced"]
 
     def end(self, status: str, error: BaseException | None = None) -> bool:
         """Say how it ended; False when it had ended before."""

@@ -58,7 +58,7 @@ def _watched(send: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _about_to_send(request: Any) -> ObservedCall | None:
-    if _TRY not in request.headers:
+    if _TRY not in request.headers or request.url.path.endswith("/embeddings"):
         return None
     call = _sender(is_first=request.headers[_TRY] == "0")
     if call is not None:

@@ -22,6 +22,11 @@ from core.database import table_of
 from core.tables import LlmCall, clean_text
 
 _LONGEST_ERROR = 2_000
+# What is a part of the rollups' keys: an index of PostgreSQL holds 2,700 bytes.
+_LONGEST_KEY = 120
+_HIDDEN = ("authorization", "headers", "api_key", "apikey", "token", "access_token", "credentials", "password")
+_INLINE_FILE = re.compile(r"[A-Za-z0-9+/=_-]{1000,}")
+_TOKENS_OF_A_FILE = 800
 _PARAMS = (
     "stop",
     "seed",
@@ -39,7 +44,14 @@ _PARAMS = (
     "top_k",
     "verbosity",
 )
-_SECRET = re.compile(r"\b(?:sk|pk|rk|key|Bearer)[-_ ][A-Za-z0-9._\-]{12,}", re.IGNORECASE)
+_SECRET = re.compile(
+    r"\b(?:sk|pk|rk|key|xai|gsk|hf|ghp)[-_][A-Za-z0-9._\-]{12,}"
+    r"|\bAIza[A-Za-z0-9_\-]{12,}"
+    r"|\b(?:Bearer|Basic)\s+[A-Za-z0-9._\-+/=]{8,}"
+    r"|\b(?:api[_-]?key|key|token|authorization|password|secret)[\"']?\s*[=:]\s*[\"']?[^\s\"'&,;]{8,}"
+    r"|(?<=://)[^/\s@]+@",
+    re.IGNORECASE,
+)
 # A salt per call, unknown outside this process, without asking the system for randomness each time.
 _PROCESS_SECRET = secrets.token_bytes(32)
 _EMPTY_ROW: dict[str, Any] = {column.name: None for column in table_of(LlmCall).columns}
@@ -59,13 +71,15 @@ def start_row(call: ObservedCall, context: CallContext | None) -> dict[str, Any]
         **_ids(call, context),
         "checkpoint_ns": namespace or None,
         "agent_id": agent_id,
-        "agent_key": _text(metadata.get("lc_agent_name")) or _outer_agent(namespace) or agent_id,
-        "node": _text(metadata.get("langgraph_node")),
+        "agent_key": _text(metadata.get("lc_agent_name"), _LONGEST_KEY) or _outer_agent(namespace) or agent_id,
+        "node": _text(metadata.get("langgraph_node"), _LONGEST_KEY),
         "step": _whole(metadata.get("langgraph_step")),
         "operation": call.operation,
         "provider": _text(provider),
         "base_url": _text(_base_url(call.serialized)),
-        "model": _text(params.get("model") or params.get("model_name") or metadata.get("ls_model_name")),
+        "model": _text(
+            params.get("model") or params.get("model_name") or metadata.get("ls_model_name"), _LONGEST_KEY
+        ),
         "temperature": _number(params.get("temperature", metadata.get("ls_temperature"))),
         "top_p": _number(params.get("top_p")),
         "max_tokens": _whole(
@@ -89,7 +103,7 @@ def start_body(call: ObservedCall) -> dict[str, Any]:
         "call_id": call.call_id,
         "prompt": to_json(call.prompt),
         "response": None,
-        "tools": to_json(_plain(tools)) if tools else None,
+        "tools": to_json(_hide_secrets(_plain(tools))) if tools else None,
         "salt": hmac.digest(_PROCESS_SECRET, call.call_id.encode(), "sha256")[:16].hex(),
     }
 
@@ -121,13 +135,23 @@ def end_body(call: ObservedCall) -> str | None:
     return to_json(said) if said else None
 
 
-def measure(row: dict[str, Any], body: Mapping[str, Any], usage: Usage | None, *, refused: bool) -> Usage | None:
+def measure(
+    row: dict[str, Any],
+    body: Mapping[str, Any],
+    usage: Usage | None,
+    *,
+    refused: bool,
+    is_counted_elsewhere: bool = False,
+) -> Usage | None:
     """Write the usage into the row: what the model reported, else an estimate, for a refused request nothing."""
     if usage is not None:
         row["usage_source"] = "model"
     elif refused:
         usage = Usage(0, 0)
         row["usage_source"] = "none"
+    elif is_counted_elsewhere:
+        usage = Usage(0, 0)
+        row["usage_source"] = "batch"
     elif row["status"] == "ok" and body.get("response") is None:
         row["usage_source"] = None
     else:
@@ -149,11 +173,24 @@ def was_refused(call: ObservedCall) -> bool:
     return status >= 400 or ("APIConnectionError" in names and "APITimeoutError" not in names)
 
 
+def why_uncharged(call: ObservedCall, *, refused: bool) -> str | None:
+    """Why a call cost nothing, whatever its model's price: it was refused, or a cache of ours answered."""
+    if refused:
+        return "refused"
+    usage = getattr(call.message, "usage_metadata", None) or {}
+    return "cache" if usage.get("total_cost") == 0 else None
+
+
+def is_counted_elsewhere(call: ObservedCall) -> bool:
+    """Whether the usage stands at another call of the same batch, as text models report it."""
+    return call.operation == "text_completion" and (call.llm_output or {}).get("token_usage") == {}
+
+
 def set_error(row: dict[str, Any], error: BaseException | None, *, hide: Collection[str], policy: str) -> None:
     """Write type and text of an error into the row, without secrets; without text where none is to be kept."""
     if error is None or row["status"] == "cancelled":
         return
-    row["error_type"] = type(error).__name__
+    row["error_type"] = type(error).__name__[:_LONGEST_KEY]
     if policy == "full":
         row["error_message"] = mask(clean_text(str(error)), hide)[:_LONGEST_ERROR]
 
@@ -183,7 +220,10 @@ _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=s
 
 def to_json(value: Any) -> str:
     """JSON text in any language; what JSON cannot hold is shown as text."""
-    return clean_text(_to_json(value))
+    try:
+        return clean_text(_to_json(value))
+    except TypeError:
+        return clean_text(_to_json(_with_text_keys(value)))
 
 
 def _ids(call: ObservedCall, context: CallContext | None) -> dict[str, Any]:
@@ -230,19 +270,23 @@ def _has_summary(prompt: list[dict[str, Any]]) -> bool:
 
 
 def _estimate(*texts: str | None) -> int:
-    return sum(estimate_tokens(text) for text in texts if text)
+    """A file that is sent inside a prompt counts as an image does, not as text."""
+    files = sum(len(_INLINE_FILE.findall(text)) for text in texts if text)
+    return files * _TOKENS_OF_A_FILE + sum(estimate_tokens(_INLINE_FILE.sub("", text)) for text in texts if text)
 
 
 def _ms(began: float, then: float | None) -> float | None:
     return None if then is None else round(max(then - began, 0.0) * 1000, 3)
 
 
-def _text(value: object) -> str | None:
-    return None if value is None or value == "" else clean_text(str(value))[:500]
+def _text(value: object, most: int = 500) -> str | None:
+    return None if value is None or value == "" else clean_text(str(value))[:most]
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if abs(value) < 1e300 else None
 
 
 def _whole(value: object) -> int | None:
@@ -253,9 +297,36 @@ def _plain(value: Any) -> Any:
     """The value as JSON holds it; a schema given as a class is shown by its schema."""
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
-    return json.loads(json.dumps(value, ensure_ascii=False, default=_describe))
+    return json.loads(json.dumps(_with_text_keys(value), ensure_ascii=False, default=_describe))
 
 
 def _describe(value: Any) -> Any:
     schema: Callable[[], Any] | None = getattr(value, "model_json_schema", None)
-    return schema() if callable(schema) else str(value)
+    try:
+        return schema() if callable(schema) else str(value)
+    except Exception:  # noqa: BLE001 - a schema of a strange make is shown by its name
+        return repr(value)
+
+
+def _with_text_keys(value: Any) -> Any:
+    """The same with every key as text, as JSON wants it."""
+    if isinstance(value, Mapping):
+        return {str(key): _with_text_keys(item) for key, item in value.items()}
+    return [_with_text_keys(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _hide_secrets(value: Any) -> Any:
+    """Tool definitions without the credentials that some servers take in them."""
+    if isinstance(value, dict):
+        return {
+            key: "***" if key.lower() in _HIDDEN and not _is_schema(item) else _hide_secrets(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_hide_secrets(item) for item in value]
+    return _SECRET.sub("***", value) if isinstance(value, str) else value
+
+
+def _is_schema(value: Any) -> bool:
+    """Whether this describes an argument of that name, as in a tool that takes a token."""
+    return isinstance(value, dict) and bool({"type", "anyOf", "$ref", "enum", "description"} & value.keys())

@@ -99,7 +99,7 @@ def find_orphans(db: Db, *, threads: Collection[str], alive: Collection[str], qu
     """
     now = utc_now()
     over = and_(_thread.c.ended_at.is_not(None), _thread.c.ended_at < now - quiet)
-    nobodys = and_(_thread.c.thread_id.is_(None), _call.c.created_at < now - 60 * quiet)
+    nobodys = and_(_thread.c.thread_id.is_(None), _call.c.created_at < now - 3 * quiet)
     query = (
         _STARTED.add_columns(_thread.c.ended_at.label("thread_ended_at"))
         .join(_thread, _thread.c.thread_id == _call.c.thread_id, isouter=True)

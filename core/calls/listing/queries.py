@@ -23,7 +23,7 @@ from core.errors import NotFoundError
 from core.history.activity import is_recorded, record_once
 from core.history.messages import get_turn
 from core.ids import MessageId
-from core.tables import CostCorrection, LlmCall, LlmCallBody, ModelPrice, Session, User
+from core.tables import CostCorrection, LlmCall, LlmCallBody, ModelPrice, Session, User, clean_text
 
 READ_CALL = "read_call"
 _LLM_CALL = table_of(LlmCall)
@@ -174,6 +174,7 @@ def get_call(viewer: Viewer, database: Database, call_id: str) -> CallDetail:
 
     That somebody read what another person's call was shown and said is recorded, before it is given out.
     """
+    call_id = clean_text(call_id)
     with database.read() as db:
         detail = _read_detail(viewer, db, call_id)
         tell = detail.body is not None and detail.row.user_id != viewer.user_id

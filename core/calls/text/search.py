@@ -47,7 +47,7 @@ _SLACK = 60_000
 
 
 def index_calls(database: Database, most: int = 200) -> int:
-    """Index the calls that have waited longest, in one short transaction; how many, 0 when none waits."""
+    """Index the calls that have waited longest, in one short transaction; how many those are, 0 when none waits."""
     with database.read() as db:
         entries = list(_take(db, most))
     return database.write(lambda db: _add(db, entries)) if entries else 0
@@ -68,9 +68,14 @@ def remove_calls(db: Db, call_ids: Collection[str]) -> None:
     connection.execute(_FORGET, ids)
 
 
-def pending(db: Db, most: int = 1000) -> int:
-    """How many ended calls cannot be found yet; counted up to ``most``."""
-    return db.connection().execute(_PENDING, {"most": most}).scalar_one()
+def pending(viewer: Viewer, db: Db, most: int = 1000) -> int:
+    """How many ended calls of the viewer's cannot be found yet; counted up to ``most``."""
+    waiting = _WAITING
+    if not viewer.reads_all:
+        waiting = waiting.join(_call, _call.c.call_id == _queue.c.call_id).where(_call.c.user_id == viewer.user_id)
+    return (
+        db.connection().execute(select(func.count()).select_from(waiting.subquery()), {"most": most}).scalar_one()
+    )
 
 
 def _take(db: Db, most: int) -> Iterator[Entry]:
@@ -129,7 +134,7 @@ def _add(db: Db, entries: Sequence[Entry]) -> int:
     """Index those that still wait; whoever takes a call from the queue has it to himself."""
     index, connection = index_of(db), db.connection()
     if index.lock is not None and not connection.execute(index.lock).scalar_one():
-        return 0
+        return len(entries)  # another process is at them: they still wait, as far as is known here
     ids = {"calls": [entry.call_id for entry in entries]}
     mine = set(connection.execute(_UNQUEUE, ids).scalars())
     known = set(connection.execute(_KNOWN, ids).scalars())
@@ -249,7 +254,6 @@ _TO_INDEX = (
     .join_from(_call, _body, _body.c.call_id == _call.c.call_id)
     .where(_call.c.call_id.in_(_CALLS))
 )
-_PENDING = select(func.count()).select_from(_WAITING.subquery())
 _UNQUEUE = delete(_queue).where(_queue.c.call_id.in_(_CALLS)).returning(_queue.c.call_id)
 _INDEXED = (
     select(_search.c.position, *_INDEX_ON)

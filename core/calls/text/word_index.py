@@ -20,7 +20,7 @@ from core.tables import LlmCallSearch
 # Between two texts stands a word that nobody can type, so that no phrase reaches from one into the other.
 GAP = "="
 _BLOCK = 4096
-_INDEXER_LOCK = 4_781_220_252
+_INDEXER_LOCK = 4_781_220_253
 _search = table_of(LlmCallSearch)
 
 

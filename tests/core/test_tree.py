@@ -1,0 +1,76 @@
+"""Asking again in other words, or for another answer: siblings beside one another, each with its own thread."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.access.viewer import Viewer
+from core.errors import NotFoundError
+from core.history.messages import NewMessage, ThreadKind, Turn
+from core.history.tree import find_siblings
+from core.ids import MessageId
+from core.settings import Settings
+from core.skein import Skein
+from tests.core.support import answered, ask, graph_settings, turn_at
+from tests.graphs import showcase
+
+Person = Callable[..., Viewer]
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return graph_settings(tmp_path, database_url)
+
+
+def beside(skein: Skein, viewer: Viewer, turn: Turn, kind: ThreadKind, text: str) -> Turn:
+    """Another message under the same parent, answered."""
+    new = NewMessage(
+        text,
+        conversation_id=turn.conversation_id,
+        parent_message_id=turn.parent_message_id,
+        kind=kind,
+        agent_id=turn.agent_id,
+    )
+    added = skein.engine.start(viewer, new)
+    answered(skein, viewer, added.thread_id)
+    return turn_at(skein, viewer, added.message_id)
+
+
+def siblings(skein: Skein, viewer: Viewer, *path: Turn) -> list[list[MessageId]]:
+    with skein.database.read() as db:
+        found = find_siblings(viewer, db, [turn.message_id for turn in path])
+    return [found[turn.message_id] for turn in path]
+
+
+class TestSiblings:
+    def test_stand_beside_one_another_in_the_order_they_were_made(self, opened: Skein, person: Person) -> None:
+        alice = person("alice")
+        first = answered(opened, alice, ask(opened, alice, "one", agent="echo").thread_id)
+        second = answered(opened, alice, ask(opened, alice, "two", under=first, agent="echo").thread_id)
+        edited = beside(opened, alice, second, ThreadKind.EDIT, "two, in other words")
+        again = beside(opened, alice, second, ThreadKind.REGENERATE, "two")
+        root = beside(opened, alice, first, ThreadKind.EDIT, "another beginning")
+        assert siblings(opened, alice, first, edited) == [
+            [first.message_id, root.message_id],
+            [second.message_id, edited.message_id, again.message_id],
+        ]
+        assert siblings(opened, alice, root) == [[first.message_id, root.message_id]]
+
+    def test_see_what_was_said_above_and_nothing_of_one_another(self, opened: Skein, person: Person) -> None:
+        alice = person("alice")
+        first = answered(opened, alice, ask(opened, alice, "my name is Ada", agent="echo").thread_id)
+        second = answered(opened, alice, ask(opened, alice, "a secret", under=first, agent="echo").thread_id)
+        beside(opened, alice, second, ThreadKind.EDIT, "what did I say?")
+        seen = [message.text for message in showcase.SEEN["what did I say?"]]
+        assert ("my name is Ada" in seen, "a secret" in seen) == (True, False)
+
+    def test_are_not_there_for_another_member(self, opened: Skein, person: Person) -> None:
+        alice, mallory = person("alice"), person("mallory")
+        first = answered(opened, alice, ask(opened, alice, "one", agent="echo").thread_id)
+        with pytest.raises(NotFoundError):
+            siblings(opened, mallory, first)
+        own = answered(opened, mallory, ask(opened, mallory, "mine", agent="echo").thread_id)
+        with opened.database.read() as db:
+            found = find_siblings(mallory, db, [first.message_id, own.message_id])
+        assert found == {own.message_id: [own.message_id]}
