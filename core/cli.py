@@ -1,19 +1,21 @@
 """Management commands: ``python -m core.cli --help``."""
 
 import statistics
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from core.access.viewer import Viewer
 from core.calls.proof.heads import Head, read_head
 from core.calls.proof.verify import Verdict, verify
 from core.database import Database
-from core.errors import BadInputError, NotFoundError, SkeinError
+from core.errors import BadInputError, NotFoundError, SettingsError, SkeinError
 from core.ids import new_user_id
 from core.runs.crowd import Report, run_crowd
 from core.settings import load_settings
@@ -95,7 +97,7 @@ def verify_log(
     """
     with _log_opened() as database:
         expected = None if head is None else Head.from_json(_read_file(head))
-        with typer.progressbar(length=1, label="Rows") as bar:
+        with typer.progressbar(length=1, label="Rows" if sys.stdout.isatty() else "") as bar:
 
             def show(done: int, of: int) -> None:
                 bar.length = max(done, of)
@@ -127,7 +129,12 @@ def log_head(
 def _log_opened() -> Iterator[Database]:
     """The database alone, without the engine; whatever is wrong with it is one sentence and exit code 2."""
     try:
-        database = Database(load_settings().app_database_url)
+        url = make_url(load_settings().app_database_url)
+        if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+            raise SettingsError(
+                f"There is no database at {url.database}; please check SKEIN_DATA_DIR and SKEIN_DATABASE_URL."
+            )
+        database = Database(url.render_as_string(hide_password=False))
         try:
             yield database
         finally:
@@ -145,7 +152,8 @@ def _read_file(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"The file {path} cannot be read ({error}); please name an exported head.") from None
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise BadInputError(f"The file {path} cannot be read ({reason}); please name an exported head.") from None
 
 
 def _write_file(path: Path, text: str) -> None:

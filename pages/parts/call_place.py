@@ -199,5 +199,5 @@ _NUMBERS = {"from_ms", "to_ms", "weekday", "hour"}
 
 
 def _number(value: Any) -> str:
-    number = float(value)
+    number = round(float(value), 3)
     return str(int(number)) if number.is_integer() else repr(number)

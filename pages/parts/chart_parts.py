@@ -4,6 +4,7 @@ Pure functions over frames; ``pages/parts/charts.py`` has the charts themselves.
 """
 
 from datetime import datetime, timedelta
+from zlib import crc32
 from zoneinfo import ZoneInfo
 
 import altair as alt
@@ -95,7 +96,17 @@ def name_axis(field: str, order: list[str]) -> alt.Y:
 
 def colors(field: str, order: list[str], *, columns: int = 2) -> alt.Color:
     legend = alt.Legend(orient="bottom", columns=columns, title=None, labelLimit=270 // columns, offset=6)
-    return alt.Color(f"{field}:N", scale=alt.Scale(domain=order, range=list(COLORS)), legend=legend)
+    return alt.Color(f"{field}:N", scale=alt.Scale(domain=order, range=_colors_of(order)), legend=legend)
+
+
+def _colors_of(names: list[str]) -> list[str]:
+    """A colour for each name, the same in every chart and under every filter where two do not want the same."""
+    taken: dict[str, int] = {}
+    for name in sorted(names):
+        place = crc32(name.encode()) % len(COLORS)
+        free = [spot % len(COLORS) for spot in range(place, place + len(COLORS))]
+        taken[name] = next((spot for spot in free if spot not in taken.values()), place)
+    return [COLORS[taken[name]] for name in names]
 
 
 def legend_height(entries: list[str], *, columns: int = 2) -> int:

@@ -19,6 +19,7 @@ from core.database import Database, upsert
 from core.errors import BadInputError, NotFoundError
 from core.history.activity import record
 from core.ids import PriceId, new_price_id
+from core.settings import DEMO_MODEL
 from core.tables import ModelPrice, utc_now
 
 _LONGEST = 300
@@ -104,6 +105,8 @@ def _model(text: str) -> str:
     model = _short("model's name", text)
     if not model:
         raise BadInputError("Please name the model that the price is for; a name may end in *.")
+    if model == DEMO_MODEL:
+        raise BadInputError("The offline demo model is always free: please name a model of a server.")
     if "*" in model[:-1]:
         raise BadInputError("A * can only stand at the end of a model's name, for all that begin like it.")
     return model
