@@ -25,6 +25,14 @@ _MARKS = {"ok": "✓", "started": "…", "error": "✕", "cancelled": "■", "lo
 _COLORS = {"✕": "#d9485f", "■": "#d18616", "?": "#d18616", "…": "#4f8fd0", "✓": "#2f9e6e"}
 _RIGHT = ("Took", "First token", "Read", "Written", "Cost")
 
+_ORDERS_OF = {
+    "Began": ("newest", "oldest"),
+    "Took": ("slowest", "fastest"),
+    "Cost": ("dearest", "cheapest"),
+    "Read": ("largest", "smallest"),
+    "Written": ("largest", "smallest"),
+}
+
 
 def draw_table(skein: Skein, viewer: Viewer, place: Place) -> None:
     """A page of the calls that the filter wants, and the way to the next."""
@@ -78,8 +86,9 @@ def _draw_rows(rows: list[CallRow], place: Place, *, names: bool) -> None:
         key=key,
         hide_index=True,
         height="content",
-        on_select=partial(_open, key, [row.call_id for row in rows]),
-        selection_mode=["single-row", "single-cell"],
+        on_select=partial(_choose, key, [row.call_id for row in rows], place.sort),
+        # With columns to choose, the browser does not put only the rows it has into another order.
+        selection_mode=["single-row", "single-cell", "single-column"],
         column_config={
             "Status": st.column_config.TextColumn(width=130),
             "Model": st.column_config.TextColumn(width=130),
@@ -87,7 +96,10 @@ def _draw_rows(rows: list[CallRow], place: Place, *, names: bool) -> None:
             "Took": st.column_config.TextColumn(alignment="right", width=80),
         },
     )
-    st.caption(f"Choose a row to open its call. Times are in {place.tz.key}.")
+    st.caption(
+        "Choose a row to open its call, or the head of a column of times, costs or tokens to order by it. "
+        f"Times are in {place.tz.key}."
+    )
 
 
 def table_of_rows(rows: list[CallRow], place: Place, *, names: bool) -> Styler:
@@ -115,9 +127,18 @@ def _line(row: CallRow, place: Place) -> dict[str, str]:
     }
 
 
-def _open(key: str, call_ids: list[str]) -> None:
-    """The chosen row's call; the choice itself is over with that."""
+def next_order(column: str, sort: str) -> str | None:
+    """The order of the whole log that a click on a column asks for; on the same once more, the other way round."""
+    orders = _ORDERS_OF.get(column)
+    return None if orders is None else orders[1] if sort == orders[0] else orders[0]
+
+
+def _choose(key: str, call_ids: list[str], sort: str) -> None:
+    """Open the chosen row's call, or order by the chosen column; the choice itself is over with that."""
     chosen = state.get(key)["selection"]
+    for column in chosen["columns"]:
+        if order := next_order(column, sort):
+            go({"sort": [order], "after": []})
     lines = [*chosen["rows"], *(line for line, _ in chosen["cells"])]
     state.put(state.CALLS_ROUND, (state.get(state.CALLS_ROUND) or 0) + 1)
     if lines and lines[0] < len(call_ids):

@@ -10,17 +10,21 @@ from tests.browser.live_server import LiveServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-_FIRST_ROW = 55
-"""Where the table's first row is, in pixels below its top."""
+_HEAD, _FIRST_ROW = 18, 55
+"""Where the table's head and first row are, in pixels below its top."""
 
 
-def open_first_call(page: Page) -> None:
-    """Choose the first row of the table, which is drawn on a canvas."""
+def click_table(page: Page, below: int) -> None:
+    """Click so far below the table's top, in its first column: it is drawn on a canvas."""
     table = page.get_by_test_id("stDataFrame").last
     table.scroll_into_view_if_needed()
     box = table.bounding_box()
     assert box is not None
-    page.mouse.click(box["x"] + 200, box["y"] + _FIRST_ROW)
+    page.mouse.click(box["x"] + 100, box["y"] + below)
+
+
+def open_first_call(page: Page) -> None:
+    click_table(page, _FIRST_ROW)
     page.wait_for_url(re.compile(r"call=call_"))
 
 
@@ -33,6 +37,9 @@ class TestFromAnAnswerToItsCalls:
         expect(link).to_be_visible()
         link.click()
         expect(page.get_by_test_id("stMetric").first).to_contain_text("1")
+        click_table(page, _HEAD)
+        page.wait_for_url(re.compile(r"sort=oldest"))
+        wait_quiet(page)
         open_first_call(page)
         page.reload()
         expect(page.get_by_text("What the model saw and said")).to_be_visible()

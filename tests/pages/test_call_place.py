@@ -8,6 +8,7 @@ import pytest
 from core.calls.filters import CallFilter
 from pages.parts import figures
 from pages.parts.call_place import before, narrowed_by, read_place
+from pages.parts.call_table import next_order
 from pages.parts.call_texts import Said, read_messages
 
 NOW = datetime(2026, 11, 20, 10, 17, 30, tzinfo=UTC)
@@ -197,3 +198,15 @@ class TestTexts:
 
     def test_langchains_own_names_are_understood(self):
         assert read_messages([{"type": "human", "content": "Hi"}]) == [Said("user", "Hi")]
+
+
+class TestOrderingByAColumn:
+    def test_a_click_on_a_head_orders_all_calls_and_another_the_other_way_round(self) -> None:
+        assert [next_order("Cost", sort) for sort in ("newest", "dearest", "cheapest")] == [
+            "dearest",
+            "cheapest",
+            "dearest",
+        ]
+
+    def test_a_column_without_an_order_changes_nothing(self) -> None:
+        assert next_order("Model", "newest") is None
