@@ -217,7 +217,9 @@ def _answer(messages: list[BaseMessage]) -> str:
         return texts.tool.format(result=messages[-1].text)
     system = [str(message.text) for message in messages if isinstance(message, SystemMessage)]
     # Only the first line of a system message can ask: the rest may be a summary that quotes people.
-    if any(_SUMMARY_ASKED.search(text) for text in (said[-1], *(one.partition("\n")[0] for one in system))):
+    # Nor can a first message: there is nothing yet to sum up.
+    asked = [*said[1:][-1:], *(one.partition("\n")[0] for one in system)]
+    if any(_SUMMARY_ASKED.search(text) for text in asked):
         return _summarise(said, system)
     if match := _COUNT.search(said[-1]):
         return " ".join(f"w{number}" for number in range(1, min(int(match[1]), _MOST_TOKENS) + 1))

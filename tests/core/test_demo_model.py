@@ -110,6 +110,9 @@ class TestSummaries:
         assert "“first thing”, “second thing”" in text
         assert "Write a summary" not in text
 
+    def test_a_first_message_that_asks_for_one_is_answered_like_any_other(self) -> None:
+        assert say("Please summarize the report.").startswith(ENGLISH_LABEL)
+
     def test_a_system_prompt_can_ask_for_it(self) -> None:
         assert "“first thing”" in say("last thing", SystemMessage("Summarize this."), *turns("first thing"))
 
