@@ -49,19 +49,19 @@ def draw_ways(skein: Skein, viewer: Viewer, turn: Turn, beside: Sequence[Message
 def _draw_switch(turn: Turn, beside: Sequence[MessageId], *, is_last: bool) -> None:
     place = beside.index(turn.message_id)
     for label, icon, other, key in (
-        ("Previous version", "chevron_left", place - 1, "Alt+J"),
-        ("Next version", "chevron_right", place + 1, "Alt+K"),
+        ("Previous", "chevron_left", place - 1, "Alt+J"),
+        ("Next", "chevron_right", place + 1, "Alt+K"),
     ):
         if other > place:
             st.caption(f"{place + 1} / {len(beside)}", width="content")
         there = 0 <= other < len(beside)
         st.button(
-            "",
+            label,
             icon=f":material/{icon}:",
             key=f"chat.{icon}.{turn.thread_id}",
             type="tertiary",
             disabled=not there,
-            help=label,
+            help=f"{label} version of this question and what follows it",
             shortcut=key if is_last and there else None,
             on_click=partial(_show, beside[other]) if there else None,
         )

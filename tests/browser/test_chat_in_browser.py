@@ -151,9 +151,13 @@ class TestAskingInOtherWords:
         expect(page.get_by_text("2 / 2")).to_be_visible()
         page.reload()
         expect(page.get_by_text("2 / 2")).to_be_visible()
-        page.keyboard.press("Alt+J")
+        wait_quiet(page)
+        page.get_by_role("button", name="Previous").click()
         expect(page.get_by_text("1 / 2")).to_be_visible()
         assert wait_answer(page, 12) == numbered(12)
+        wait_quiet(page)
+        page.keyboard.press("Alt+K")
+        expect(page.get_by_text("2 / 2")).to_be_visible()
 
 
 class TestInTheMiddleOfAnAnswer:

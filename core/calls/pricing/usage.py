@@ -220,4 +220,4 @@ def _at(reported: Reported, path: str) -> object:
 
 def _count(value: object) -> int | None:
     """The value if it is a count; booleans, fractions, texts, negative and impossibly large numbers are none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**30 else None
