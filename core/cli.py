@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from core.access.viewer import Viewer
 from core.calls.proof.heads import Head, read_head
 from core.calls.proof.verify import Verdict, verify
-from core.database import Database
+from core.database import Database, first_line
 from core.errors import BadInputError, NotFoundError, SettingsError, SkeinError
 from core.ids import new_user_id
 from core.runs.crowd import Report, run_crowd
@@ -143,8 +143,8 @@ def _log_opened() -> Iterator[Database]:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     except DBAPIError as error:
-        reason = str(error.orig).strip().splitlines()[0]
-        typer.echo(f"The call log cannot be read ({reason}); please check SKEIN_DATABASE_URL.", err=True)
+        sentence = f"The call log cannot be read ({first_line(error)}); please check SKEIN_DATABASE_URL."
+        typer.echo(sentence, err=True)
         raise typer.Exit(2) from None
 
 

@@ -7,6 +7,7 @@ nothing but use its session.
 """
 
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -26,7 +27,7 @@ from sqlalchemy.dialects.postgresql.psycopg import dialect as postgresql_dialect
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlmodel import Session, SQLModel
 
 from core.errors import BusyError, SettingsError, SkeinError
@@ -38,6 +39,9 @@ _Fix = Callable[[Any], Any]
 BUSY_SECONDS = 5.0
 _LARGEST_BATCH = 200
 _MIGRATION_LOCK = 4_781_220_251
+# Classes of states (connection, conflict, resources), and words of messages.
+_OUTAGES_OF_POSTGRES = {"08", "40", "53", "55", "57", "58"}
+_OUTAGES_OF_SQLITE = ("locked", "busy", "full", "I/O", "unable to open", "readonly")
 _RETRYABLE_POSTGRES = {"40001", "40P01", "55P03", "57P03"}
 
 
@@ -88,7 +92,7 @@ class Database:
             self._upgrade(config)
         except DBAPIError as error:
             raise SettingsError(
-                f"The database {self._shown_url} cannot be opened ({_first_line(error)}); "
+                f"The database {self._shown_url} cannot be opened ({first_line(error)}); "
                 "please check SKEIN_DATABASE_URL and SKEIN_DATA_DIR."
             ) from None
         except CommandError as error:
@@ -212,8 +216,22 @@ def _is_passing(error: BaseException) -> bool:
     return isinstance(error, OperationalError) and ("is locked" in words or "is busy" in words)
 
 
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0]
+def is_outage(error: BaseException) -> bool:
+    """Whether the database is away, full or busy, so that the same work may well succeed later."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, (BusyError, _CommitUnknownError, OSError))
+    if error.connection_invalidated or isinstance(error, InterfaceError):
+        return True
+    if state := getattr(error.orig, "sqlstate", None):
+        return str(state)[:2] in _OUTAGES_OF_POSTGRES
+    if isinstance(error.orig, sqlite3.Error):
+        return any(words in str(error.orig) for words in _OUTAGES_OF_SQLITE)
+    return isinstance(error, OperationalError)
+
+
+def first_line(error: BaseException) -> str:
+    """What the driver, or the error itself, says first."""
+    return next(iter(str(getattr(error, "orig", error)).strip().splitlines()), "")
 
 
 def _postgres_engine(url: str) -> Engine:

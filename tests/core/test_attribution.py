@@ -312,7 +312,11 @@ class TestWhatIsKept:
         }
         takes_token = {
             "type": "function",
-            "function": {"name": "f", "parameters": {"properties": {"token": {"type": "string"}}}},
+            "function": {
+                "name": "f",
+                "description": "password: required; see key_performance_indicators. Bearer authentication.",
+                "parameters": {"properties": {"token": {"type": "string"}}},
+            },
         }
         server.script(Behaviour(status=400, error="GET https://x.org/?key=AIzaSECRET12345678 xai-SECRET123456789"))
         with pytest.raises(Exception, match="SECRET"):
@@ -323,6 +327,7 @@ class TestWhatIsKept:
         assert "SECRET" not in f"{body.tools}{call.error_message}"
         assert "hunter2secret" not in (body.tools or "")
         assert '"token":{"type":"string"}' in (body.tools or "")
+        assert takes_token["function"]["description"] in (body.tools or "")  # type: ignore[index]
         assert (call.cost_usd, call.cost_source) == (0.0, "refused")
 
     def test_counts_the_requests_that_the_client_repeated(self, skein: Skein, server: ModelServer) -> None:

@@ -20,13 +20,14 @@ from sqlmodel import col, func, select
 from core.access.viewer import Viewer
 from core.calls.capture.handler import handler
 from core.calls.capture.log import CallLog
-from core.calls.context import CallContext, attribute_calls
+from core.calls.context import THREAD_KEY, CallContext, attribute_calls
 from core.calls.panels.rollups import find_disagreements
 from core.calls.proof.verify import verify
+from core.calls.text.search import matching
 from core.database import Database
 from core.errors import BusyError
 from core.history.messages import NewMessage
-from core.ids import new_call_id
+from core.ids import UserId, new_call_id
 from core.skein import Skein
 from core.tables import LlmCall, LlmCallBody, LlmCallDay, LlmCallHour, LogSeal
 from tests.core.support import another_skein, answered, ask, wait_until
@@ -156,6 +157,44 @@ class TestWriting:
         assert [call.tags for call in read_calls(database)].count(["skein:reduced"]) == 1
 
 
+class TestWhenCallsNeverPause:
+    """What the writer does beside writing goes by the clock, and waits for no quiet moment."""
+
+    @pytest.fixture
+    def busy(self, call_log: CallLog) -> Iterator[None]:
+        over = threading.Event()
+
+        def call_on() -> None:
+            while not over.wait(0.01):
+                call_once("and another")
+
+        thread = threading.Thread(target=call_on)
+        thread.start()
+        yield
+        over.set()
+        thread.join()
+
+    def test_calls_are_indexed_all_the_same(self, database: Database, call_log: CallLog, busy: None) -> None:
+        call_once("a quince among them")
+
+        def is_found() -> bool:
+            with database.read() as db:
+                return matching(Viewer(UserId("user_1"), "alice"), db, "quince") != []
+
+        wait_until(is_found)
+
+    def test_what_a_run_left_open_is_ended_all_the_same(
+        self, database: Database, call_log: CallLog, busy: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("core.calls.capture.log._GRACE_ON_LOOP", 0.1)
+        call_log.begin_run(CallContext(user_id="user_1", session_id="session_1", thread_id="thread_1"))
+        handler.on_chat_model_start(
+            {}, [[HumanMessage("given up")]], run_id=uuid4(), metadata={THREAD_KEY: "thread_1"}
+        )
+        call_log.end_run("thread_1", "done")
+        wait_until(lambda: [c.status for c in read_calls(database) if c.thread_id == "thread_1"] == ["cancelled"])
+
+
 class Odd(BaseModel):
     """An answer's form that no JSON schema can tell."""
 
@@ -194,6 +233,7 @@ class TestACallThatCannotBeStoredAsItIs:
             {"response_format": {("a", "b"): 1}},
             {"temperature": 10**400},
             {"tools": [{("odd",): 1}]},
+            {"tools": [threading.Lock()]},
         ],
     )
     def test_whatever_its_parameters_are_is_logged(

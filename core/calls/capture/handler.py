@@ -2,7 +2,8 @@
 
 LangChain attaches the one handler to every call: with callbacks or without, in tools, subgraphs, batches and bare
 threads. Invariant: what it does on a call's way takes microseconds and cannot fail the call; who a call belongs to
-is read from the call alone (a given context, else the thread in its metadata), never from what runs beside it.
+is read from the call and its own context (a given one, the thread in its metadata, the run it is made in), never
+from what runs beside it.
 """
 
 import asyncio
@@ -167,9 +168,14 @@ def _metadata_around() -> dict[str, Any]:
 
 def _own(params: Mapping[str, Any]) -> Mapping[str, Any]:
     """The parameters with lists of their own, which the caller may go on to change."""
-    return {
-        key: copy.deepcopy(value) if isinstance(value, (list, dict)) else value for key, value in params.items()
-    }
+    return {name: _copied(value) if isinstance(value, (list, dict)) else value for name, value in params.items()}
+
+
+def _copied(value: Any) -> Any:
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 - what cannot be copied must not keep its call out of the log
+        return value
 
 
 def _take_response(call: ObservedCall, response: LLMResult) -> None:

@@ -4,7 +4,6 @@ Invariants: a call's way only ever meets a queue; a start is durable within a qu
 written waits, in order, until it can be, and when too much waits no new run is begun.
 """
 
-import sqlite3
 import threading
 import time
 from collections import deque
@@ -14,19 +13,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlmodel import Session as Db
 
 from core.calls.capture import rows
+from core.calls.capture.ending import Ending
 from core.calls.capture.handler import handler
-from core.calls.capture.observed import ObservedCall, partial_response
-from core.calls.capture.store import Ended, Orphan, find_orphans, write_calls
+from core.calls.capture.observed import ObservedCall
+from core.calls.capture.store import Orphan, find_orphans, write_calls
 from core.calls.context import CallContext, ContextStore
-from core.calls.pricing.prices import Cost, prices_of
-from core.calls.pricing.usage import read_usage
+from core.calls.pricing.prices import prices_of
 from core.calls.text.search import index_calls
-from core.database import Database
-from core.errors import BusyError, SkeinError
+from core.database import Database, first_line, is_outage
+from core.errors import BusyError
 
 # Entries: a call that begins and ends within one batch is two of them.
 BATCH = 500
@@ -37,8 +35,6 @@ _LONGEST_WAIT = 5.0
 _GRACE_ON_LOOP, _GRACE_IN_THREAD = 5.0, 900.0
 # Longer than the process that is at a call would wait for it itself.
 _QUIET = timedelta(seconds=_GRACE_IN_THREAD + 300)
-_PASSING = ("08", "40", "53", "55", "57", "58")  # classes of PostgreSQL's states: connection, conflict, resources
-_PASSING_IN_SQLITE = ("locked", "busy", "full", "I/O", "unable to open", "readonly")
 log = structlog.get_logger("skein.calls")
 
 Said = Callable[[Db, str], list[tuple[str | None, datetime, str]]]
@@ -74,10 +70,10 @@ class CallLog:
         policy: Callable[[str | None], str] = lambda _agent_id: "full",
         hide: Collection[str] = (),
     ) -> None:
-        self.prices = prices_of(database)
         self._database = database
         self._contexts = ContextStore(database)
-        self._said, self._bound, self._policy, self._hide = said, bound, policy, tuple(hide)
+        self._ending = Ending(prices_of(database), policy, tuple(hide))
+        self._said, self._bound = said, bound
         self._queue: deque[ObservedCall | _Settle] = deque()
         self._in_hand = 0
         self._written = threading.Condition()
@@ -169,8 +165,7 @@ class CallLog:
             try:
                 if not self._take(items):
                     return
-                if not items:
-                    self._idle()
+                self._do_chores()
             except Exception as error:  # noqa: BLE001 - whatever it was, the next batch must come
                 log.warning("call_log_failed", error=type(error).__name__, text=str(error)[:300])
             with self._written:
@@ -201,7 +196,7 @@ class CallLog:
             return False
         for item in items:
             if isinstance(item, _Settle):
-                self._settle(item.threads)
+                self._settle_surely(item)
         return True
 
     def _write(self, batch: list[ObservedCall]) -> bool:
@@ -211,10 +206,10 @@ class CallLog:
             try:
                 self._store(batch)
             except Exception as error:  # noqa: BLE001 - a failure must neither lose the batch nor stop the thread
-                if not _is_outage(error):
+                if not is_outage(error):
                     self._store_apart(batch, error)
                     break
-                self._problem = f"{type(error).__name__}: {_first_line(error)}"
+                self._problem = f"{type(error).__name__}: {first_line(error)[:200]}"
                 self._unsure = True
                 log.warning("call_log_waits", pending=self._pending(), error=self._problem)
                 if self._closing.wait(wait):
@@ -248,7 +243,7 @@ class CallLog:
         for call in calls:
             self._prepare(call, contexts)
         ended = [call for call in calls if not call.is_open]
-        ends = [self._to_ended(call) for call in ended]
+        ends = [self._ending.of_call(call) for call in ended]
         begun = [call for call in calls if call.is_open and not call.stored]
         starts = [(call.row or {}, self._kept_start(call)) for call in begun]
         again = self._unsure
@@ -269,28 +264,11 @@ class CallLog:
 
     def _kept_start(self, call: ObservedCall) -> dict[str, Any] | None:
         row, body = call.row or {}, call.body or {}
-        return rows.keep_text(dict(row), body, self._policy(row["agent_id"]))
+        return rows.keep_text(dict(row), body, self._ending.policy(row["agent_id"]))
 
-    def _to_ended(self, call: ObservedCall) -> Ended:
-        row = rows.end_row(call.row or {}, call)
-        body = {**(call.body or {}), "response": rows.end_body(call)}
-        policy = self._policy(row["agent_id"])
-        rows.set_error(row, call.error, hide=self._hide, policy=policy)
-        return self._finished(row, body, policy, call)
+    # -- chores, each by the clock and in small parts, also while calls keep coming ---------------------
 
-    def _finished(self, row: dict[str, Any], body: dict[str, Any], policy: str, call: ObservedCall | None) -> Ended:
-        reported = read_usage(call.message, call.llm_output) if call else None
-        refused = call is not None and rows.was_refused(call)
-        elsewhere = call is not None and rows.is_counted_elsewhere(call)
-        usage = rows.measure(row, body, reported, refused=refused, is_counted_elsewhere=elsewhere)
-        uncharged = rows.why_uncharged(call, refused=refused) if call else None
-        rows.set_cost(row, Cost(0.0, None, uncharged) if uncharged else self.prices.cost_of_call(row, usage))
-        kept = rows.keep_text(row, body, policy)
-        return Ended(row, kept, started=call is None or call.stored == "start")
-
-    # -- what is done when there is time ----------------------------------------------------------------
-
-    def _idle(self) -> None:
+    def _do_chores(self) -> None:
         now = time.monotonic()
         for due, call in list(self._leftover):
             if not call.is_open:
@@ -301,9 +279,19 @@ class CallLog:
             self._sweep_at = now + _SWEEP_SECONDS
             self._settle(())
         if self._index_due and now >= self._index_at:
+            self._index_at = now + _INDEX_SECONDS
             self._index_due = index_calls(self._database) > 0
-            # All that has come is indexed at one go; then it waits for more.
-            self._index_at = now if self._index_due else now + _INDEX_SECONDS
+            if self._index_due:
+                self._index_at = now  # there is more: go on without a pause
+
+    def _settle_surely(self, wanted: _Settle) -> None:
+        """Settle, and ask again later where the database is away."""
+        try:
+            self._settle(wanted.threads)
+        except Exception as error:
+            if is_outage(error):
+                self._queue.append(wanted)
+            raise
 
     def _settle(self, threads: Collection[str]) -> None:
         """End started calls that nobody is at any more, with what their threads' events say of them."""
@@ -313,7 +301,7 @@ class CallLog:
             heard = {one.row["call_id"]: self._heard(db, one) for one in orphans}
         if not orphans:
             return
-        ends = [self._lost(one, *heard[one.row["call_id"]]) for one in orphans]
+        ends = [self._ending.of_orphan(one, *heard[one.row["call_id"]]) for one in orphans]
         self._database.write(lambda db: write_calls(db, [], ends, again=True))
         log.warning("calls_lost", count=len(ends))
 
@@ -328,37 +316,3 @@ class CallLog:
             if node == row["node"] and at >= row["created_at"]
         ]
         return [text for _, text in pieces], pieces[-1][0] if pieces else None
-
-    def _lost(self, orphan: Orphan, texts: list[str], last: datetime | None) -> Ended:
-        ended_at = last or orphan.thread_ended_at or orphan.row["created_at"]
-        began = orphan.row["created_at"]
-        row = orphan.row | {
-            "status": "lost",
-            "ended_at": ended_at,
-            "duration_ms": max((ended_at - began).total_seconds() * 1000, 0.0),
-            "streamed": bool(texts),
-        }
-        body = dict(orphan.body or {"call_id": row["call_id"], "prompt": None, "tools": None, "salt": ""})
-        said = partial_response(texts, [])
-        body["response"] = rows.to_json(said) if said else None
-        policy = self._policy(row["agent_id"])
-        # Without the prompt there is nothing whole to hash.
-        return self._finished(row, body, policy if policy == "full" and orphan.body else "none", None)
-
-
-def _is_outage(error: Exception) -> bool:
-    """Whether the database is away, full or busy, so that the same rows can be written later."""
-    if not isinstance(error, DBAPIError):
-        return isinstance(error, (SkeinError, OSError))
-    if error.connection_invalidated or isinstance(error, InterfaceError):
-        return True
-    if state := getattr(error.orig, "sqlstate", None):
-        return str(state)[:2] in _PASSING
-    if isinstance(error.orig, sqlite3.Error):
-        return any(words in str(error.orig) for words in _PASSING_IN_SQLITE)
-    return isinstance(error, OperationalError)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(getattr(error, "orig", error)).strip()
-    return text.splitlines()[0][:200] if text else ""

@@ -1,7 +1,7 @@
 """From a call as it was seen to its row and body, as the tables hold them.
 
-Invariant: nothing goes into a row that could hold a key: parameters come from a list of known ones, addresses lose
-their credentials, error texts are masked. What the model was shown and said is kept whole, or not at all.
+Invariant: nothing goes into a row that could hold a key: parameters come from a list of known ones, all else goes
+through ``masking``. What the model was shown and said is kept whole, or not at all.
 """
 
 import hmac
@@ -11,8 +11,8 @@ import secrets
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
+from core.calls.capture.masking import hide_credentials, mask, without_credentials
 from core.calls.capture.observed import ObservedCall, partial_response
 from core.calls.context import COMPACTED_KEY, KEY_SOURCE_KEY, CallContext
 from core.calls.pricing.prices import Cost
@@ -24,7 +24,6 @@ from core.tables import LlmCall, clean_text
 _LONGEST_ERROR = 2_000
 # What is a part of the rollups' keys: an index of PostgreSQL holds 2,700 bytes.
 _LONGEST_KEY = 120
-_HIDDEN = ("authorization", "headers", "api_key", "apikey", "token", "access_token", "credentials", "password")
 _INLINE_FILE = re.compile(r"[A-Za-z0-9+/=_-]{1000,}")
 _TOKENS_OF_A_FILE = 800
 _PARAMS = (
@@ -43,14 +42,6 @@ _PARAMS = (
     "top_logprobs",
     "top_k",
     "verbosity",
-)
-_SECRET = re.compile(
-    r"\b(?:sk|pk|rk|key|xai|gsk|hf|ghp)[-_][A-Za-z0-9._\-]{12,}"
-    r"|\bAIza[A-Za-z0-9_\-]{12,}"
-    r"|\b(?:Bearer|Basic)\s+[A-Za-z0-9._\-+/=]{8,}"
-    r"|\b(?:api[_-]?key|key|token|authorization|password|secret)[\"']?\s*[=:]\s*[\"']?[^\s\"'&,;]{8,}"
-    r"|(?<=://)[^/\s@]+@",
-    re.IGNORECASE,
 )
 # A salt per call, unknown outside this process, without asking the system for randomness each time.
 _PROCESS_SECRET = secrets.token_bytes(32)
@@ -103,7 +94,7 @@ def start_body(call: ObservedCall) -> dict[str, Any]:
         "call_id": call.call_id,
         "prompt": to_json(call.prompt),
         "response": None,
-        "tools": to_json(_hide_secrets(_plain(tools))) if tools else None,
+        "tools": to_json(hide_credentials(_plain(tools))) if tools else None,
         "salt": hmac.digest(_PROCESS_SECRET, call.call_id.encode(), "sha256")[:16].hex(),
     }
 
@@ -208,13 +199,6 @@ def keep_text(row: dict[str, Any], body: dict[str, Any], policy: str) -> dict[st
     return body if policy == "full" else body | {"prompt": None, "response": None, "tools": None}
 
 
-def mask(text: str, hide: Collection[str]) -> str:
-    """The text without known secrets and without what looks like one."""
-    for secret in hide:
-        text = text.replace(secret, "***")
-    return _SECRET.sub("***", text)
-
-
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
@@ -247,15 +231,7 @@ def _outer_agent(namespace: str) -> str | None:
 def _base_url(serialized: Mapping[str, Any]) -> str | None:
     given = serialized.get("kwargs") or {}
     names = ("openai_api_base", "base_url", "api_base", "azure_endpoint", "endpoint_url", "anthropic_api_url")
-    url: str | None = next((given[name] for name in names if isinstance(given.get(name), str)), None)
-    if url is None:
-        return None
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return None
-    return str(urlunsplit((parts.scheme, host, parts.path, "", "")))
+    return next((without_credentials(given[name]) for name in names if isinstance(given.get(name), str)), None)
 
 
 def _attempt(call: ObservedCall, provider: str) -> int:
@@ -313,20 +289,3 @@ def _with_text_keys(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _with_text_keys(item) for key, item in value.items()}
     return [_with_text_keys(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _hide_secrets(value: Any) -> Any:
-    """Tool definitions without the credentials that some servers take in them."""
-    if isinstance(value, dict):
-        return {
-            key: "***" if key.lower() in _HIDDEN and not _is_schema(item) else _hide_secrets(item)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_hide_secrets(item) for item in value]
-    return _SECRET.sub("***", value) if isinstance(value, str) else value
-
-
-def _is_schema(value: Any) -> bool:
-    """Whether this describes an argument of that name, as in a tool that takes a token."""
-    return isinstance(value, dict) and bool({"type", "anyOf", "$ref", "enum", "description"} & value.keys())
