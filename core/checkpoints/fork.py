@@ -16,6 +16,8 @@ LangGraph reads:
   decides, not the ids' time order, since ids of two processes, or of two branches in one thread, do not
   sort by descent. Only one whose root is not in the thread (it came by an earlier fork, or its root was
   compacted away) goes by time: it has to be older than the root checkpoint.
+* *A step that begins anew* (``anew``: the state is going to be edited) has its root checkpoint treated as an older
+  one, and without its questions: what its tasks did and remembered since rests on the state before the edit.
 * *A DeltaChannel* stores no value, but is replayed from the ancestors' writes. A checkpoint that depends on
   them names its channels in ``counters_since_delta_snapshot``; the name is absent where the value itself is
   stored. So ancestors are carried, whole, until no such name is left.
@@ -38,7 +40,7 @@ NO_TASK = "00000000-0000-0000-0000-000000000000"
 _Writes = list[tuple[str, Any]]
 _COUNTERS = "counters_since_delta_snapshot"
 
-_ROWS = f"""
+FORK_ROWS = f"""
 SELECT c.checkpoint_ns, c.checkpoint_id, c.parent_checkpoint_id, c.metadata, EXISTS (
     SELECT 1 FROM writes w
     WHERE w.thread_id = c.thread_id AND w.checkpoint_ns = c.checkpoint_ns
@@ -56,7 +58,7 @@ INSERT OR IGNORE INTO writes (
     thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value
 )
 SELECT ?, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value FROM writes {_AT}"""
-_WAS_BEFORE = f" AND (channel = '{INTERRUPT}' OR (task_id = '{NO_TASK}' AND channel <> '{RESUME}'))"
+WAS_BEFORE = f" AND (channel = '{INTERRUPT}' OR (task_id = '{NO_TASK}' AND channel <> '{RESUME}'))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,23 +95,29 @@ class Forks(Protocol):
     """A saver that forks by itself, faster than through its public methods."""
 
     async def afork(
-        self, *, source_thread: str, source_checkpoint: str | None, target_thread: str
+        self, *, source_thread: str, source_checkpoint: str | None, target_thread: str, anew: bool = False
     ) -> str | None: ...
 
 
 async def fork(
-    saver: BaseCheckpointSaver[Any], *, source_thread: str, source_checkpoint: str | None, target_thread: str
+    saver: BaseCheckpointSaver[Any],
+    *,
+    source_thread: str,
+    source_checkpoint: str | None,
+    target_thread: str,
+    anew: bool = False,
 ) -> str | None:
     """Start a thread from another one's checkpoint (None: its newest); None when the source has none.
 
     Gives the id of the checkpoint that the new thread begins at, which is the source's. Asking again for the
-    same fork changes nothing. ConflictError when the target already has a state of its own.
+    same fork changes nothing. With `anew` the step begins from its start, which is what an edit goes on from.
+    ConflictError when the target already has a state of its own.
     """
     if source_thread == target_thread:
         raise BadInputError("A thread cannot be forked into itself; give the new thread an id of its own.")
     fork_with = saver.afork if isinstance(saver, Forks) else _Generic(saver).afork
     return await fork_with(
-        source_thread=source_thread, source_checkpoint=source_checkpoint, target_thread=target_thread
+        source_thread=source_thread, source_checkpoint=source_checkpoint, target_thread=target_thread, anew=anew
     )
 
 
@@ -119,7 +127,7 @@ async def newest_checkpoint(saver: BaseCheckpointSaver[Any], thread_id: str) -> 
     return None if found is None else found.checkpoint["id"]
 
 
-def plan_fork(rows: Iterable[Row], *, at: str | None) -> list[Copy]:
+def plan_fork(rows: Iterable[Row], *, at: str | None, anew: bool = False) -> list[Copy]:
     """What to carry from a thread with these checkpoints, root last; nothing if it has none."""
     by_ns: defaultdict[str, dict[str, Row]] = defaultdict(dict)
     for row in rows:
@@ -130,9 +138,11 @@ def plan_fork(rows: Iterable[Row], *, at: str | None) -> list[Copy]:
     if not roots:
         return []
     head = roots[at or max(roots)]
-    found = [(_belonging(lane, head, roots), lane) for lane in by_ns.values()]
+    pick = _remembered if anew else belonging
+    found = [(pick(lane, head, roots), lane) for lane in by_ns.values()]
     heads = [(row, lane) for row, lane in found if row is not None]
-    return [copy for row, lane in [*heads, (head, roots)] for copy in _with_history(row, lane)]
+    copies = [copy for row, lane in heads for copy in _with_history(row, lane, row.id == max(lane))]
+    return [*copies, *_with_history(head, roots, head.id == max(roots) and not anew)]
 
 
 def check_target(target: Iterable[str], plan: Sequence[Copy]) -> bool:
@@ -143,7 +153,7 @@ def check_target(target: Iterable[str], plan: Sequence[Copy]) -> bool:
     return plan[-1].id in stored
 
 
-def _belonging(lane: Mapping[str, Row], head: Row, roots: Mapping[str, Row]) -> Row | None:
+def belonging(lane: Mapping[str, Row], head: Row, roots: Mapping[str, Row]) -> Row | None:
     """The checkpoint of another namespace that belongs to the state at a root checkpoint."""
     newest = lane[max(lane)]
     is_call = ":" in newest.ns
@@ -152,12 +162,14 @@ def _belonging(lane: Mapping[str, Row], head: Row, roots: Mapping[str, Row]) -> 
     asking = [row.id for row in lane.values() if row.asked and row.root == head.id]
     if asking:
         return lane[max(asking)]
-    return None if is_call else _remembered(lane, head, roots)
+    return _remembered(lane, head, roots)
 
 
 def _remembered(lane: Mapping[str, Row], head: Row, roots: Mapping[str, Row]) -> Row | None:
-    """What a lasting namespace held when the step of an older root checkpoint began."""
-    nearness: dict[str | None, int] = {row.id: -n for n, row in enumerate(_ancestors(head, roots))}
+    """What a lasting namespace held when the step of this root checkpoint began; none is that of one call."""
+    if ":" in next(iter(lane.values())).ns:
+        return None
+    nearness: dict[str | None, int] = {row.id: -n for n, row in enumerate(ancestors(head, roots))}
     ranked = [
         (nearness.get(row.root, -len(roots)), row.id)
         for row in lane.values()
@@ -166,7 +178,7 @@ def _remembered(lane: Mapping[str, Row], head: Row, roots: Mapping[str, Row]) ->
     return lane[max(ranked)[1]] if ranked else None
 
 
-def _ancestors(row: Row, lane: Mapping[str, Row]) -> list[Row]:
+def ancestors(row: Row, lane: Mapping[str, Row]) -> list[Row]:
     """The ancestors that are stored, nearest first."""
     line: list[Row] = []
     seen = {row.id}
@@ -177,26 +189,28 @@ def _ancestors(row: Row, lane: Mapping[str, Row]) -> list[Row]:
     return line
 
 
-def _with_history(head: Row, lane: Mapping[str, Row]) -> list[Copy]:
+def _with_history(head: Row, lane: Mapping[str, Row], all_writes: bool) -> list[Copy]:
     """A checkpoint behind the ancestors that its delta channels are replayed from, oldest first."""
     line = [head]
     needed = head.deltas
-    for row in _ancestors(head, lane):
+    for row in ancestors(head, lane):
         if not needed:
             break
         line.append(row)
         needed &= row.deltas
     parents: list[str | None] = [*(row.id for row in line[1:]), None]
-    whole = [head.id == max(lane), *(True for _ in line[1:])]
+    whole = [all_writes, *(True for _ in line[1:])]
     copies = [Copy(row.ns, row.id, up, all_) for row, up, all_ in zip(line, parents, whole, strict=True)]
     return copies[::-1]
 
 
-def fork_in_sqlite(connection: sqlite3.Connection, source: str, at: str | None, target: str) -> str | None:
+def fork_in_sqlite(
+    connection: sqlite3.Connection, source: str, at: str | None, target: str, anew: bool = False
+) -> str | None:
     """What `fork` promises, inside the caller's transaction: rows are copied, nothing is deserialized."""
-    stored = connection.execute(_ROWS, (source,)).fetchall()
+    stored = connection.execute(FORK_ROWS, (source,)).fetchall()
     rows = (Row(ns, own, up, json.loads(about or "{}"), asked == 1) for ns, own, up, about, asked in stored)
-    plan = plan_fork(rows, at=at)
+    plan = plan_fork(rows, at=at, anew=anew)
     if not plan:
         return None
     begun = [own for (own,) in connection.execute(_ROOT_IDS, (target,)).fetchall()]
@@ -204,7 +218,7 @@ def fork_in_sqlite(connection: sqlite3.Connection, source: str, at: str | None, 
         for copy in plan:
             key = (source, copy.ns, copy.id)
             connection.execute(_COPY, (target, copy.parent, *key))
-            connection.execute(_COPY_WRITES + ("" if copy.all_writes else _WAS_BEFORE), (target, *key))
+            connection.execute(_COPY_WRITES + ("" if copy.all_writes else WAS_BEFORE), (target, *key))
     return plan[-1].id
 
 
@@ -214,9 +228,11 @@ class _Generic:
     def __init__(self, saver: BaseCheckpointSaver[Any]) -> None:
         self._saver = saver
 
-    async def afork(self, *, source_thread: str, source_checkpoint: str | None, target_thread: str) -> str | None:
+    async def afork(
+        self, *, source_thread: str, source_checkpoint: str | None, target_thread: str, anew: bool = False
+    ) -> str | None:
         stored = {_key(found): found async for found in self._saver.alist(_thread(source_thread))}
-        plan = plan_fork(map(_row, stored.values()), at=source_checkpoint)
+        plan = plan_fork(map(_row, stored.values()), at=source_checkpoint, anew=anew)
         if not plan:
             return None
         target = [found.checkpoint["id"] async for found in self._saver.alist(_config(target_thread, ""))]

@@ -12,7 +12,7 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -33,6 +33,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.checkpoint.sqlite.utils import load_pending_writes, pending_writes_sql
 
+from core.checkpoints import compact
 from core.checkpoints.fork import fork_in_sqlite
 from core.errors import BadInputError, BusyError
 
@@ -210,12 +211,30 @@ class GroupCommitSaver(AsyncSqliteSaver):
         """Delete all that is stored of a thread."""
         await self._writer.submit(lambda connection: _delete(connection, str(thread_id)))
 
-    async def afork(self, *, source_thread: str, source_checkpoint: str | None, target_thread: str) -> str | None:
+    async def afork(
+        self, *, source_thread: str, source_checkpoint: str | None, target_thread: str, anew: bool = False
+    ) -> str | None:
         """What `fork` promises, as rows copied inside one transaction and never deserialized."""
         begun: str | None = await self._writer.submit(
-            lambda connection: fork_in_sqlite(connection, source_thread, source_checkpoint, target_thread)
+            lambda connection: fork_in_sqlite(connection, source_thread, source_checkpoint, target_thread, anew)
         )
         return begun
+
+    async def acompact(self, *, thread_id: str, keep: Collection[str]) -> int:
+        """What `compact` promises; planned before the transaction, since a finished thread's rows stand still."""
+        stored = await self.conn.execute_fetchall(compact.ROWS_IN_SQLITE, (thread_id,))
+        plan = await asyncio.to_thread(compact.plan_in_sqlite, stored, keep)
+        went: int = await self._writer.submit(lambda db: compact.compact_in_sqlite(db, thread_id, plan))
+        return went
+
+    async def acount_checkpoints(self, thread_ids: Sequence[str]) -> dict[str, int]:
+        """Root checkpoints per thread that has any."""
+        return compact.count_in_sqlite(self._reader, thread_ids)
+
+    async def avacuum(self, pages: int) -> int:
+        """Give unused pages back, and say how many there were."""
+        unused: int = await self._writer.submit(lambda connection: compact.vacuum_in_sqlite(connection, pages))
+        return unused
 
 
 @asynccontextmanager
