@@ -28,6 +28,9 @@ PriceId = NewType("PriceId", str)
 CorrectionId = NewType("CorrectionId", str)
 ViewId = NewType("ViewId", str)
 ActivityId = NewType("ActivityId", str)
+BranchId = NewType("BranchId", str)
+SnapshotId = NewType("SnapshotId", str)
+AnnotationId = NewType("AnnotationId", str)
 
 KINDS = {
     "user": "user",
@@ -42,6 +45,9 @@ KINDS = {
     "fix": "correction",
     "view": "saved view",
     "act": "activity",
+    "branch": "branch",
+    "snap": "snapshot",
+    "note": "annotation",
 }
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -168,6 +174,18 @@ def new_view_id() -> ViewId:
     return ViewId(_new("view"))
 
 
+def new_branch_id() -> BranchId:
+    return BranchId(_new("branch"))
+
+
+def new_snapshot_id() -> SnapshotId:
+    return SnapshotId(_new("snap"))
+
+
+def new_annotation_id() -> AnnotationId:
+    return AnnotationId(_new("note"))
+
+
 def new_activity_id() -> ActivityId:
     return ActivityId(_new("act"))
 
@@ -205,6 +223,14 @@ def to_thread_id(text: str) -> ThreadId:
 
 def to_call_id(text: str) -> CallId:
     return CallId(_expect("call", text))
+
+
+def to_branch_id(text: str) -> BranchId:
+    return BranchId(_expect("branch", text))
+
+
+def to_snapshot_id(text: str) -> SnapshotId:
+    return SnapshotId(_expect("snap", text))
 
 
 def to_view_id(text: str) -> ViewId:

@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("OPENAI_API_KEY"))
     openai_base_url: str | None = Field(default=None, validation_alias=AliasChoices("OPENAI_BASE_URL"))
     model: str = ""
+    models: Annotated[list[str], NoDecode] = []
     temperature: float = Field(default=0.0, ge=0, le=2)
     model_timeout_seconds: float = Field(default=120, gt=0, allow_inf_nan=False)
     model_max_retries: int = Field(default=2, ge=0)
@@ -51,14 +52,15 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=15, ge=0.2, allow_inf_nan=False)
     flush_seconds: float = Field(default=0.2, gt=0, le=0.4, allow_inf_nan=False)
     drain_seconds: float = Field(default=10, ge=0, allow_inf_nan=False)
+    compact_after_days: float = Field(default=7, ge=0, le=36_500, allow_inf_nan=False)
     call_text: CallText = "full"
     call_log_bound: int = Field(default=10_000, ge=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "models", mode="before")
     @classmethod
-    def _split_hosts(cls, value: object) -> object:
-        return [host.strip() for host in value.split(",") if host.strip()] if isinstance(value, str) else value
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("openai_api_key", "openai_base_url", "secret_key", mode="before")
     @classmethod

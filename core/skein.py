@@ -7,6 +7,7 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, ExitStack
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -19,6 +20,7 @@ from core.calls.capture.log import CallLog
 from core.checkpoints.postgres_saver import open_postgres_saver
 from core.checkpoints.sqlite_saver import open_sqlite_saver
 from core.database import Database
+from core.records.housekeeper import Housekeeper
 from core.runs import store
 from core.runs.engine import Engine
 from core.runs.execute import Executor
@@ -66,6 +68,14 @@ class Skein:
             )
             stack.callback(self.engine.close)
             self.engine.open()
+            self.housekeeper = Housekeeper(
+                database=self.database,
+                saver=self.saver,
+                loop=self._loop,
+                compact_after=timedelta(days=settings.compact_after_days),
+            )
+            stack.callback(self.housekeeper.close)
+            self.housekeeper.open()
             self._stack = stack.pop_all()
 
     def close(self) -> None:

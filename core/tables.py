@@ -32,9 +32,12 @@ from sqlmodel import Field, SQLModel
 THREAD_STATUSES = ("queued", "running", "waiting", "done", "stopped", "failed", "lost")
 THREAD_KINDS = ("first", "continue", "edit", "regenerate", "fork", "retry", "fan_out")
 ROLES = ("member", "analyst", "admin")
+ANNOTATION_KINDS = ("star", "note")
 CALL_STATUSES = ("started", "ok", "error", "cancelled", "lost")
 
 _LIVE = "status IN ('queued', 'running')"
+_DELETED = "deleted_at IS NOT NULL"
+_KEPT = "deleted_at IS NULL"
 
 
 def utc_now() -> datetime:
@@ -255,6 +258,86 @@ class Thread(Table, table=True):
     created_at: datetime = _time()
     started_at: datetime | None = _maybe_time()
     ended_at: datetime | None = _maybe_time()
+
+
+class Branch(Table, table=True):
+    """A name for the head of a line of messages; a deleted one is kept for the undo, and then purged."""
+
+    __tablename__ = "branch"
+    __table_args__ = (
+        Index("branch_by_conversation", "conversation_id", "branch_id"),
+        Index(
+            "branch_by_name",
+            "conversation_id",
+            "name",
+            unique=True,
+            sqlite_where=text(_KEPT),
+            postgresql_where=text(_KEPT),
+        ),
+        Index("branch_by_head", "head_message_id"),
+        Index("branch_deleted", "deleted_at", sqlite_where=text(_DELETED), postgresql_where=text(_DELETED)),
+    )
+
+    branch_id: str = _key()
+    conversation_id: str = _ref("conversation.conversation_id")
+    head_message_id: str = _ref("message.message_id")
+    user_id: str = _ref("user.user_id")
+    name: str = _text()
+    created_at: datetime = _time()
+    updated_at: datetime = _time()
+    archived_at: datetime | None = _maybe_time()
+    deleted_at: datetime | None = _maybe_time()
+
+
+class Snapshot(Table, table=True):
+    """A name for one checkpoint of one thread; it never moves."""
+
+    __tablename__ = "snapshot"
+    __table_args__ = (
+        Index("snapshot_by_conversation", "conversation_id", "name", unique=True),
+        Index("snapshot_by_thread", "thread_id", "checkpoint_id"),
+    )
+
+    snapshot_id: str = _key()
+    conversation_id: str = _ref("conversation.conversation_id")
+    thread_id: str = _ref("thread.thread_id")
+    checkpoint_id: str
+    user_id: str = _ref("user.user_id")
+    name: str = _text()
+    created_at: datetime = _time()
+
+
+class ViewPosition(Table, table=True):
+    """Where a person last looked in a conversation; the branch may be gone since."""
+
+    __tablename__ = "view_position"
+
+    user_id: str = Field(sa_column=Column(IdText, ForeignKey("user.user_id"), primary_key=True))
+    conversation_id: str = Field(
+        sa_column=Column(IdText, ForeignKey("conversation.conversation_id"), primary_key=True)
+    )
+    branch_id: str | None = Field(default=None, sa_column=Column(IdText, nullable=True))
+    message_id: str | None = Field(default=None, sa_column=Column(IdText, nullable=True))
+    updated_at: datetime = _time()
+
+
+class Annotation(Table, table=True):
+    """A person's star or note on a message or branch (``target_id``), at most one of each kind."""
+
+    __tablename__ = "annotation"
+    __table_args__ = (
+        _one_of("kind", ANNOTATION_KINDS),
+        Index("annotation_by_target", "target_id", "user_id", "kind", unique=True),
+        Index("annotation_by_user", "user_id", "kind", "updated_at"),
+    )
+
+    annotation_id: str = _key()
+    user_id: str = _ref("user.user_id")
+    target_id: str = Field(sa_column=Column(IdText, nullable=False))
+    kind: str
+    content: str = _text()
+    created_at: datetime = _time()
+    updated_at: datetime = _time()
 
 
 class RunEvent(Table, table=True):

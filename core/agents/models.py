@@ -60,10 +60,8 @@ class ChatModels:
 
     def offered(self) -> list[ModelInfo]:
         """List the models to choose from, the default one first."""
-        names = [self._settings.default_model]
-        if not self.is_offline(names[0]):
-            names.append(DEMO_MODEL)
-        return [self._describe(name) for name in names]
+        names = [self._settings.default_model, *self._settings.models, DEMO_MODEL]
+        return [self._describe(name) for name in dict.fromkeys(names)]
 
     def is_offline(self, name: str) -> bool:
         """Say whether this name stands for the demo model ("" is the default model's)."""

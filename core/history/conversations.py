@@ -100,6 +100,11 @@ def restore_conversation(viewer: Viewer, db: Db, conversation_id: ConversationId
     found.deleted_at = None
 
 
+def require_own_conversation(viewer: Viewer, db: Db, conversation_id: ConversationId) -> None:
+    """NotFoundError when the viewer may not see it, ForbiddenError when they may, but not change it."""
+    _own(viewer, db, conversation_id)
+
+
 def default_title(text: str) -> str:
     """The first line of what was said, shortened at a word where there is one."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -4,7 +4,8 @@ Invariant: a message and its thread (and a first message's conversation and sess
 transaction, or not at all; the transcript that people see is read from here and is never shortened.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -17,8 +18,10 @@ from sqlmodel import col, func, select
 from core.access.viewer import Viewer
 from core.database import table_of
 from core.errors import BadInputError, ForbiddenError, NotFoundError
-from core.history.conversations import default_title
+from core.history.conversations import default_title, get_conversation
+from core.history.heads import begin_branch, move_branch
 from core.ids import (
+    BranchId,
     ConversationId,
     MessageId,
     SessionId,
@@ -32,6 +35,9 @@ from core.ids import (
 from core.tables import Conversation, Message, Session, Thread, clean_text, utc_now
 
 LONGEST_MESSAGE = 200_000
+# In a thread's config, beside its settings: what of the state it started from was edited, as plain data by key.
+EDITS = "edited_state"
+_NO_BRANCH = BranchId("")
 
 
 class ThreadKind(StrEnum):
@@ -55,8 +61,9 @@ class NewMessage:
     """What somebody wants to say, where it hangs in the tree, and who is to answer it.
 
     Without ``conversation_id`` a new conversation begins (in ``session_id``, or in a new session); without
-    ``parent_message_id`` the message is a root. ``parent_thread_id`` and
-    ``source_checkpoint_id`` say where its state comes from when that is not the parent's newest.
+    ``parent_message_id`` the message is a root. ``parent_thread_id`` and ``source_checkpoint_id`` say where its
+    state comes from when that is not the parent's newest. ``branch_id`` is the branch that is looked at, which goes
+    on when the parent is its head; ``name`` is what sets this one apart from others that are asked with it.
     """
 
     text: str
@@ -66,6 +73,8 @@ class NewMessage:
     kind: ThreadKind = ThreadKind.CONTINUE
     parent_thread_id: ThreadId | None = None
     source_checkpoint_id: str | None = None
+    branch_id: BranchId | None = None
+    name: str = ""
     agent_id: str = "assistant"
     agent_version: str = ""
     config: dict[str, Any] = field(default_factory=dict)
@@ -81,6 +90,7 @@ class Added:
     session_id: SessionId
     kind: ThreadKind
     parent: "Turn | None" = None
+    branch_id: BranchId = _NO_BRANCH
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,7 @@ class Turn:
     thread_id: ThreadId
     user_id: str
     kind: str
+    name: str
     parent_thread_id: ThreadId | None
     source_checkpoint_id: str | None
     agent_id: str
@@ -112,32 +123,66 @@ class Turn:
     def is_live(self) -> bool:
         return self.status in {"queued", "running"}
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it was answered with: model, temperature and the agent's own settings."""
+        return {name: value for name, value in self.config.items() if name != EDITS}
 
-def add_message(viewer: Viewer, db: Db, new: NewMessage, *, worker: str, lease_until: datetime) -> Added:
+
+def add_messages(
+    viewer: Viewer, db: Db, news: Sequence[NewMessage], *, worker: str, lease_until: datetime
+) -> list[Added]:
+    """Write all of these or none; those that begin a new conversation begin the same one."""
+    now, conversation_id = utc_now(), None
+    written: list[Added] = []
+    for new in news:
+        place = (
+            new if new.conversation_id or conversation_id is None else replace(new, conversation_id=conversation_id)
+        )
+        written.append(add_message(viewer, db, place, worker=worker, lease_until=lease_until, now=now))
+        conversation_id = written[-1].conversation_id
+    return written
+
+
+def add_message(
+    viewer: Viewer, db: Db, new: NewMessage, *, worker: str, lease_until: datetime, now: datetime | None = None
+) -> Added:
     """Write message and thread (and conversation and session) in the caller's transaction.
 
     The thread is born ``queued``, held by the worker's lease, so that it is never without somebody to run it.
     """
-    text, now = _checked(new.text), utc_now()
+    text, now = _checked(new.text), now or utc_now()
     if new.parent_thread_id is not None:
         get_turn_of_thread(viewer, db, new.parent_thread_id)
     parent, place = _parent_of(viewer, db, new)
     conversation_id, session_id = place or _place_for(viewer, db, new, now)
-    added = Added(
-        new_message_id(),
-        new_thread_id(),
-        conversation_id,
-        session_id,
-        ThreadKind.FIRST if new.kind is ThreadKind.CONTINUE and parent is None else new.kind,
-        parent,
-    )
+    kind = ThreadKind.FIRST if new.kind is ThreadKind.CONTINUE and parent is None else new.kind
+    added = Added(new_message_id(), new_thread_id(), conversation_id, session_id, kind, parent)
     connection = db.connection()
     connection.execute(_TOUCH, {"of": conversation_id, "now": now})
     connection.execute(_INSERT_MESSAGE, _message_row(new, added, text, now))
     connection.execute(
         _INSERT_THREAD, _thread_row(viewer, new, added, now) | {"worker": worker, "lease_until": lease_until}
     )
-    return added
+    return replace(added, branch_id=_branch_of(viewer, db, new, added, now))
+
+
+def _branch_of(viewer: Viewer, db: Db, new: NewMessage, added: Added, now: datetime) -> BranchId:
+    """The branch that goes on to the message, or begins with it."""
+    parent_id, message_id = new.parent_message_id, added.message_id
+    if added.kind is ThreadKind.CONTINUE and parent_id is not None:
+        moved = move_branch(db, parent_id=parent_id, message_id=message_id, wanted=new.branch_id, now=now)
+        if moved is not None:
+            return moved
+    return begin_branch(
+        db,
+        conversation_id=added.conversation_id,
+        message_id=message_id,
+        user_id=viewer.user_id,
+        kind=added.kind,
+        name=new.name,
+        now=now,
+    )
 
 
 def _message_row(new: NewMessage, added: Added, text: str, now: datetime) -> dict[str, Any]:
@@ -158,7 +203,7 @@ def _thread_row(viewer: Viewer, new: NewMessage, added: Added, now: datetime) ->
         "message_id": added.message_id,
         "user_id": viewer.user_id,
         "kind": added.kind,
-        "name": "",
+        "name": new.name,
         "parent_thread_id": new.parent_thread_id or (added.parent.thread_id if added.parent else None),
         "source_checkpoint_id": new.source_checkpoint_id,
         "agent_id": new.agent_id,
@@ -185,6 +230,21 @@ def get_path(viewer: Viewer, db: Db, message_id: MessageId) -> list[Turn]:
     get_turn(viewer, db, message_id)
     rows = db.connection().execute(_PATH, {"key": message_id})
     return [_to_turn(row) for row in rows]
+
+
+def list_turns(viewer: Viewer, db: Db, conversation_id: ConversationId) -> list[Turn]:
+    """Every message of a conversation, whole, in the order they were made."""
+    get_conversation(viewer, db, conversation_id)
+    return [_to_turn(row) for row in db.connection().execute(_OF_CONVERSATION, {"key": conversation_id})]
+
+
+def list_fan(viewer: Viewer, db: Db, message_id: MessageId) -> list[Turn]:
+    """The answers that were asked for together with this one, itself included; alone when it was not a fan-out."""
+    turn = get_turn(viewer, db, message_id)
+    if turn.kind != ThreadKind.FAN_OUT:
+        return [turn]
+    given = {"conversation": turn.conversation_id, "parent": turn.parent_message_id, "at": turn.created_at}
+    return [_to_turn(row) for row in db.connection().execute(_FAN, given)]
 
 
 def find_newest_message(viewer: Viewer, db: Db, conversation_id: ConversationId) -> MessageId | None:
@@ -279,6 +339,7 @@ _COLUMNS = (
     Thread.thread_id,
     Thread.user_id,
     Thread.kind,
+    Thread.name,
     Thread.parent_thread_id,
     Thread.source_checkpoint_id,
     Thread.agent_id,
@@ -329,6 +390,20 @@ def _prepared(key: Any) -> Select[Any]:
 
 _BY_MESSAGE = _prepared(col(Message.message_id))
 _BY_THREAD = _prepared(col(Thread.thread_id))
+_OF_CONVERSATION = (
+    _turns().where(col(Message.conversation_id) == bindparam("key")).order_by(col(Message.message_id))
+)
+# One fan-out is written in one moment.
+_FAN = (
+    _turns()
+    .where(
+        col(Message.conversation_id) == bindparam("conversation"),
+        col(Message.parent_message_id).is_not_distinct_from(bindparam("parent")),
+        col(Message.created_at) == bindparam("at"),
+        col(Thread.kind) == ThreadKind.FAN_OUT,
+    )
+    .order_by(col(Message.message_id))
+)
 _INSERT_MESSAGE = insert(table_of(Message))
 _INSERT_THREAD = insert(table_of(Thread))
 _TOUCH = (

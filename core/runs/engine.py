@@ -9,7 +9,7 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from concurrent.futures import Future
 from contextvars import Context
 from dataclasses import replace
@@ -24,9 +24,9 @@ from core.access.viewer import Viewer
 from core.calls.capture.log import CallLog
 from core.calls.context import CallContext, run_thread
 from core.database import Database
-from core.errors import BusyError, ConflictError, CreationError, ForbiddenError, SkeinError
-from core.history.messages import UNFINISHED, Added, NewMessage, ThreadKind, add_message, get_turn_of_thread
-from core.ids import ThreadId
+from core.errors import BusyError, CreationError, ForbiddenError, NotFoundError, SkeinError
+from core.history.messages import Added, NewMessage, add_messages, get_turn_of_thread
+from core.ids import MessageId, ThreadId
 from core.runs import store
 from core.runs.events import Event, answer_text
 from core.runs.execute import Executor, Start, StateStep
@@ -34,13 +34,14 @@ from core.runs.fair_queue import FairQueue
 from core.runs.log import RunLog
 from core.runs.loop import LoopThread
 from core.runs.recorder import Recorder
-from core.runs.run import ActiveRun, Run, end_payload, to_spec
+from core.runs.run import ActiveRun, Run, awaited, end_payload, to_spec
 from core.runs.store import Outcome, Spec
 from core.runs.worker import Worker
 from core.settings import Settings
 from core.tables import clean_text, utc_now
 
 T = TypeVar("T")
+WhenBusy = Literal["refuse", "wait"]
 HEARTBEAT_SECONDS = 0.25
 _LEASE_MARGIN = 0.8
 _INSIST_SECONDS = 0.1
@@ -94,55 +95,52 @@ class Engine:
             self._flusher.cancel()
         self._worker.close()
 
+    @property
+    def database(self) -> Database:
+        return self._database
+
     # -- use cases, called from any thread --------------------------------------------------------------
 
-    def start(self, viewer: Viewer, new: NewMessage, *, when_busy: Literal["refuse", "wait"] = "refuse") -> Added:
+    def start(self, viewer: Viewer, new: NewMessage, *, when_busy: WhenBusy = "refuse") -> Added:
         """Write a message with its thread and run it; returns as soon as both are committed.
 
         Under a parent that is still running, BusyError, or with ``when_busy="wait"`` it begins after it.
         """
-        agent = self._executor.agents.get(new.agent_id)
-        self._require_room(viewer)
+        return self.start_many(viewer, {"": new}, when_busy=when_busy)[""]
+
+    def start_many(
+        self, viewer: Viewer, news: Mapping[str, NewMessage], *, when_busy: WhenBusy = "refuse"
+    ) -> dict[str, Added]:
+        """Write these messages, all or none, and run them side by side; gives what was begun by its name."""
+        news = {name: self._checked(new) for name, new in news.items()}
+        self._require_room(viewer, len(news))
         held_until = time.monotonic() + self._settings.lease_seconds * _LEASE_MARGIN
         lease_until = utc_now() + timedelta(seconds=self._settings.lease_seconds)
-        goes_on = new.kind is ThreadKind.CONTINUE
-        new = replace(new, text=clean_text(new.text), agent_version=agent.version)
 
-        def job(db: Any) -> Added:
-            added = add_message(viewer, db, new, worker=self._worker.name, lease_until=lease_until)
-            if added.parent is not None and added.parent.is_live and goes_on and when_busy == "refuse":
+        def job(db: Any) -> list[Added]:
+            written = add_messages(
+                viewer, db, list(news.values()), worker=self._worker.name, lease_until=lease_until
+            )
+            if when_busy == "refuse" and any(map(awaited, written)):
                 raise BusyError("The answer above is still being written; wait for it, or stop it first.")
-            return added
+            return written
 
-        added = self._write(job)
+        written = self._write(job)
+        for new, added in zip(news.values(), written, strict=True):
+            self._begin(viewer, new, added, held_until)
+        return dict(zip(news, written, strict=True))
+
+    def _checked(self, new: NewMessage) -> NewMessage:
+        agent = self._executor.agents.get(new.agent_id)
+        return replace(new, text=clean_text(new.text), agent_version=agent.version)
+
+    def _begin(self, viewer: Viewer, new: NewMessage, added: Added, held_until: float) -> None:
         parent = added.parent
-        waits_for = parent.thread_id if parent is not None and parent.is_live and goes_on else None
-        run = self._new_run(to_spec(viewer, new, added), held_until=held_until, after=waits_for)
-        run.session_id = added.session_id
+        run = self._new_run(to_spec(viewer, new, added), held_until=held_until)
         if parent is not None:
             run.parent_is_done = parent.status == "done" and parent.agent_id == new.agent_id
         self._loop.call(self._admit, run)
         self._look_after_waiting([run])
-        return added
-
-    def retry(self, viewer: Viewer, thread_id: ThreadId) -> Added:
-        """Answer the same message anew in a sibling, going on from the thread's last checkpoint."""
-        with self._database.read() as db:
-            turn = get_turn_of_thread(viewer, db, thread_id)
-        if turn.status not in UNFINISHED:
-            raise ConflictError("Only an answer that was stopped, failed or lost can be retried.")
-        return self.start(
-            viewer,
-            NewMessage(
-                turn.content,
-                conversation_id=turn.conversation_id,
-                parent_message_id=turn.parent_message_id,
-                kind=ThreadKind.RETRY,
-                parent_thread_id=turn.thread_id,
-                agent_id=turn.agent_id,
-                config=turn.config,
-            ),
-        )
 
     def attach(
         self, viewer: Viewer, thread_id: ThreadId, *, after: int = 0, pace: float = 0.0
@@ -162,6 +160,16 @@ class Engine:
             turn = get_turn_of_thread(viewer, db, thread_id)
         if turn.user_id != viewer.user_id and not viewer.is_admin:
             raise ForbiddenError("Only the person who started this run, or an admin, can stop it.")
+        return self._stop(thread_id)
+
+    def stop_all(self, viewer: Viewer, message_ids: Collection[MessageId]) -> None:
+        """Stop what of the viewer's own still answers these messages, deleted ones too."""
+        with self._database.read() as db:
+            live = store.find_live(db, viewer.user_id, message_ids)
+        for thread_id in live:
+            self._stop(thread_id)
+
+    def _stop(self, thread_id: ThreadId) -> bool:
         run = self._runs.get(thread_id)
         if run is None:
             return self._database.write(lambda db: store.request_stop(db, thread_id))
@@ -179,6 +187,24 @@ class Engine:
         if run is None or not viewer.may_read(run.spec.user_id):
             return None
         return self._loop.run(self._place(thread_id))
+
+    def get_state(self, viewer: Viewer, thread_id: ThreadId, checkpoint_id: str | None = None) -> StateStep:
+        """The full state of a thread at a checkpoint, or at its newest; NotFoundError when there is none."""
+        with self._database.read() as db:
+            turn = get_turn_of_thread(viewer, db, thread_id)
+            was_there = checkpoint_id is not None and store.had_checkpoint(db, thread_id, checkpoint_id)
+        step = self._loop.run(self._executor.read_state(thread_id, turn.agent_id, checkpoint_id))
+        if step is not None:
+            return step
+        if was_there:
+            raise NotFoundError(
+                "That state was cleared away some time after the answer; start from its last state or a snapshot."
+            )
+        raise NotFoundError("There is no such checkpoint in this thread; choose one from its history.")
+
+    def check_edits(self, agent_id: str, edits: Mapping[str, Any]) -> None:
+        """BadInputError says what of an edited state the agent's graph does not take."""
+        self._executor.check_edits(agent_id, edits)
 
     def read_states(self, viewer: Viewer, thread_id: ThreadId) -> list[StateStep]:
         """The full state after each step of a thread, oldest first, read from its checkpoints."""
@@ -206,10 +232,10 @@ class Engine:
 
     # -- on the loop: admitting and running -------------------------------------------------------------
 
-    def _new_run(self, spec: Spec, *, held_until: float, after: ThreadId | None) -> Run:
+    def _new_run(self, spec: Spec, *, held_until: float) -> Run:
         run_log = RunLog()
         nodes = self._executor.agents.answer_nodes(spec.agent_id)
-        run = Run(spec, run_log, Recorder(run_log, answer_nodes=nodes), after, held_until=held_until)
+        run = Run(spec, run_log, Recorder(run_log, answer_nodes=nodes), spec.awaits, held_until=held_until)
         self._runs[spec.thread_id] = run
         return run
 
@@ -238,7 +264,7 @@ class Engine:
     async def _work(self, run: Run) -> None:
         run.began_at = time.monotonic()
         run.log.begin()
-        self._calls.begin_run(_call_context(run))
+        self._calls.begin_run(_call_context(run.spec))
         run_thread.set(run.spec.thread_id)
         await self._executor.run(
             run.spec,
@@ -416,8 +442,7 @@ class Engine:
             log.warning("run_lost", thread_id=thread_id)
         self._calls.settle(recovered.lost)
         for spec in recovered.adopted:
-            parent = spec.parent_thread_id if spec.kind == "continue" else None
-            self._loop.call(self._admit, self._new_run(spec, held_until=good_until, after=parent))
+            self._loop.call(self._admit, self._new_run(spec, held_until=good_until))
         self._look_after_waiting(list(self._runs.values()))
 
     def _look_after_waiting(self, runs: list[Run]) -> None:
@@ -454,15 +479,17 @@ class Engine:
 
     # -- small things -----------------------------------------------------------------------------------
 
-    def _require_room(self, viewer: Viewer) -> None:
+    def _require_room(self, viewer: Viewer, more: int) -> None:
         if self._closing.is_set():
             raise BusyError("Skein is shutting down; please send this again in a moment.")
         self._calls.require_room()
         # Counted here and not in the queue, which a run enters only when the loop comes to it.
         runs = [run for run in list(self._runs.values()) if run.spec.user_id == viewer.user_id and not run.ending]
         waiting = len(runs) - min(self._settings.max_runs, self._settings.max_runs_per_user)
-        if waiting >= self._settings.max_queued_per_user:
-            raise BusyError(f"{waiting} of your messages are waiting already; please let some be answered first.")
+        if waiting + more > self._settings.max_queued_per_user:
+            raise BusyError(
+                f"{max(waiting, 0)} of your messages are waiting already; please let some be answered first."
+            )
 
     def _write(self, job: Callable[[Any], T]) -> T:
         try:
@@ -493,11 +520,10 @@ class Engine:
         )
 
 
-def _call_context(run: Run) -> CallContext:
-    spec = run.spec
+def _call_context(spec: Spec) -> CallContext:
     return CallContext(
         user_id=spec.user_id,
-        session_id=run.session_id,
+        session_id=spec.session_id,
         conversation_id=spec.conversation_id,
         message_id=spec.message_id,
         thread_id=spec.thread_id,

@@ -4,12 +4,13 @@ Invariant: the source thread is only read; what the new thread starts from is wr
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import AnyMessage, HumanMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.constants import START
 from langgraph.errors import GraphRecursionError
 from langgraph.pregel import Pregel
 from langgraph.runtime import RunControl
@@ -19,10 +20,11 @@ from core.access.viewer import Viewer
 from core.agents.models import explain_model_error
 from core.agents.registry import Agents
 from core.calls.context import THREAD_KEY
+from core.checkpoints.edit import check_values, edit_state
 from core.checkpoints.fork import fork
 from core.database import Database
 from core.errors import SkeinError
-from core.history.messages import Turn, get_path
+from core.history.messages import EDITS, Turn, get_path
 from core.ids import MessageId
 from core.runs.events import plain
 from core.runs.lineage import as_messages, missing_messages, said_since
@@ -39,13 +41,15 @@ Graph = Pregel[Any, Any, Any, Any]
 class Start:
     """Where a thread begins: the source of its state, and what its graph is given (None: go on from there).
 
-    ``said`` is the part of the answer that stands in that state already.
+    ``said`` is the part of the answer that stands in that state already. ``goes_on_at`` is the checkpoint whose
+    step begins anew, None where the thread simply goes on.
     """
 
     parent_thread_id: str | None
     checkpoint_id: str | None
     messages: list[AnyMessage] | None
     said: tuple[str, ...] = ()
+    goes_on_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Executor:
         await began(start)
         recorder.carry(start.said)
         config: Any = {
-            "configurable": {"thread_id": spec.thread_id},
+            **_at(spec.thread_id, start.goes_on_at),
             "metadata": {THREAD_KEY: spec.thread_id},
             "callbacks": [recorder],
             "recursion_limit": RECURSION_LIMIT,
@@ -107,11 +111,13 @@ class Executor:
         new = HumanMessage(spec.content, id=spec.message_id)
         if spec.kind == "retry" and (start := await self._resume(spec, graph)) is not None:
             return start
+        if spec.kind != "retry" and spec.source_checkpoint_id:
+            return await self._fork_at(spec, graph, new)
         if spec.parent_message_id is None:
             return Start(None, None, [new])
         # A retry with nothing left to do begins anew: its own thread may hold the whole turn already.
-        if spec.kind != "retry" and (parent_is_done or spec.source_checkpoint_id):
-            checkpoint = await self._fork(spec, spec.parent_thread_id, spec.source_checkpoint_id)
+        if spec.kind != "retry" and parent_is_done:
+            checkpoint = await self._fork(spec, spec.parent_thread_id, None)
             if checkpoint is not None:
                 return Start(spec.parent_thread_id, checkpoint, [new])
         path = await asyncio.to_thread(self._path, spec, spec.parent_message_id)
@@ -119,12 +125,29 @@ class Executor:
 
     async def _resume(self, spec: Spec, graph: Graph) -> Start | None:
         """Go on from the last checkpoint of the thread that is retried, when there is something left to do."""
-        state = await graph.aget_state({"configurable": {"thread_id": spec.parent_thread_id}})
+        state = await graph.aget_state(_at(str(spec.parent_thread_id)))
         if not state.next:
             return None
         checkpoint = await self._fork(spec, spec.parent_thread_id, None)
-        messages = state.values.get("messages", []) if isinstance(state.values, dict) else []
-        return Start(spec.parent_thread_id, checkpoint, None, said_since(messages))
+        return Start(spec.parent_thread_id, checkpoint, None, _said_in(state))
+
+    async def _fork_at(self, spec: Spec, graph: Graph, new: HumanMessage) -> Start:
+        """Start from one checkpoint, perhaps with edits: in the middle of a run its step begins anew."""
+        source, checkpoint = str(spec.parent_thread_id), str(spec.source_checkpoint_id)
+        state = await graph.aget_state(_at(source, checkpoint))
+        await fork(
+            self.saver,
+            source_thread=source,
+            source_checkpoint=checkpoint,
+            target_thread=spec.thread_id,
+            anew=bool(state.next),
+        )
+        begins_at = checkpoint
+        if edits := spec.config.get(EDITS):
+            begins_at = await edit_state(graph, self.saver, thread_id=spec.thread_id, values=edits)
+        if state.next:
+            return Start(source, checkpoint, None, _said_in(state), goes_on_at=begins_at)
+        return Start(source, checkpoint, [new])
 
     async def _catch_up(self, spec: Spec, graph: Graph, path: list[Turn], new: HumanMessage) -> Start:
         """Start from the nearest turn above that left a checkpoint, and add what was said since."""
@@ -144,9 +167,9 @@ class Executor:
     ) -> list[AnyMessage]:
         if base.status == "done":
             return as_messages(after)
-        state = await graph.aget_state({"configurable": {"thread_id": spec.thread_id}})
+        state = await graph.aget_state(_at(spec.thread_id))
         messages = state.values.get("messages", []) if isinstance(state.values, dict) else []
-        resumed = base.kind == "retry" and base_elsewhere
+        resumed = base.kind in {"retry", "fork"} and base_elsewhere
         return missing_messages(messages, base, resumed=resumed, after=after)
 
     async def _fork(self, spec: Spec, source: str | None, checkpoint: str | None) -> str | None:
@@ -160,11 +183,20 @@ class Executor:
         with self.database.read() as db:
             return get_path(Viewer(spec.user_id, ""), db, message_id)
 
+    def check_edits(self, agent_id: str, edits: Mapping[str, Any]) -> None:
+        """BadInputError says what of an edited state the agent's graph does not take."""
+        check_values(self.agents.compiled(agent_id, self.saver), edits)
+
+    async def read_state(self, thread_id: str, agent_id: str, checkpoint_id: str | None) -> StateStep | None:
+        """The state of a thread at one checkpoint (None: its newest); None when that is not there."""
+        graph = self.agents.compiled(agent_id, self.saver)
+        state = await graph.aget_state(_at(thread_id, checkpoint_id))
+        return _to_step(state) if state.created_at is not None else None
+
     async def read_states(self, thread_id: str, agent_id: str) -> list[StateStep]:
         """The newest states of a thread, oldest first."""
         graph = self.agents.compiled(agent_id, self.saver)
-        config: Any = {"configurable": {"thread_id": thread_id}}
-        history = graph.aget_state_history(config, limit=MOST_STATES)
+        history = graph.aget_state_history(_at(thread_id), limit=MOST_STATES)
         return [_to_step(snapshot) async for snapshot in history][::-1]
 
     def explain(self, error: BaseException) -> str:
@@ -178,6 +210,18 @@ class Executor:
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return text[:2_000]
+
+
+def _at(thread_id: str, checkpoint_id: str | None = None) -> Any:
+    """LangGraph's config of a thread; with a checkpoint it goes on from there anew, and does not resume."""
+    at = {"checkpoint_ns": "", "checkpoint_id": checkpoint_id} if checkpoint_id else {}
+    return {"configurable": {"thread_id": thread_id, **at}}
+
+
+def _said_in(state: StateSnapshot) -> tuple[str, ...]:
+    """The part of the answer that stands in a state; nothing before the message itself does."""
+    messages = state.values.get("messages", []) if isinstance(state.values, dict) else []
+    return () if START in state.next else said_since(messages)
 
 
 def _to_step(snapshot: StateSnapshot) -> StateStep:

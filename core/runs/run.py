@@ -8,7 +8,7 @@ from langgraph.runtime import RunControl
 
 from core.access.viewer import Viewer
 from core.history.messages import Added, NewMessage
-from core.ids import SessionId, ThreadId
+from core.ids import ThreadId
 from core.runs.log import RunLog
 from core.runs.recorder import Recorder
 from core.runs.store import Outcome, Spec
@@ -22,7 +22,6 @@ class Run:
     log: RunLog
     recorder: Recorder
     after: ThreadId | None = None
-    session_id: SessionId | None = None
     parent_is_done: bool = False
     held_until: float = 0.0
     flushed: int = 0
@@ -54,6 +53,7 @@ def to_spec(viewer: Viewer, new: NewMessage, added: Added) -> Spec:
         added.thread_id,
         1,
         viewer.user_id,
+        added.session_id,
         added.conversation_id,
         added.message_id,
         new.parent_message_id,
@@ -63,7 +63,13 @@ def to_spec(viewer: Viewer, new: NewMessage, added: Added) -> Spec:
         new.source_checkpoint_id,
         new.agent_id,
         new.config,
+        awaited(added),
     )
+
+
+def awaited(added: Added) -> ThreadId | None:
+    """The thread whose end a message waits for: that of the answer above it, while that is being written."""
+    return added.parent.thread_id if added.parent is not None and added.parent.is_live else None
 
 
 def end_payload(outcome: Outcome, recorder: Recorder) -> dict[str, Any]:

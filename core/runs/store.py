@@ -16,9 +16,9 @@ from sqlmodel import col, func, select
 
 from core.database import table_of, upsert
 from core.errors import ConflictError
-from core.ids import ConversationId, MessageId, ThreadId, UserId
+from core.ids import ConversationId, MessageId, SessionId, ThreadId, UserId
 from core.runs.events import Event, answer_text, expand, pack
-from core.tables import Message, RunEvent, Thread, utc_now
+from core.tables import Conversation, Message, RunEvent, Thread, utc_now
 
 STOP_REQUESTED = "stop_requested"
 _LIVE = ("queued", "running")
@@ -48,11 +48,12 @@ _ANSWER = update(_message).where(_message.c.message_id == bindparam("of")).value
 
 @dataclass(frozen=True)
 class Spec:
-    """What the engine has to know to carry out one thread."""
+    """What the engine has to know to carry out one thread; ``awaits`` is the thread that has to end before it."""
 
     thread_id: ThreadId
     epoch: int
     user_id: UserId
+    session_id: SessionId
     conversation_id: ConversationId
     message_id: MessageId
     parent_message_id: MessageId | None
@@ -62,6 +63,7 @@ class Spec:
     source_checkpoint_id: str | None
     agent_id: str
     config: dict[str, Any] = field(default_factory=dict)
+    awaits: ThreadId | None = None
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,12 @@ def load_spec(db: Db, thread_id: str) -> Spec:
     """Read what a thread needs to run."""
     thread = db.get_one(Thread, thread_id)
     message = db.get_one(Message, thread.message_id)
+    conversation = db.get_one(Conversation, message.conversation_id)
     return Spec(
         ThreadId(thread.thread_id),
         thread.lease_epoch,
         UserId(thread.user_id),
+        SessionId(conversation.session_id),
         ConversationId(message.conversation_id),
         MessageId(message.message_id),
         MessageId(message.parent_message_id) if message.parent_message_id else None,
@@ -108,7 +112,14 @@ def load_spec(db: Db, thread_id: str) -> Spec:
         thread.source_checkpoint_id,
         thread.agent_id,
         dict(thread.config),
+        _find_awaited(db, message.parent_message_id),
     )
+
+
+def _find_awaited(db: Db, parent_message_id: str | None) -> ThreadId | None:
+    query = select(Thread.thread_id).where(Thread.message_id == parent_message_id, col(Thread.status).in_(_LIVE))
+    found = db.exec(query).first()
+    return ThreadId(found) if found else None
 
 
 def begin_run(
@@ -213,6 +224,12 @@ def read_events(db: Db, thread_id: str, *, after: int = 0) -> list[Event]:
     return [event for event in expand(db.exec(query)) if event.seq > after]
 
 
+def had_checkpoint(db: Db, thread_id: str, checkpoint_id: str) -> bool:
+    """Whether the thread's log tells of this checkpoint, be it still stored or not."""
+    query = select(RunEvent.payload).where(RunEvent.thread_id == thread_id, RunEvent.kind == "state")
+    return any(payload.get("checkpoint_id") == checkpoint_id for payload in db.exec(query))
+
+
 def read_said(db: Db, thread_id: str) -> list[tuple[str | None, datetime, str]]:
     """What was streamed in a thread: (node, when, text), in order."""
     thread = db.get(Thread, thread_id)
@@ -228,6 +245,14 @@ def read_said(db: Db, thread_id: str) -> list[tuple[str | None, datetime, str]]:
 
 def read_status(db: Db, thread_id: str) -> str:
     return db.exec(select(Thread.status).where(Thread.thread_id == thread_id)).one()
+
+
+def find_live(db: Db, user_id: UserId, message_ids: Collection[MessageId]) -> list[ThreadId]:
+    """The threads of this person that still answer one of these messages."""
+    query = select(Thread.thread_id).where(
+        col(Thread.status).in_(_LIVE), Thread.user_id == user_id, col(Thread.message_id).in_(list(message_ids))
+    )
+    return [ThreadId(thread_id) for thread_id in db.exec(query)]
 
 
 def find_ended(db: Db, thread_ids: Iterable[str]) -> set[str]:

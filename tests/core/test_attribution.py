@@ -13,6 +13,7 @@ from sqlmodel import select
 from core.access.viewer import Viewer
 from core.calls.context import CallContext, ContextStore, attribute_calls
 from core.history.messages import Turn
+from core.runs.branching import retry
 from core.settings import Settings
 from core.skein import Skein, open_skein
 from core.tables import Conversation, LlmCall, LlmCallBody
@@ -375,7 +376,7 @@ def test_a_retry_of_a_lost_run_is_attributed_to_its_own_thread(skein: Skein, ser
     alice = make_person(skein, "alice")
     server.script(Behaviour(status=400, error="no"))
     first = answered(skein, alice, ask(skein, alice, "hello").thread_id)
-    added = skein.engine.retry(alice, first.thread_id)
+    added = retry(skein.engine, alice, first.thread_id)
     second = answered(skein, alice, added.thread_id)
     assert [call.thread_id for call in calls_of(skein)] == [first.thread_id, second.thread_id]
     assert turn_at(skein, alice, added.message_id).status == "done"

@@ -13,6 +13,7 @@ from sqlmodel import col, select
 from core.access.viewer import Viewer
 from core.errors import BusyError, ConflictError, CreationError
 from core.history.messages import NewMessage, Turn
+from core.runs.branching import retry
 from core.runs.events import Event
 from core.settings import Settings
 from core.skein import Skein, open_skein
@@ -324,7 +325,7 @@ class TestRetry:
         alice = person("alice")
         failed = answered(opened, alice, ask(opened, alice, "again", agent="once").thread_id)
         assert failed.status == "failed"
-        retried = opened.engine.retry(alice, failed.thread_id)
+        retried = retry(opened.engine, alice, failed.thread_id)
         turn = answered(opened, alice, retried.thread_id)
         assert (turn.status, turn.answer, turn.kind) == ("done", "better now", "retry")
         assert turn.parent_thread_id == failed.thread_id
@@ -336,14 +337,14 @@ class TestRetry:
         alice = person("alice")
         failed = answered(opened, alice, ask(opened, alice, "half", agent="halves").thread_id)
         assert (failed.status, failed.answer) == ("failed", "the first half")
-        retried = answered(opened, alice, opened.engine.retry(alice, failed.thread_id).thread_id)
+        retried = answered(opened, alice, retry(opened.engine, alice, failed.thread_id).thread_id)
         assert (retried.status, retried.answer) == ("done", "the first half\n\nthe second half")
 
     def test_twice_gives_two_siblings(self, opened: Skein, person: Person) -> None:
         alice = person("alice")
         root = answered(opened, alice, ask(opened, alice, "root", agent="echo").thread_id)
         failed = answered(opened, alice, ask(opened, alice, "again", agent="once", under=root).thread_id)
-        retries = [opened.engine.retry(alice, failed.thread_id) for _ in range(2)]
+        retries = [retry(opened.engine, alice, failed.thread_id) for _ in range(2)]
         turns = [answered(opened, alice, retry.thread_id) for retry in retries]
         assert [turn.parent_message_id for turn in turns] == [root.message_id] * 2
         assert [turn.content for turn in turns] == ["again"] * 2
@@ -354,7 +355,7 @@ class TestRetry:
         alice = person("alice")
         done = answered(opened, alice, ask(opened, alice, "2 tokens").thread_id)
         with pytest.raises(ConflictError, match="stopped, failed or lost"):
-            opened.engine.retry(alice, done.thread_id)
+            retry(opened.engine, alice, done.thread_id)
 
     def test_one_that_was_lost_with_its_work_done_asks_once_only(self, opened: Skein, person: Person) -> None:
         """A process can die between the graph's last checkpoint and the end that is written down."""
@@ -363,7 +364,7 @@ class TestRetry:
         turn = answered(opened, alice, ask(opened, alice, "child", agent="echo", under=root).thread_id)
         lost = update(Thread).where(col(Thread.thread_id) == turn.thread_id).values(status="lost")
         opened.database.write(lambda db: db.execute(lost))
-        answered(opened, alice, opened.engine.retry(alice, turn.thread_id).thread_id)
+        answered(opened, alice, retry(opened.engine, alice, turn.thread_id).thread_id)
         assert [m.text for m in showcase.SEEN["child"] if m.type == "human"] == ["root", "child"]
 
 

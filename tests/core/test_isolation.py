@@ -13,9 +13,12 @@ import pytest
 
 from core.access.viewer import Viewer
 from core.errors import ForbiddenError, NotFoundError
-from core.history import conversations, messages
+from core.history import branches, conversations, excerpts, messages, positions, snapshots, tree
 from core.history.messages import Added, NewMessage, ThreadKind, Turn, add_message, get_turn
-from core.ids import new_conversation_id, new_message_id, new_session_id, new_thread_id
+from core.history.snapshots import SnapshotRow
+from core.ids import BranchId, new_conversation_id, new_message_id, new_session_id, new_thread_id, new_view_id
+from core.runs import branching
+from core.runs.branching import Variant
 from core.runs.engine import Engine
 from core.settings import Settings
 from core.skein import Skein
@@ -41,6 +44,14 @@ class World:
     failed: Turn
     runs: Turn
     first: Added
+    branch_id: BranchId
+    other_id: BranchId
+    snapshot: SnapshotRow
+
+    def below_done(self) -> NewMessage:
+        return NewMessage(
+            "mine now", conversation_id=self.done.conversation_id, parent_message_id=self.done.message_id
+        )
 
     def tried(self, viewer: Viewer, name: str) -> Any:
         """Call the function on Alice's things as this viewer."""
@@ -72,6 +83,20 @@ READS: dict[str, Callable[[World, Viewer], Any]] = {
     "get_path": lambda w, v: w.reading(messages.get_path, v, w.done.message_id),
     "find_newest_below": lambda w, v: w.reading(messages.find_newest_below, v, w.done.message_id),
     "find_newest_message": lambda w, v: w.reading(messages.find_newest_message, v, w.done.conversation_id),
+    "get_tree": lambda w, v: w.reading(tree.get_tree, v, w.done.conversation_id),
+    "list_turns": lambda w, v: w.reading(messages.list_turns, v, w.done.conversation_id),
+    "read_excerpts": lambda w, v: w.reading(excerpts.read_excerpts, v, w.done.conversation_id),
+    "find_messages": lambda w, v: w.reading(excerpts.find_messages, v, w.done.conversation_id, "secret"),
+    "branching.sibling": lambda w, v: branching.sibling(w.skein.engine, v, w.done.message_id),
+    "list_fan": lambda w, v: w.reading(messages.list_fan, v, w.done.message_id),
+    "list_branches": lambda w, v: w.reading(branches.list_branches, v, w.done.conversation_id),
+    "get_stretches": lambda w, v: w.reading(branches.get_stretches, v, w.branch_id),
+    "get_branch": lambda w, v: w.reading(branches.get_branch, v, w.branch_id),
+    "get_branch_below": lambda w, v: w.reading(branches.get_branch_below, v, w.done.message_id),
+    "get_branch_to_open": lambda w, v: w.reading(positions.get_branch_to_open, v, w.done.conversation_id),
+    "list_snapshots": lambda w, v: w.reading(snapshots.list_snapshots, v, w.done.conversation_id),
+    "get_snapshot": lambda w, v: w.reading(snapshots.get_snapshot, v, w.snapshot.snapshot_id),
+    "Engine.get_state": lambda w, v: w.skein.engine.get_state(v, w.done.thread_id),
     "Engine.attach": _attach,
     "Engine.read_states": lambda w, v: w.skein.engine.read_states(v, w.done.thread_id),
 }
@@ -85,7 +110,35 @@ WRITES: dict[str, Callable[[World, Viewer], Any]] = {
         w, v, conversation_id=w.done.conversation_id, parent_message_id=w.done.message_id
     ),
     "Engine.start": lambda w, v: ask(w.skein, v, "mine now", under=w.done, agent="echo"),
-    "Engine.retry": lambda w, v: w.skein.engine.retry(v, w.failed.thread_id),
+    "add_messages": lambda w, v: w.writing(
+        messages.add_messages,
+        v,
+        [NewMessage("a", conversation_id=w.done.conversation_id), NewMessage("b")],
+        worker="nobody",
+        lease_until=utc_now(),
+    ),
+    "Engine.start_many": lambda w, v: w.skein.engine.start_many(v, {"a": NewMessage("a"), "b": w.below_done()}),
+    "branching.edit": lambda w, v: branching.edit(w.skein.engine, v, w.done.message_id, "mine now"),
+    "branching.regenerate": lambda w, v: branching.regenerate(w.skein.engine, v, w.done.message_id),
+    "branching.retry": lambda w, v: branching.retry(w.skein.engine, v, w.failed.thread_id),
+    "branching.fork": lambda w, v: branching.fork(w.skein.engine, v, w.done.thread_id, text="mine now"),
+    "branching.fan_out": lambda w, v: branching.fan_out(
+        w.skein.engine, v, w.below_done(), {"a": Variant(), "b": Variant(temperature=1.0)}
+    ),
+    "branching.snapshot": lambda w, v: branching.snapshot(w.skein.engine, v, w.done.thread_id, new_view_id()),
+    "branching.delete": lambda w, v: branching.delete(w.skein.engine, v, w.branch_id),
+    "create_branch": lambda w, v: w.writing(branches.create_branch, v, w.done.message_id),
+    "rename_branch": lambda w, v: w.writing(branches.rename_branch, v, w.branch_id, "mine now"),
+    "archive_branch": lambda w, v: w.writing(branches.archive_branch, v, w.branch_id, archived=True),
+    "delete_branch": lambda w, v: w.writing(branches.delete_branch, v, w.other_id),
+    "restore_branch": lambda w, v: w.writing(branches.restore_branch, v, w.branch_id),
+    "create_snapshot": lambda w, v: w.writing(
+        snapshots.create_snapshot, v, w.done.thread_id, w.snapshot.checkpoint_id, new_view_id()
+    ),
+    "delete_snapshot": lambda w, v: w.writing(snapshots.delete_snapshot, v, w.snapshot.snapshot_id),
+    "require_own_conversation": lambda w, v: w.writing(
+        conversations.require_own_conversation, v, w.done.conversation_id
+    ),
     "Engine.stop": lambda w, v: w.skein.engine.stop(v, w.runs.thread_id),
 }
 # These give nothing where others refuse.
@@ -95,17 +148,21 @@ OWN = {
     "list_conversations",
     "Engine.active",
     "Engine.place_of",
-    # In test_tree.py, and in test_saved_views.py:
+    # In test_tree.py, test_branches.py, and in test_saved_views.py:
     "find_siblings",
+    *("find_marks", "set_star", "set_note", "remember_position", "find_position"),
     *("save_view", "list_views", "get_view", "delete_view"),
 }
 # These touch nobody's rows.
 HARMLESS = {
     "default_title",
+    *("move_branch", "begin_branch", "free_name", "own_messages", "find_owners"),
+    *("Engine.stop_all", "Engine.database", "Engine.check_edits"),
     "Engine.open",
     "Engine.close",
     *("find_words", "snippet", "to_fts5", "to_tsquery", "to_tsvector", "to_words"),
     *("record", "record_once", "is_recorded"),
+    *("word_differences", "state_differences", "align", "common_start"),
 }
 # An admin may stop what anybody runs.
 FOR_ADMINS = {"Engine.stop"}
@@ -118,7 +175,11 @@ def world(opened: Skein, person: Person) -> Iterator[World]:
     done = answered(opened, alice, first.thread_id)
     failed = answered(opened, alice, ask(opened, alice, "early", under=done, agent="script").thread_id)
     runs = ask(opened, alice, "runs", under=done, agent="held")
-    yield World(opened, alice, done, failed, runs, first)
+    taken = branching.snapshot(opened.engine, alice, done.thread_id, "before")
+    with opened.database.read() as db:
+        branch = branches.get_branch_below(alice, db, failed.message_id)
+    other = opened.database.write(lambda db: branches.create_branch(alice, db, done.message_id))
+    yield World(opened, alice, done, failed, runs, first, branch.branch_id, other.branch_id, taken)
     opened.engine.stop(alice, runs.thread_id)
     follow(opened, alice, runs.thread_id)
     for shared in (showcase.GATES, showcase.ENTERED, showcase.RAN, showcase.SEEN):
@@ -135,7 +196,12 @@ def public_functions() -> set[str]:
         and not name.startswith("_")
         and found.__module__ == f"core.history.{path.stem}"
     }
-    return names | {f"Engine.{name}" for name in vars(Engine) if not name.startswith("_")}
+    names |= {f"Engine.{name}" for name in vars(Engine) if not name.startswith("_")}
+    return names | {
+        f"branching.{name}"
+        for name, found in vars(branching).items()
+        if inspect.isfunction(found) and not name.startswith("_") and found.__module__ == branching.__name__
+    }
 
 
 def everything_of(world: World) -> list[Any]:
@@ -255,6 +321,6 @@ class TestTheOwner:
     def test_gets_and_changes_what_is_theirs(self, world: World) -> None:
         assert all(everything_of(world))
         # In an order in which each finds what it needs.
-        names = sorted(WRITES, key=lambda name: name == "restore_conversation")
-        names.sort(key=lambda name: name in {"delete_conversation", "restore_conversation"})
+        last = ["branching.delete", "restore_branch", "delete_conversation", "restore_conversation"]
+        names = sorted(WRITES, key=lambda name: last.index(name) if name in last else -1)
         assert [name for name, outcome in outcomes(world, world.alice, names).items() if outcome] == []

@@ -13,6 +13,7 @@ from sqlmodel import col
 
 from core.access.viewer import Viewer
 from core.history.messages import UNFINISHED, Turn, get_path
+from core.runs.branching import retry
 from core.runs.lineage import INTERRUPTED, as_messages, missing_messages
 from core.skein import Skein, open_skein
 from core.tables import Thread, utc_now
@@ -256,7 +257,7 @@ class TestAnyTree:
             if what == "lose":
                 turns[at] = lose(skein, alice, turns[at])
             elif what == "retry" and turns[at].status in UNFINISHED:
-                retried = skein.engine.retry(alice, turns[at].thread_id)
+                retried = retry(skein.engine, alice, turns[at].thread_id)
                 turns.append(answered(skein, alice, retried.thread_id))
                 assert turns[-1].status == "done"
             elif what != "retry":

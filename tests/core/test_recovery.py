@@ -17,6 +17,7 @@ from sqlmodel import select
 
 from core.access.viewer import Viewer
 from core.ids import ThreadId
+from core.runs.branching import retry
 from core.runs.worker import Worker
 from core.settings import Settings
 from core.skein import Skein
@@ -141,7 +142,7 @@ class TestKilledWhileItSpoke:
             assert "".join(event.payload for event in events if event.kind == "token") == lost.answer
             assert (events[-1].kind, events[-1].payload["status"]) == ("end", "lost")
             assert said_in_call(skein, thread_id) == ("lost", "estimated", lost.answer)
-            retried = answered(skein, alice, skein.engine.retry(alice, thread_id).thread_id)
+            retried = answered(skein, alice, retry(skein.engine, alice, thread_id).thread_id)
             assert (retried.status, retried.answer) == ("done", " ".join(f"w{n}" for n in range(1, 61)))
             under = answered(skein, alice, ask(skein, alice, "what did I say first?", under=lost).thread_id)
             assert (under.status, "write 60 tokens" in under.answer) == ("done", True)

@@ -1,0 +1,270 @@
+"""The branches of a conversation: list, name, put aside, delete and take back.
+
+Invariant: a deleted branch takes with it only the messages that no other branch has; for a minute all of it can be
+brought back, and until it is purged nothing is lost.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import bindparam, select, text, update
+from sqlmodel import Session as Db
+
+from core.access.viewer import Viewer
+from core.database import table_of
+from core.errors import BadInputError, ConflictError, NotFoundError
+from core.history.activity import record
+from core.history.conversations import get_conversation, require_own_conversation
+from core.history.heads import LONGEST_NAME, begin_branch, free_name
+from core.history.messages import find_newest_below, get_turn
+from core.ids import BranchId, ConversationId, MessageId, UserId
+from core.tables import Branch, Message, UtcTime, clean_text, utc_now
+
+UNDO = timedelta(minutes=1)
+_branch, _message = table_of(Branch), table_of(Message)
+
+
+@dataclass(frozen=True)
+class BranchRow:
+    """A branch as people see it: its name, and the message that it ends with."""
+
+    branch_id: BranchId
+    conversation_id: ConversationId
+    head_message_id: MessageId
+    user_id: UserId
+    name: str
+    created_at: datetime
+    updated_at: datetime
+    archived_at: datetime | None
+
+
+def list_branches(viewer: Viewer, db: Db, conversation_id: ConversationId) -> list[BranchRow]:
+    """All branches of a conversation, archived ones too, in the order they were begun."""
+    get_conversation(viewer, db, conversation_id)
+    rows = db.connection().execute(_OF_CONVERSATION, {"conversation": conversation_id})
+    return [BranchRow(*row) for row in rows]
+
+
+def get_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> BranchRow:
+    """One branch; NotFoundError when it is not there for this viewer."""
+    row = db.connection().execute(_BY_ID, {"key": branch_id}).first()
+    if row is None:
+        raise _not_found()
+    get_conversation(viewer, db, row.conversation_id)
+    return BranchRow(*row)
+
+
+def get_branch_below(viewer: Viewer, db: Db, message_id: MessageId) -> BranchRow:
+    """The branch to open for a message: the one that ends with the newest message below it."""
+    head = find_newest_below(viewer, db, message_id)
+    row = db.connection().execute(_BY_HEAD, {"head": head}).first()
+    if row is None:
+        raise _not_found()
+    return BranchRow(*row)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a path: the messages that first belonged to this branch."""
+
+    branch: BranchRow
+    first_message_id: MessageId
+    messages: int
+
+
+def get_stretches(viewer: Viewer, db: Db, branch_id: BranchId) -> list[Stretch]:
+    """How a branch came about, from the root down: which branch each part of its path was first on."""
+    branch = get_branch(viewer, db, branch_id)
+    branches = list_branches(viewer, db, branch.conversation_id)
+    rows = db.connection().execute(_PARENTS, {"conversation": branch.conversation_id})
+    parents = {row.message_id: row.parent_message_id for row in rows}
+    owners = find_owners(parents, branches)
+    path = [*_upwards(parents, branch.head_message_id)][::-1]
+    stretches = [(owner, list(ids)) for owner, ids in groupby(path, key=owners.__getitem__)]
+    return [Stretch(owner, ids[0], len(ids)) for owner, ids in stretches]
+
+
+def find_owners(
+    parents: Mapping[MessageId, MessageId | None], branches: Iterable[BranchRow]
+) -> dict[MessageId, BranchRow]:
+    """The oldest branch that each message is on, given what each hangs below."""
+    owners: dict[MessageId, BranchRow] = {}
+    for branch in sorted(branches, key=lambda branch: branch.branch_id):
+        for message_id in _upwards(parents, branch.head_message_id):
+            if message_id in owners:
+                break
+            owners[message_id] = branch
+    return owners
+
+
+def _upwards(parents: Mapping[MessageId, MessageId | None], at: MessageId | None) -> Iterator[MessageId]:
+    while at is not None and at in parents:
+        yield at
+        at = parents[at]
+
+
+def create_branch(viewer: Viewer, db: Db, message_id: MessageId, *, name: str = "") -> BranchRow:
+    """A new branch that ends with this message, so that what is said next goes another way than before."""
+    turn = get_turn(viewer, db, message_id)
+    require_own_conversation(viewer, db, turn.conversation_id)
+    branch_id = begin_branch(
+        db,
+        conversation_id=turn.conversation_id,
+        message_id=message_id,
+        user_id=UserId(viewer.user_id),
+        kind="continue",
+        name=_checked(name) if name else "",
+        now=utc_now(),
+    )
+    record(db, viewer, "branch.create", target_id=branch_id)
+    return get_branch(viewer, db, branch_id)
+
+
+def rename_branch(viewer: Viewer, db: Db, branch_id: BranchId, name: str) -> str:
+    """Give it a name of 1 to 100 characters that no other branch here has, and return that as it is kept."""
+    branch, name = _own(viewer, db, branch_id), _checked(name)
+    taken = {row.name for row in list_branches(viewer, db, branch.conversation_id) if row.branch_id != branch_id}
+    if name in taken:
+        raise ConflictError(f"Another branch of this conversation is called {name!r}; please choose another name.")
+    _change(db, branch_id, name=name)
+    record(db, viewer, "branch.rename", target_id=branch_id, detail={"from": branch.name, "to": name})
+    return name
+
+
+def archive_branch(viewer: Viewer, db: Db, branch_id: BranchId, *, archived: bool) -> None:
+    """Put a branch aside, or take it up again; its messages stay where they are."""
+    _own(viewer, db, branch_id)
+    _change(db, branch_id, archived_at=utc_now() if archived else None)
+    record(db, viewer, "branch.archive" if archived else "branch.unarchive", target_id=branch_id)
+
+
+def delete_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> list[MessageId]:
+    """Take a branch out of sight with what only it has, and give those messages; ``restore_branch`` undoes it.
+
+    ConflictError when it is the only one: then the conversation is what is to be deleted.
+    """
+    branch, now = _own(viewer, db, branch_id), utc_now()
+    if len(list_branches(viewer, db, branch.conversation_id)) == 1:
+        raise ConflictError("This is the conversation's only branch; delete the conversation instead.")
+    messages = own_messages(db, branch)
+    db.connection().execute(_MARK_MESSAGES, {"ids": messages, "at": now})
+    _change(db, branch_id, deleted_at=now)
+    record(
+        db, viewer, "branch.delete", target_id=branch_id, detail={"name": branch.name, "messages": len(messages)}
+    )
+    return messages
+
+
+def restore_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> BranchRow:
+    """Undo a deletion of the last minute; a name that was taken meanwhile gets a number."""
+    row = db.connection().execute(_DELETED, {"key": branch_id}).first()
+    if row is None:
+        raise _not_found()
+    branch, deleted_at = BranchRow(*row[:-1]), row[-1]
+    require_own_conversation(viewer, db, branch.conversation_id)
+    if deleted_at is None or utc_now() - deleted_at > UNDO:
+        raise NotFoundError("It was deleted more than a minute ago and cannot be brought back.")
+    if db.connection().execute(_UPROOTED, {"head": branch.head_message_id, "at": deleted_at}).first():
+        raise ConflictError("What this branch grew from was deleted after it; bring that back first.")
+    taken = {other.name for other in list_branches(viewer, db, branch.conversation_id)}
+    db.connection().execute(_UNMARK_MESSAGES, {"conversation": branch.conversation_id, "at": deleted_at})
+    _change(db, branch_id, deleted_at=None, name=free_name(branch.name, taken))
+    record(db, viewer, "branch.restore", target_id=branch_id)
+    return get_branch(viewer, db, branch_id)
+
+
+def own_messages(db: Db, branch: BranchRow) -> list[MessageId]:
+    """The messages that only this branch has, its head first."""
+    given = {"branch": branch.branch_id, "head": branch.head_message_id}
+    return [MessageId(found) for found in db.connection().execute(_OWN_MESSAGES, given).scalars()]
+
+
+def _checked(name: str) -> str:
+    name = " ".join(clean_text(name).split())
+    if not name:
+        raise BadInputError("A branch needs a name of at least one character; please type one.")
+    if len(name) > LONGEST_NAME:
+        raise BadInputError(f"A branch's name has at most {LONGEST_NAME} characters; please shorten it.")
+    return name
+
+
+def _own(viewer: Viewer, db: Db, branch_id: BranchId) -> BranchRow:
+    branch = get_branch(viewer, db, branch_id)
+    require_own_conversation(viewer, db, branch.conversation_id)
+    return branch
+
+
+def _change(db: Db, branch_id: BranchId, **values: Any) -> None:
+    db.connection().execute(update(_branch).where(_branch.c.branch_id == branch_id).values(**values))
+
+
+def _not_found() -> NotFoundError:
+    return NotFoundError("There is no such branch here; it may have been deleted, or the link is wrong.")
+
+
+_COLUMNS: Sequence[Any] = (
+    _branch.c.branch_id,
+    _branch.c.conversation_id,
+    _branch.c.head_message_id,
+    _branch.c.user_id,
+    _branch.c.name,
+    _branch.c.created_at,
+    _branch.c.updated_at,
+    _branch.c.archived_at,
+)
+_kept = select(*_COLUMNS).where(_branch.c.deleted_at.is_(None))
+_BY_ID = _kept.where(_branch.c.branch_id == bindparam("key"))
+_BY_HEAD = (
+    _kept.where(_branch.c.head_message_id == bindparam("head"))
+    .order_by(_branch.c.archived_at.is_not(None), _branch.c.branch_id)
+    .limit(1)
+)
+_OF_CONVERSATION = _kept.where(_branch.c.conversation_id == bindparam("conversation")).order_by(_branch.c.branch_id)
+_DELETED = select(*_COLUMNS, _branch.c.deleted_at).where(_branch.c.branch_id == bindparam("key"))
+_PARENTS = select(_message.c.message_id, _message.c.parent_message_id).where(
+    _message.c.conversation_id == bindparam("conversation"), _message.c.deleted_at.is_(None)
+)
+# From the head upwards, as long as no other branch ends there and nothing else hangs there.
+_OWN_MESSAGES = text("""
+WITH RECURSIVE own (message_id, parent_id, step) AS (
+    SELECT message_id, parent_message_id, 0 FROM message m WHERE message_id = :head
+    AND NOT EXISTS (SELECT 1 FROM message b WHERE b.parent_message_id = m.message_id AND b.deleted_at IS NULL)
+    AND NOT EXISTS (
+        SELECT 1 FROM branch o
+        WHERE o.head_message_id = m.message_id AND o.branch_id <> :branch AND o.deleted_at IS NULL
+    )
+    UNION ALL
+    SELECT m.message_id, m.parent_message_id, own.step + 1
+    FROM own JOIN message m ON m.message_id = own.parent_id
+    WHERE NOT EXISTS (
+        SELECT 1 FROM message b
+        WHERE b.parent_message_id = m.message_id AND b.message_id <> own.message_id AND b.deleted_at IS NULL
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM branch o
+        WHERE o.head_message_id = m.message_id AND o.branch_id <> :branch AND o.deleted_at IS NULL
+    )
+)
+SELECT message_id FROM own ORDER BY step""")
+# Whether the place where a deleted branch grew was deleted too, later, with another one.
+_UPROOTED = text("""
+WITH RECURSIVE up (message_id, parent_id, deleted_at) AS (
+    SELECT message_id, parent_message_id, deleted_at FROM message WHERE message_id = :head
+    UNION ALL
+    SELECT m.message_id, m.parent_message_id, m.deleted_at
+    FROM up JOIN message m ON m.message_id = up.parent_id WHERE up.deleted_at = :at
+)
+SELECT 1 FROM up WHERE deleted_at <> :at""").bindparams(bindparam("at", type_=UtcTime()))
+_MARK_MESSAGES = (
+    update(_message)
+    .where(_message.c.message_id.in_(bindparam("ids", expanding=True)))
+    .values(deleted_at=bindparam("at"))
+)
+_UNMARK_MESSAGES = (
+    update(_message)
+    .where(_message.c.conversation_id == bindparam("conversation"), _message.c.deleted_at == bindparam("at"))
+    .values(deleted_at=None)
+)

@@ -1,0 +1,103 @@
+"""Snapshots: a name for one checkpoint of one thread, as a tag in git.
+
+Invariant: a snapshot never moves, and the checkpoint that it names is kept for as long as it is there.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, delete, insert, select
+from sqlmodel import Session as Db
+
+from core.access.viewer import Viewer
+from core.database import table_of
+from core.errors import BadInputError, ConflictError, NotFoundError
+from core.history.activity import record
+from core.history.conversations import get_conversation, require_own_conversation
+from core.history.messages import get_turn_of_thread
+from core.ids import ConversationId, MessageId, SnapshotId, ThreadId, UserId, new_snapshot_id
+from core.tables import Snapshot, Thread, clean_text, utc_now
+
+LONGEST_NAME = 100
+_snapshot, _thread = table_of(Snapshot), table_of(Thread)
+
+
+@dataclass(frozen=True)
+class SnapshotRow:
+    """A snapshot, and the message whose thread it is of."""
+
+    snapshot_id: SnapshotId
+    conversation_id: ConversationId
+    message_id: MessageId
+    thread_id: ThreadId
+    checkpoint_id: str
+    user_id: UserId
+    name: str
+    created_at: datetime
+
+
+def list_snapshots(viewer: Viewer, db: Db, conversation_id: ConversationId) -> list[SnapshotRow]:
+    """All snapshots of a conversation, oldest first."""
+    get_conversation(viewer, db, conversation_id)
+    rows = db.connection().execute(_OF_CONVERSATION, {"conversation": conversation_id})
+    return [SnapshotRow(*row) for row in rows]
+
+
+def get_snapshot(viewer: Viewer, db: Db, snapshot_id: SnapshotId) -> SnapshotRow:
+    """One snapshot; NotFoundError when it is not there for this viewer."""
+    row = db.connection().execute(_BY_ID, {"key": snapshot_id}).first()
+    if row is None:
+        raise NotFoundError("There is no such snapshot here; it may have been deleted, or the link is wrong.")
+    get_conversation(viewer, db, row.conversation_id)
+    return SnapshotRow(*row)
+
+
+def create_snapshot(viewer: Viewer, db: Db, thread_id: ThreadId, checkpoint_id: str, name: str) -> SnapshotRow:
+    """Name a checkpoint that the caller has seen in the thread; a name is used once in a conversation."""
+    turn = get_turn_of_thread(viewer, db, thread_id)
+    require_own_conversation(viewer, db, turn.conversation_id)
+    name = " ".join(clean_text(name).split())
+    if not name or len(name) > LONGEST_NAME:
+        raise BadInputError(f"A snapshot needs a name of 1 to {LONGEST_NAME} characters; please type one.")
+    if any(row.name == name for row in list_snapshots(viewer, db, turn.conversation_id)):
+        raise ConflictError(
+            f"Another snapshot of this conversation is called {name!r}; please choose another name."
+        )
+    snapshot_id = new_snapshot_id()
+    row: dict[str, Any] = {
+        "snapshot_id": snapshot_id,
+        "conversation_id": turn.conversation_id,
+        "thread_id": thread_id,
+        "checkpoint_id": checkpoint_id,
+        "user_id": viewer.user_id,
+        "name": name,
+        "created_at": utc_now(),
+    }
+    db.connection().execute(insert(_snapshot), row)
+    record(db, viewer, "snapshot.create", target_id=snapshot_id, detail={"name": name, "thread_id": thread_id})
+    return get_snapshot(viewer, db, snapshot_id)
+
+
+def delete_snapshot(viewer: Viewer, db: Db, snapshot_id: SnapshotId) -> None:
+    """Forget the name; the checkpoint stays until the thread is compacted."""
+    snapshot = get_snapshot(viewer, db, snapshot_id)
+    require_own_conversation(viewer, db, snapshot.conversation_id)
+    db.connection().execute(delete(_snapshot).where(_snapshot.c.snapshot_id == snapshot_id))
+    record(db, viewer, "snapshot.delete", target_id=snapshot_id, detail={"name": snapshot.name})
+
+
+_rows = select(
+    _snapshot.c.snapshot_id,
+    _snapshot.c.conversation_id,
+    _thread.c.message_id,
+    _snapshot.c.thread_id,
+    _snapshot.c.checkpoint_id,
+    _snapshot.c.user_id,
+    _snapshot.c.name,
+    _snapshot.c.created_at,
+).join(_thread, _thread.c.thread_id == _snapshot.c.thread_id)
+_BY_ID = _rows.where(_snapshot.c.snapshot_id == bindparam("key"))
+_OF_CONVERSATION = _rows.where(_snapshot.c.conversation_id == bindparam("conversation")).order_by(
+    _snapshot.c.snapshot_id
+)

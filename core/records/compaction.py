@@ -1,0 +1,73 @@
+"""Finished threads keep only what can still be started from: their last state, snapshots and fork points.
+
+Invariant: what is kept is exactly as it was. A thread that waits for a person, or was cut short, is left whole: it
+may yet be taken up from any of its states.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, select, union
+
+from core.database import Database, table_of
+from core.tables import Snapshot, Thread
+
+_THREADS_AT_ONCE = 200
+_thread, _snapshot = table_of(Thread), table_of(Snapshot)
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What one round did."""
+
+    threads: int = 0
+    checkpoints: int = 0
+
+
+Count = Callable[[Sequence[str]], dict[str, int]]
+Compact = Callable[[str, Collection[str]], int]
+
+
+def compact_threads(database: Database, count: Count, compact: Compact, *, before: datetime) -> Compacted:
+    """Compact every thread that was done before then.
+
+    ``count`` gives the root checkpoints of some threads, ``compact`` drops those of one thread that are not among
+    the ones to keep, and gives how many went.
+    """
+    after, threads, checkpoints = "", 0, 0
+    while done := _list_done(database, before, after):
+        after = done[-1]
+        for thread_id in [found for found, number in count(done).items() if number > 1]:
+            gone = compact(thread_id, _read_kept(database, thread_id))
+            threads, checkpoints = threads + (gone > 0), checkpoints + gone
+    return Compacted(threads, checkpoints)
+
+
+def _list_done(database: Database, before: datetime, after: str) -> list[str]:
+    with database.read() as db:
+        given = {"before": before, "after": after}
+        return list(db.connection().execute(_DONE, given).scalars())
+
+
+def _read_kept(database: Database, thread_id: str) -> set[str]:
+    """The checkpoints of a thread that a snapshot names, or that other threads started from."""
+    with database.read() as db:
+        found = db.connection().execute(_KEPT, {"thread": thread_id}).scalars()
+        return {checkpoint for checkpoint in found if checkpoint}
+
+
+_DONE = (
+    select(_thread.c.thread_id)
+    .where(
+        _thread.c.thread_id > bindparam("after"),
+        _thread.c.ended_at < bindparam("before"),
+        _thread.c.status == "done",
+    )
+    .order_by(_thread.c.thread_id)
+    .limit(_THREADS_AT_ONCE)
+)
+_KEPT = union(
+    select(_snapshot.c.checkpoint_id).where(_snapshot.c.thread_id == bindparam("thread")),
+    select(_thread.c.source_checkpoint_id).where(_thread.c.parent_thread_id == bindparam("thread")),
+)

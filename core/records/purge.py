@@ -1,0 +1,120 @@
+"""What was deleted is taken away for good, once it cannot be brought back any more.
+
+Invariant: checkpoints go first and rows last, message by message from the leaves, so that whatever is cut short is
+found and finished the next time; the log of calls is never touched.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import bindparam, delete, select, update
+from sqlmodel import Session as Db
+
+from core.database import Database, table_of
+from core.history.branches import UNDO
+from core.ids import BranchId, MessageId, ThreadId
+from core.tables import Annotation, Branch, Message, RunEvent, Snapshot, Thread, utc_now
+
+T = TypeVar("T")
+GRACE = timedelta(seconds=5)
+# So that no transaction is long, however much is deleted.
+_MESSAGES_AT_ONCE = 25
+_BRANCHES_AT_ONCE = 20
+_branch, _message, _thread = table_of(Branch), table_of(Message), table_of(Thread)
+
+
+@dataclass(frozen=True)
+class _Gone:
+    """A deleted branch with the messages and threads that went with it, the deepest first."""
+
+    branch_id: BranchId
+    messages: list[MessageId]
+    threads: list[ThreadId]
+
+
+def purge_branches(
+    database: Database, forget_thread: Callable[[ThreadId], None], *, now: datetime | None = None
+) -> int:
+    """Take away the branches that were deleted more than a minute ago, with all that only they had; gives how many.
+
+    ``forget_thread`` deletes a thread's checkpoints. A branch with a run that has not ended, or that another run is
+    about to start from, is left for later.
+    """
+    before, count = (now or utc_now()) - UNDO - GRACE, 0
+    for gone in _find_gone(database, before):
+        for thread_id in gone.threads:
+            forget_thread(thread_id)
+        pairs = list(zip(gone.messages, gone.threads, strict=True))
+        for some in _in_parts(pairs, _MESSAGES_AT_ONCE):
+            database.write(partial(_delete_messages, pairs=some))
+        database.write(partial(_delete_branch, branch_id=gone.branch_id))
+        count += 1
+    return count
+
+
+def _find_gone(database: Database, before: datetime) -> list[_Gone]:
+    with database.read() as db:
+        rows = db.connection().execute(_DELETED, {"before": before}).all()
+        return [gone for row in rows if (gone := _read_gone(db, row)) is not None]
+
+
+def _read_gone(db: Db, row: Any) -> _Gone | None:
+    found = db.connection().execute(_WITH_IT, {"conversation": row.conversation_id, "at": row.deleted_at}).all()
+    threads = [ThreadId(item.thread_id) for item in found]
+    if any(item.status in _LIVE for item in found):
+        return None
+    if any(db.connection().execute(_AWAITED, {"threads": list(some)}).first() for some in _in_parts(threads, 500)):
+        return None
+    return _Gone(BranchId(row.branch_id), [MessageId(item.message_id) for item in found], threads)
+
+
+def _in_parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _delete_messages(db: Db, pairs: Sequence[tuple[MessageId, ThreadId]]) -> None:
+    messages, threads = [message for message, _ in pairs], [thread for _, thread in pairs]
+    connection = db.connection()
+    for table, column, ids in (
+        (RunEvent, "thread_id", threads),
+        (Snapshot, "thread_id", threads),
+        (Annotation, "target_id", messages),
+        (Branch, "head_message_id", messages),
+    ):
+        connection.execute(delete(table_of(table)).where(table_of(table).c[column].in_(ids)))
+    connection.execute(_ORPHAN, {"threads": threads})
+    connection.execute(delete(_thread).where(_thread.c.thread_id.in_(threads)))
+    connection.execute(delete(_message).where(_message.c.message_id.in_(messages)))
+
+
+def _delete_branch(db: Db, branch_id: BranchId) -> None:
+    annotation = table_of(Annotation)
+    db.connection().execute(delete(annotation).where(annotation.c.target_id == branch_id))
+    db.connection().execute(delete(_branch).where(_branch.c.branch_id == branch_id))
+
+
+_LIVE = ("queued", "running")
+_DELETED = (
+    select(_branch.c.branch_id, _branch.c.conversation_id, _branch.c.deleted_at)
+    .where(_branch.c.deleted_at < bindparam("before"))
+    .order_by(_branch.c.deleted_at)
+    .limit(_BRANCHES_AT_ONCE)
+)
+_WITH_IT = (
+    select(_message.c.message_id, _thread.c.thread_id, _thread.c.status)
+    .join(_thread, _thread.c.message_id == _message.c.message_id)
+    .where(_message.c.conversation_id == bindparam("conversation"), _message.c.deleted_at == bindparam("at"))
+    .order_by(_message.c.depth.desc())
+)
+_AWAITED = select(_thread.c.thread_id).where(
+    _thread.c.parent_thread_id.in_(bindparam("threads", expanding=True)), _thread.c.status == "queued"
+)
+# Where a thread came from is not known any more when that is gone.
+_ORPHAN = (
+    update(_thread)
+    .where(_thread.c.parent_thread_id.in_(bindparam("threads", expanding=True)))
+    .values(parent_thread_id=None)
+)

@@ -1,0 +1,167 @@
+"""Going another way: every way of branching is one operation, *start a new thread from a checkpoint of another*.
+
+Plain functions over the engine. Invariant: what is branched from is never changed; a branch that cannot be begun
+leaves nothing behind.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from core.access.viewer import Viewer
+from core.errors import BadInputError, ConflictError
+from core.history.branches import delete_branch
+from core.history.messages import (
+    EDITS,
+    UNFINISHED,
+    Added,
+    NewMessage,
+    ThreadKind,
+    Turn,
+    get_turn,
+    get_turn_of_thread,
+)
+from core.history.snapshots import SnapshotRow, create_snapshot
+from core.ids import BranchId, MessageId, ThreadId
+from core.runs.engine import Engine, WhenBusy
+
+MOST_VARIANTS = 8
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Who is to answer one of several times: an agent, a model, a temperature; None is as it would be anyway."""
+
+    agent_id: str | None = None
+    model: str | None = None
+    temperature: float | None = None
+
+
+def edit(
+    engine: Engine, viewer: Viewer, message_id: MessageId, text: str, *, when_busy: WhenBusy = "refuse"
+) -> Added:
+    """Ask the same in other words: a sibling that starts from the same state."""
+    new = sibling(engine, viewer, message_id, ThreadKind.EDIT)
+    return engine.start(viewer, replace(new, text=text), when_busy=when_busy)
+
+
+def regenerate(engine: Engine, viewer: Viewer, message_id: MessageId) -> Added:
+    """Have the same words answered again: a sibling that starts from the same state."""
+    return engine.start(viewer, sibling(engine, viewer, message_id))
+
+
+def retry(engine: Engine, viewer: Viewer, thread_id: ThreadId) -> Added:
+    """Answer the same message in a sibling that goes on from the last checkpoint of a thread that was cut short."""
+    turn = _turn_of(engine, viewer, thread_id)
+    if turn.status not in UNFINISHED:
+        raise ConflictError("Only an answer that was stopped, failed or lost can be retried.")
+    return engine.start(viewer, replace(_beside(turn, ThreadKind.RETRY), parent_thread_id=turn.thread_id))
+
+
+def fork(
+    engine: Engine,
+    viewer: Viewer,
+    thread_id: ThreadId,
+    checkpoint_id: str | None = None,
+    *,
+    text: str = "",
+    edits: Mapping[str, Any] | None = None,
+    name: str = "",
+) -> Added:
+    """Start from any checkpoint (None: the newest) of a thread that is not running, its state edited or as it was.
+
+    In the middle of a run the new message is a sibling with the same words, and the run goes on from there; at the
+    end of one ``text`` is said next. BadInputError says which of ``edits`` the graph's schema does not take.
+    """
+    turn = _turn_of(engine, viewer, thread_id)
+    if turn.is_live:
+        raise ConflictError("This answer is still being written; wait for it, or stop it first.")
+    step = engine.get_state(viewer, thread_id, checkpoint_id)
+    edits = dict(edits or {})
+    if edits:
+        engine.check_edits(turn.agent_id, edits)
+    new = _beside(turn, ThreadKind.FORK) if step.next else _below(turn, text)
+    if step.next and text.strip() and text != turn.content:
+        raise BadInputError(
+            "This state is in the middle of a run, which goes on with the same message; leave it as it is."
+        )
+    config = turn.settings | ({EDITS: edits} if edits else {})
+    new = replace(
+        new, parent_thread_id=thread_id, source_checkpoint_id=step.checkpoint_id, config=config, name=name
+    )
+    return engine.start(viewer, new)
+
+
+def fan_out(
+    engine: Engine,
+    viewer: Viewer,
+    new: NewMessage,
+    variants: Mapping[str, Variant],
+    *,
+    when_busy: WhenBusy = "refuse",
+) -> dict[str, Added]:
+    """Ask one thing of several models, temperatures or agents at once, as siblings; all of them or none."""
+    if not 2 <= len(variants) <= MOST_VARIANTS:
+        raise BadInputError(f"Choose 2 to {MOST_VARIANTS} models or agents to answer side by side.")
+    news = {name: _variant_of(new, name, variant) for name, variant in variants.items()}
+    return engine.start_many(viewer, news, when_busy=when_busy)
+
+
+def delete(engine: Engine, viewer: Viewer, branch_id: BranchId) -> list[MessageId]:
+    """Delete a branch with what only it has, and stop what runs there; for a minute that can be undone."""
+    gone = engine.database.write(lambda db: delete_branch(viewer, db, branch_id))
+    engine.stop_all(viewer, gone)
+    return gone
+
+
+def sibling(
+    engine: Engine, viewer: Viewer, message_id: MessageId, kind: ThreadKind = ThreadKind.REGENERATE
+) -> NewMessage:
+    """A message as it would be asked again: under the same parent, from the state that it started from."""
+    with engine.database.read() as db:
+        turn = get_turn(viewer, db, message_id)
+        parent = get_turn(viewer, db, turn.parent_message_id) if turn.parent_message_id else None
+    new = _beside(turn, kind)
+    if turn.kind == "fork" and parent is not None and turn.parent_thread_id == parent.thread_id:
+        return replace(new, parent_thread_id=turn.parent_thread_id, source_checkpoint_id=turn.source_checkpoint_id)
+    return replace(new, config=turn.settings)
+
+
+def snapshot(
+    engine: Engine, viewer: Viewer, thread_id: ThreadId, name: str, checkpoint_id: str | None = None
+) -> SnapshotRow:
+    """Name a checkpoint (None: the newest) of a thread, so that it is kept and can be started from."""
+    step = engine.get_state(viewer, thread_id, checkpoint_id)
+    return engine.database.write(lambda db: create_snapshot(viewer, db, thread_id, step.checkpoint_id, name))
+
+
+def _beside(turn: Turn, kind: ThreadKind) -> NewMessage:
+    return NewMessage(
+        turn.content,
+        conversation_id=turn.conversation_id,
+        parent_message_id=turn.parent_message_id,
+        kind=kind,
+        agent_id=turn.agent_id,
+        config=turn.config,
+    )
+
+
+def _below(turn: Turn, text: str) -> NewMessage:
+    if not text.strip():
+        raise BadInputError("At this state the answer was complete; type what to say next.")
+    return replace(_beside(turn, ThreadKind.FORK), text=text, parent_message_id=turn.message_id)
+
+
+def _variant_of(new: NewMessage, name: str, variant: Variant) -> NewMessage:
+    if variant.temperature is not None and not 0 <= variant.temperature <= 2:
+        raise BadInputError(f"The temperature of {name!r} is {variant.temperature:g}; it must be between 0 and 2.")
+    chosen = {"model": variant.model, "temperature": variant.temperature}
+    config = new.config | {key: value for key, value in chosen.items() if value is not None}
+    return replace(
+        new, kind=ThreadKind.FAN_OUT, name=name, agent_id=variant.agent_id or new.agent_id, config=config
+    )
+
+
+def _turn_of(engine: Engine, viewer: Viewer, thread_id: ThreadId) -> Turn:
+    with engine.database.read() as db:
+        return get_turn_of_thread(viewer, db, thread_id)
