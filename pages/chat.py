@@ -1,31 +1,28 @@
-"""Chat: one conversation, answered by an agent whose run outlives this page.
+"""Chat: one branch of a conversation, answered by an agent whose run outlives this page.
 
-``?conversation=`` opens one, ``?message=`` the branch on which that message lies, ``?show=`` chooses what is
-seen of an answer while it is written.
+``?branch=`` opens one, ``?message=`` the newest one through a message, ``?conversation=`` the one last looked at;
+``?show=`` chooses what is seen of an answer while it is written.
 """
-
-from functools import partial
 
 import streamlit as st
 
 from core.access.viewer import Viewer
 from core.errors import BusyError, SkeinError
-from core.history.conversations import (
-    ConversationRow,
-    delete_conversation,
-    get_conversation,
-    rename_conversation,
-)
-from core.history.messages import NewMessage, Turn, find_newest_below, find_newest_message, get_path, get_turn
-from core.ids import to_conversation_id, to_message_id
+from core.history.conversations import ConversationRow, delete_conversation, rename_conversation
+from core.history.messages import Added, NewMessage
+from core.runs.branching import Variant, fan_out
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.answer import Show
 from pages.parts.conversation_list import draw_conversation_list
+from pages.parts.crumbs import draw_crumbs
 from pages.parts.guard import require_viewer
+from pages.parts.held_back import draw_held_back
+from pages.parts.opened import Opened, go_to, load, point_at
 from pages.parts.resources import get_skein
 from pages.parts.text import plain
 from pages.parts.transcript import draw_transcript
+from pages.parts.variants import chosen_variants, draw_variants, forget_variants
 
 viewer = require_viewer()
 
@@ -34,55 +31,36 @@ _EXAMPLES = ("Write a table", "Show me some code", "写一首长诗", "Write 300
 
 
 def main(skein: Skein, viewer: Viewer) -> None:
-    conversation, turns = _load(skein, viewer)
-    is_own = conversation is None or conversation.user_id == viewer.user_id
+    opened = load(skein, viewer)
+    is_own = opened.conversation is None or opened.conversation.user_id == viewer.user_id
     dock = st.bottom.container(key="chat_dock")
     text = st.chat_input("Message the agent", key="chat.input") if is_own else None
     with dock:
-        text = text or _draw_held_back(skein, viewer, turns)
+        text = text or draw_held_back(skein, viewer, opened)
     if text:
-        conversation, turns = _send(skein, viewer, conversation, turns, text)
+        opened = _send(skein, viewer, opened, text)
     header = st.container(key="chat_header_place")
 
     def draw_around() -> None:
-        draw_conversation_list(skein, viewer, conversation.conversation_id if conversation else None)
+        draw_conversation_list(skein, viewer, opened.conversation_id)
         with header:
-            _draw_header(skein, viewer, conversation, is_own=is_own)
+            _draw_header(skein, viewer, opened, is_own=is_own)
 
     if problem := state.take(state.PROBLEM):
         st.warning(problem, icon=":material/info:")
-    if turns and turns[-1].is_live:
+    if any(turn.is_live for turn in (*opened.turns, *opened.fan)):
         state.take(state.WATCHED)
         st.fragment(_watch, run_every=_WATCH_SECONDS)()
     show = Show(state.get(state.SHOW) or Show.TOKENS)
-    draw_transcript(skein, viewer, turns, show=show, dock=dock, meanwhile=draw_around)
+    draw_transcript(skein, viewer, opened, show=show, dock=dock, meanwhile=draw_around)
     # While something is held back no example is on offer: the chosen one would be sent again with each rerun.
-    if not turns and not state.held_back(None) and (example := _draw_welcome(skein)):
-        _send(skein, viewer, conversation, turns, example)
+    if not opened.turns and not state.held_back(None) and (example := _draw_welcome(skein)):
+        _send(skein, viewer, opened, example)
         st.rerun()
 
 
-def _load(skein: Skein, viewer: Viewer) -> tuple[ConversationRow | None, list[Turn]]:
-    """What the address names; a link that leads nowhere is said, and opens a new conversation."""
-    params = st.query_params
-    try:
-        with skein.database.read() as db:
-            if "message" in params:
-                named = get_turn(viewer, db, to_message_id(params["message"]))
-                head = find_newest_below(viewer, db, named.message_id)
-                conversation = get_conversation(viewer, db, named.conversation_id)
-            elif "conversation" in params:
-                conversation = get_conversation(viewer, db, to_conversation_id(params["conversation"]))
-                head = find_newest_message(viewer, db, conversation.conversation_id)
-            else:
-                return None, []
-            return conversation, get_path(viewer, db, head) if head else []
-    except SkeinError as error:
-        state.put(state.PROBLEM, str(error))
-        return None, []
-
-
-def _draw_header(skein: Skein, viewer: Viewer, conversation: ConversationRow | None, *, is_own: bool) -> None:
+def _draw_header(skein: Skein, viewer: Viewer, opened: Opened, *, is_own: bool) -> None:
+    conversation = opened.conversation
     with st.container(horizontal=True, vertical_alignment="center", key="chat_header"):
         title = conversation.title if conversation else "New conversation"
         with st.container(width="stretch"):
@@ -101,6 +79,7 @@ def _draw_header(skein: Skein, viewer: Viewer, conversation: ConversationRow | N
             elif chosen == "Delete":
                 _delete(skein, viewer, conversation)
         _draw_options(skein)
+    draw_crumbs(opened)
 
 
 def _draw_options(skein: Skein) -> None:
@@ -111,6 +90,9 @@ def _draw_options(skein: Skein) -> None:
         models = {model.name: model.label for model in skein.chat_models.offered()}
         st.selectbox("Model", list(models), key=state.MODEL, format_func=models.__getitem__)
         st.slider("Temperature", 0.0, 2.0, skein.settings.temperature, 0.1, key=state.TEMPERATURE)
+        with st.expander("Ask several at once", icon=":material/splitscreen_right:"):
+            st.caption("The next message goes to each of them; the answers stand side by side.")
+            draw_variants(skein, key=state.FAN)
         st.segmented_control(
             "While an answer is written, show",
             [show.value for show in Show],
@@ -132,79 +114,39 @@ def _draw_welcome(skein: Skein) -> str | None:
     return st.pills("Try", _EXAMPLES, key="chat.example", label_visibility="collapsed")
 
 
-def _send(
-    skein: Skein, viewer: Viewer, conversation: ConversationRow | None, turns: list[Turn], text: str
-) -> tuple[ConversationRow | None, list[Turn]]:
+def _send(skein: Skein, viewer: Viewer, opened: Opened, text: str) -> Opened:
     """Start the run, and give the conversation as it is now; what cannot be sent is held back, never lost."""
-    head = turns[-1] if turns else None
+    new, variants, head = _message(skein, opened, text), chosen_variants(state.FAN), opened.head
     try:
-        added = skein.engine.start(viewer, _message(skein, conversation, head, text))
+        added = _start(skein, viewer, new, variants)
     except SkeinError as error:
         if not (isinstance(error, BusyError) and head is not None and head.is_live):
             state.put(state.PROBLEM, str(error))
-        state.hold_back(conversation.conversation_id if conversation else None, text)
+        state.hold_back(opened.conversation_id, text)
         st.rerun()
-    _go_to(added.conversation_id, added.message_id if "message" in st.query_params else None)
-    return _load(skein, viewer)
+    go_to(added)
+    return load(skein, viewer)
 
 
-def _message(skein: Skein, conversation: ConversationRow | None, parent: Turn | None, text: str) -> NewMessage:
+def _start(skein: Skein, viewer: Viewer, new: NewMessage, variants: dict[str, Variant]) -> Added:
+    if not variants:
+        return skein.engine.start(viewer, new)
+    begun = fan_out(skein.engine, viewer, new, variants)
+    forget_variants(state.FAN)
+    return next(iter(begun.values()))
+
+
+def _message(skein: Skein, opened: Opened, text: str) -> NewMessage:
     chosen = {"model": state.get(state.MODEL), "temperature": state.get(state.TEMPERATURE)}
+    head = opened.head
     return NewMessage(
         text,
-        conversation_id=conversation.conversation_id if conversation else None,
-        parent_message_id=parent.message_id if parent else None,
-        agent_id=state.get(state.AGENT) or (parent.agent_id if parent else skein.agents.default),
+        conversation_id=opened.conversation_id,
+        parent_message_id=head.message_id if head else None,
+        branch_id=opened.branch.branch_id if opened.branch else None,
+        agent_id=state.get(state.AGENT) or (head.agent_id if head else skein.agents.default),
         config={name: value for name, value in chosen.items() if value is not None},
     )
-
-
-def _draw_held_back(skein: Skein, viewer: Viewer, turns: list[Turn]) -> str | None:
-    """What was typed while the answer above is still being written: three ways to go on, and none loses it."""
-    here = turns[-1].conversation_id if turns else None
-    text = state.held_back(here)
-    if not text:
-        return None
-    head = turns[-1] if turns else None
-    with st.container(border=True, key="chat_held_back"):
-        is_live = head is not None and head.is_live
-        st.caption("The answer is still being written. Your message is kept:" if is_live else "Not sent yet:")
-        st.text(text)
-        with st.container(horizontal=True):
-            if not is_live:
-                if st.button("Send it", icon=":material/send:", key="chat.held.send", type="primary"):
-                    return state.release(here)
-            elif head is not None:
-                _draw_choices(skein, viewer, head, text)
-            if st.button("Discard", key="chat.held.drop", type="tertiary"):
-                state.release(here)
-                st.rerun()
-    return None
-
-
-def _draw_choices(skein: Skein, viewer: Viewer, head: Turn, text: str) -> None:
-    start = partial(_start_held, skein, viewer, head, text)
-    st.button("Send after it", icon=":material/schedule:", key="chat.held.wait", on_click=start, args=("wait",))
-    st.button("Stop it and send", icon=":material/stop:", key="chat.held.stop", on_click=start, args=("stop",))
-    st.button(
-        "Ask beside it", icon=":material/call_split:", key="chat.held.beside", on_click=start, args=("beside",)
-    )
-
-
-def _start_held(skein: Skein, viewer: Viewer, head: Turn, text: str, way: str) -> None:
-    with state.problems():
-        if way == "stop":
-            skein.engine.stop(viewer, head.thread_id)
-        message = NewMessage(
-            text,
-            conversation_id=head.conversation_id,
-            parent_message_id=head.parent_message_id if way == "beside" else head.message_id,
-            agent_id=head.agent_id,
-            config=head.config,
-        )
-        added = skein.engine.start(viewer, message, when_busy="wait")
-        state.release(head.conversation_id)
-        st.query_params["message"] = added.message_id
 
 
 @st.dialog("Rename the conversation")
@@ -229,17 +171,8 @@ def _delete(skein: Skein, viewer: Viewer, conversation: ConversationRow) -> None
     with state.problems():
         skein.database.write(lambda db: delete_conversation(viewer, db, conversation.conversation_id))
         state.put(state.DELETED, (conversation.conversation_id, conversation.title))
-        _go_to(None, None)
+        point_at(None, None)
     st.rerun()
-
-
-def _go_to(conversation_id: str | None, message_id: str | None) -> None:
-    st.query_params.pop("conversation", None)
-    st.query_params.pop("message", None)
-    if conversation_id is not None:
-        st.query_params["conversation"] = conversation_id
-    if message_id is not None:
-        st.query_params["message"] = message_id
 
 
 def _watch() -> None:

@@ -45,6 +45,7 @@ def _draw(viewer: Viewer) -> None:
 def _pages(viewer: Viewer) -> list[st.Page]:
     pages = [
         _page("chat", "Chat", ":material/forum:", default=True),
+        _page("branches", "Branches", ":material/account_tree:"),
         _page("live", "Running now", ":material/play_circle:"),
         _page("calls", "Calls", ":material/analytics:"),
     ]

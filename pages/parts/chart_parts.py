@@ -96,10 +96,10 @@ def name_axis(field: str, order: list[str]) -> alt.Y:
 
 def colors(field: str, order: list[str], *, columns: int = 2) -> alt.Color:
     legend = alt.Legend(orient="bottom", columns=columns, title=None, labelLimit=270 // columns, offset=6)
-    return alt.Color(f"{field}:N", scale=alt.Scale(domain=order, range=_colors_of(order)), legend=legend)
+    return alt.Color(f"{field}:N", scale=alt.Scale(domain=order, range=colors_of(order)), legend=legend)
 
 
-def _colors_of(names: list[str]) -> list[str]:
+def colors_of(names: list[str]) -> list[str]:
     """A colour for each name, the same in every chart and under every filter where two do not want the same."""
     taken: dict[str, int] = {}
     for name in sorted(names):

@@ -7,6 +7,7 @@ from core.history.conversations import ConversationRow, list_conversations, rest
 from core.ids import ConversationId
 from core.skein import Skein
 from pages.parts import state
+from pages.parts.opened import open_last, point_at
 from pages.parts.text import plain, shortened
 
 _PAGE = 30
@@ -24,8 +25,8 @@ def draw_conversation_list(skein: Skein, viewer: Viewer, current: ConversationId
             width="stretch",
             help="Ctrl + Shift + O",
             shortcut="Ctrl+Shift+O",
-            on_click=_open,
-            args=(None,),
+            on_click=point_at,
+            args=(None, None),
         )
         st.text_input(
             "Find a conversation",
@@ -55,8 +56,8 @@ def _draw_rows(skein: Skein, viewer: Viewer, current: ConversationId | None) -> 
                 icon=icon(row),
                 width="stretch",
                 wrap=False,
-                on_click=_open,
-                args=(row.conversation_id,),
+                on_click=open_last,
+                args=(skein, viewer, row.conversation_id),
             )
     if len(rows) > _PAGE * pages:
         st.button("Show more", key="chat.more", type="tertiary", on_click=state.put, args=(state.PAGES, pages + 1))
@@ -73,12 +74,6 @@ def icon(row: ConversationRow) -> str | None:
     return ":material/front_hand:" if row.is_waiting else None
 
 
-def _open(conversation_id: ConversationId | None) -> None:
-    st.query_params.clear()
-    if conversation_id is not None:
-        st.query_params["conversation"] = conversation_id
-
-
 def _draw_undo(skein: Skein, viewer: Viewer) -> None:
     deleted = state.get(state.DELETED)
     if not deleted:
@@ -90,5 +85,5 @@ def _draw_undo(skein: Skein, viewer: Viewer) -> None:
             state.take(state.DELETED)
             with state.problems():
                 skein.database.write(lambda db: restore_conversation(viewer, db, conversation_id))
-                st.query_params["conversation"] = conversation_id
+                open_last(skein, viewer, conversation_id)
             st.rerun()

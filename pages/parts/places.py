@@ -4,3 +4,5 @@ from pathlib import Path
 
 CHAT = Path(__file__).resolve().parent.parent / "chat.py"
 CALLS = Path(__file__).resolve().parent.parent / "calls.py"
+BRANCHES = Path(__file__).resolve().parent.parent / "branches.py"
+BRANCHES = Path(__file__).resolve().parent.parent / "branches.py"

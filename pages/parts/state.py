@@ -18,6 +18,7 @@ WATCHED = "chat.watched"  # whether the watchdog has run as a part of the page
 SEARCH = "chat.search"
 PAGES = "chat.pages"  # how many pages of the list are shown
 AGENT = "chat.agent"
+FAN = "chat.fan"  # before ".models", ".temperatures", ".agents": what the next message is to go to at once
 NOTICE = "admin.notice"  # one sentence about what was just done
 REFUSED = "admin.refused"  # one sentence about why the new account could not be made
 NEW_NAME, NEW_PASSWORD, NEW_ROLE = "admin.name", "admin.password", "admin.role"
@@ -30,6 +31,15 @@ CALLS_FILE = "calls.file"  # (address, path, name) of the export that is ready
 CALLS_VERDICT = "calls.verdict"  # (whether the log holds, one sentence)
 CALLS_NAME = "calls.name"  # of the view to save
 CALLS_NOTICE = "calls.notice"  # one sentence about what was just done, or could not be
+BRANCHES_NOTICE = "branches.notice"  # one sentence about what was just done
+BRANCHES_PROBLEM = "branches.problem"  # one sentence about what just could not be done
+BRANCHES_WIDGET = "branches.widget."  # before the name of a parameter: the widget that shows it and writes it
+BRANCHES_ASKING = "branches.asking"  # whether a dialog was opened since the page was drawn
+BRANCHES_SEEN = "branches.seen"  # what of the tree was live when the page was drawn
+BRANCHES_PICK = "branches.pick."  # before a round: what was clicked in the picture
+BRANCHES_VIEW = "branches.view"  # (round, message to begin at, message clicked) of the picture
+BRANCHES_ROWS = "branches.rows"  # how many lines of the list are shown
+BRANCHES_DELETED = "branches.deleted"  # (branch_id, name, when) of the last deletion, for the undo
 
 
 def take(key: str) -> Any:

@@ -1,6 +1,7 @@
 """The transcript of a conversation: every turn from the root to the head, whole, as people see it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
@@ -9,16 +10,22 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.access.viewer import Viewer
 from core.calls.listing.queries import ThreadCalls, summarize_threads
+from core.history.annotations import Mark, find_marks
 from core.history.messages import UNFINISHED, Turn
+from core.history.tree import find_siblings
+from core.ids import MessageId
+from core.runs.branching import retry
 from core.skein import Skein
 from core.tables import utc_now
 from pages.parts import state
 from pages.parts.answer import PACE, Show, draw_answer
-from pages.parts.branching import draw_ways, read_siblings
+from pages.parts.branching import draw_ways
 from pages.parts.details import draw_details
 from pages.parts.figures import counted, total_cost
+from pages.parts.opened import Opened, go_to
 from pages.parts.places import CALLS
 from pages.parts.run_summary import replay
+from pages.parts.side_by_side import draw_side_by_side
 from pages.parts.text import plain
 
 _ON_ITS_WAY = timedelta(seconds=1)
@@ -33,7 +40,7 @@ _ENDINGS = {
 def draw_transcript(
     skein: Skein,
     viewer: Viewer,
-    turns: list[Turn],
+    opened: Opened,
     *,
     show: Show,
     dock: DeltaGenerator,
@@ -42,40 +49,74 @@ def draw_transcript(
     """All turns; one that is still being answered is followed to its end, and then the page is drawn anew.
 
     Its Stop stands in the dock, which is always in sight. ``meanwhile`` draws the rest of the page, once: before
-    the turns, or, when one is followed, after its first token.
+    the turns, or, when one is followed, after its first token. Answers that were asked for together stand side by
+    side as long as the branch ends with them.
     """
-    is_followed = any(turn.is_live for turn in turns)
-    calls, beside = _read_calls(skein, viewer, turns), read_siblings(skein, viewer, turns)
+    turns, fan = opened.turns, opened.fan
+    is_followed = any(turn.is_live for turn in (turns[:-1] if fan else turns))
+    about = _read_about(skein, viewer, [*turns, *fan])
     if not is_followed:
         meanwhile()
     again = state.take(state.REPLAY)
     for turn in turns:
         _draw_question(turn)
         if not turn.is_live:
-            draw_ways(skein, viewer, turn, beside.get(turn.message_id, []), is_last=turn is turns[-1])
+            draw_ways(
+                skein,
+                viewer,
+                turn,
+                about.beside.get(turn.message_id, []),
+                is_last=turn is turns[-1],
+                is_starred=about.is_starred(turn),
+            )
+        if fan and turn is turns[-1]:
+            ended = partial(_draw_ended, skein, viewer, about)
+            draw_side_by_side(skein, viewer, turn, fan, show=show, dock=dock, draw_ended=ended)
+            continue
         with st.chat_message("assistant", avatar=":material/hub:"):
             if turn.is_live:
                 _follow(skein, viewer, turn, show=show, dock=dock, meanwhile=meanwhile)
             elif again and again[0] == turn.thread_id:
                 _replay(skein, viewer, turn, again[1], show)
             else:
-                _draw_answer(skein, viewer, turn, calls.get(turn.thread_id))
+                _draw_ended(skein, viewer, about, turn)
     if is_followed:
         st.rerun()
 
 
-def _read_calls(skein: Skein, viewer: Viewer, turns: list[Turn]) -> dict[str, ThreadCalls]:
-    """What the answers' calls were; of one that has just ended they may still be on their way to the log."""
+@dataclass(frozen=True)
+class _About:
+    """What is known about the turns beyond their words."""
+
+    calls: dict[str, ThreadCalls]
+    beside: dict[MessageId, list[MessageId]]
+    marks: dict[str, Mark]
+
+    def is_starred(self, turn: Turn) -> bool:
+        return self.marks.get(turn.message_id, Mark()).starred
+
+
+def _read_about(skein: Skein, viewer: Viewer, turns: list[Turn]) -> _About:
+    """The calls of a run that has just ended may still be on their way to the log."""
     just_now = utc_now() - _ON_ITS_WAY
     if any(turn.ended_at is not None and turn.ended_at > just_now for turn in turns):
         skein.call_log.flush(_ON_ITS_WAY.total_seconds() / 2)
+    ids = [turn.message_id for turn in turns]
     with skein.database.read() as db:
-        return summarize_threads(viewer, db, [turn.thread_id for turn in turns])
+        return _About(
+            summarize_threads(viewer, db, [turn.thread_id for turn in turns]),
+            find_siblings(viewer, db, ids),
+            find_marks(viewer, db, ids),
+        )
 
 
 def _draw_question(turn: Turn) -> None:
     with st.chat_message("user", avatar=":material/person:"):
         st.markdown(turn.content)
+
+
+def _draw_ended(skein: Skein, viewer: Viewer, about: _About, turn: Turn) -> None:
+    _draw_answer(skein, viewer, turn, about.calls.get(turn.thread_id))
 
 
 def _draw_answer(skein: Skein, viewer: Viewer, turn: Turn, calls: ThreadCalls | None) -> None:
@@ -104,8 +145,7 @@ def _draw_ending(skein: Skein, viewer: Viewer, turn: Turn) -> None:
 
 def _retry(skein: Skein, viewer: Viewer, turn: Turn) -> None:
     with state.problems():
-        added = skein.engine.retry(viewer, turn.thread_id)
-        st.query_params["message"] = added.message_id
+        go_to(retry(skein.engine, viewer, turn.thread_id))
 
 
 def _draw_label(skein: Skein, turn: Turn, calls: ThreadCalls | None = None) -> None:

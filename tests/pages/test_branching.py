@@ -23,11 +23,11 @@ class TestAnswerAgain:
         ways(at).click(AGAIN).run()
         assert said(at) == [("user", "Write 10 tokens"), ("assistant", TEN)]
         assert "2 / 2" in texts(at)
-        newest = at.query_params["message"]
+        newest = at.query_params["branch"]
         switch(at, "left").click().run()
         assert "1 / 2" in texts(at)
-        assert at.query_params["message"] != newest
-        again = tab("ada", message=at.query_params["message"])
+        assert at.query_params["branch"] != newest
+        again = tab("ada", branch=at.query_params["branch"])
         assert ("1 / 2" in texts(again), said(again)) == (True, said(at))
 
     def test_what_came_after_stays_with_the_old_version(self, tab) -> None:
@@ -42,12 +42,12 @@ class TestSomebodyElses:
     def test_can_be_changed_between_by_an_analyst_but_not_asked_anew(self, tab) -> None:
         at = say(tab("ada"), "Write 10 tokens")
         ways(at).click(AGAIN).run()
-        ann = tab("ann", role="analyst", message=at.query_params["message"])
+        ann = tab("ann", role="analyst", branch=at.query_params["branch"])
         assert "2 / 2" in texts(ann)
         assert [menu.key for menu in ann.menu_button if (menu.key or "").startswith("chat.ways.")] == []
 
     def test_is_not_there_for_another_member(self, tab) -> None:
         at = say(tab("ada"), "Write 10 tokens")
         ways(at).click(AGAIN).run()
-        ben = tab("ben", message=at.query_params["message"])
+        ben = tab("ben", branch=at.query_params["branch"])
         assert (said(ben), "2 / 2" in texts(ben)) == ([], False)

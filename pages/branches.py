@@ -1,0 +1,179 @@
+"""Branches: the tree of a conversation to look at and to steer, a message of it, its states, and a comparison.
+
+The address says all: ``?conversation=``, ``?branch=`` the current path, ``?node=`` the chosen message,
+``?compare=`` the second one, ``?checkpoint=`` the state in the time machine, and how the tree is shown.
+"""
+
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from core.access.viewer import Viewer
+from core.errors import SkeinError
+from core.history.conversations import list_conversations
+from core.history.tree import get_tree
+from core.ids import ConversationId
+from core.skein import Skein
+from pages.parts import state
+from pages.parts.branch_list import draw_branches
+from pages.parts.compare_view import draw_choosing, draw_compare
+from pages.parts.conversation_list import icon, label
+from pages.parts.figures import counted
+from pages.parts.guard import require_viewer
+from pages.parts.node_panel import draw_panel
+from pages.parts.places import BRANCHES, CHAT
+from pages.parts.resources import get_skein
+from pages.parts.text import plain
+from pages.parts.time_machine import draw_time_machine
+from pages.parts.tree_data import Shown, cost_of, count_forks, deepest, live_of, load
+from pages.parts.tree_place import LIST, TREE, Place, address, read_place
+from pages.parts.tree_view import draw
+
+viewer = require_viewer()
+
+_POLL_SECONDS = 2.0
+_RECENT = 20
+_STYLE = """<style>
+[data-testid="stMainBlockContainer"] { max-width: 96rem; padding-top: 4.25rem; }
+.st-key-branches_list button, .st-key-branches_rows button, .st-key-branches_panel button[kind="tertiary"] {
+  justify-content: flex-start; min-height: 2.2rem; padding: 0.15rem 0.6rem;
+}
+.st-key-branches_list button > div, .st-key-branches_rows button > div, .st-key-branches_panel button > div {
+  justify-content: flex-start; overflow: hidden;
+}
+.st-key-branches_steps [data-testid="stSlider"] { padding: 0 3rem; }
+/* What was just opened is seen without scrolling: above the tree, on a phone the states below the message. */
+[data-testid="stMain"] { overflow-anchor: none; }
+[data-testid="stLayoutWrapper"]:has(> .st-key-branches_notices), [data-testid="stLayoutWrapper"]:has(> .st-key-branches_head), [data-testid="stLayoutWrapper"]:has(> .st-key-branches_choosing) { order: -2; }
+[data-testid="stLayoutWrapper"]:has(> .st-key-branches_compare) { order: -1; }
+@media (min-width: 641px) { [data-testid="stLayoutWrapper"]:has(> .st-key-branches_machine) { order: -1; } }
+@media (max-width: 640px) { .st-key-branches_head > div:first-child { min-width: 100%; } }
+</style>"""
+
+
+def main(skein: Skein, viewer: Viewer) -> None:
+    st.html(_STYLE)
+    # Drawing the page anew has closed any dialog.
+    state.take(state.BRANCHES_ASKING)
+    place = read_place(address(), view=LIST if _is_small() else TREE)
+    shown, problems = _load(skein, viewer, place)
+    _draw_notices(problems)
+    if shown is None:
+        _draw_choice(skein, viewer)
+        return
+    _draw_all(skein, viewer, shown, place)
+    if shown.live:
+        state.put(state.BRANCHES_SEEN, shown.live)
+        st.fragment(_watch, run_every=_POLL_SECONDS)(skein, viewer, shown.conversation.conversation_id)
+
+
+def _is_small() -> bool:
+    return "Mobi" in (st.context.headers.get("User-Agent") or "")
+
+
+def _load(skein: Skein, viewer: Viewer, place: Place) -> tuple[Shown | None, list[str]]:
+    problems = [*place.problems]
+    if not place.names_anything:
+        return None, problems
+    try:
+        shown = load(skein, viewer, place)
+    except SkeinError as error:
+        return None, [*problems, str(error)]
+    return shown, [*problems, *shown.problems]
+
+
+def _draw_notices(problems: list[str]) -> None:
+    with st.container(key="branches_notices"):
+        if notice := state.take(state.BRANCHES_NOTICE):
+            st.success(notice, icon=":material/check:")
+        for problem in (*problems, state.take(state.BRANCHES_PROBLEM)):
+            if problem:
+                st.warning(plain(problem), icon=":material/info:")
+
+
+def _draw_choice(skein: Skein, viewer: Viewer) -> None:
+    """Without a conversation: the viewer's recent ones."""
+    st.markdown("### Branches")
+    with skein.database.read() as db:
+        rows = list_conversations(viewer, db, limit=_RECENT)
+    if not rows:
+        st.info(
+            "Here you will see your conversations as trees: every edit, new answer and fork is a branch. "
+            "Begin one in the chat.",
+            icon=":material/account_tree:",
+        )
+        st.page_link(CHAT, label="Open the chat", icon=":material/forum:")
+        return
+    st.caption("Which conversation would you like to see as a tree?")
+    for row in rows:
+        st.page_link(
+            BRANCHES,
+            label=label(row),
+            icon=(":material/hourglass_top:" if row.is_live else icon(row)) or ":material/account_tree:",
+            query_params={"conversation": row.conversation_id},
+        )
+
+
+def _draw_all(skein: Skein, viewer: Viewer, shown: Shown, place: Place) -> None:
+    tz = ZoneInfo(st.context.timezone or "UTC")
+    _draw_header(shown)
+    if place.is_choosing:
+        draw_choosing(shown)
+    left, right = st.columns([2, 1], gap="medium")
+    with left:
+        draw(shown, place, tz)
+        draw_branches(skein, viewer, shown)
+    with right:
+        draw_panel(skein, viewer, shown, tz)
+    draw_compare(skein, viewer, shown)
+    if place.checkpoint:
+        draw_time_machine(skein, viewer, shown, tz)
+
+
+def _draw_header(shown: Shown) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key="branches_head"):
+        with st.container(width="stretch", gap=None):
+            st.markdown(f"#### {plain(shown.conversation.title)}")
+            st.caption(describe(shown))
+        st.page_link(
+            CHAT,
+            label="Back to the chat",
+            icon=":material/forum:",
+            query_params={"branch": shown.current.branch_id},
+        )
+
+
+def describe(shown: Shown) -> str:
+    """The tree in figures: its size and shape, what it cost, and how much of that was off the current path."""
+    tree, off_path = shown.tree, cost_of(shown.sum_calls(shown.abandoned))
+    parts = [
+        "" if shown.is_own else f"by {shown.owner}",
+        counted(len(tree.nodes), "message"),
+        counted(len(shown.branches), "branch", "branches"),
+        counted(count_forks(tree), "fork"),
+        f"{deepest(tree):,} deep",
+        in_words(cost_of(shown.sum_calls(tree.nodes))),
+        f"{off_path} of it off the current path" if "$" in off_path else "",
+    ]
+    return plain(" · ".join(part for part in parts if part))
+
+
+def in_words(cost: str) -> str:
+    """What something cost as a part of a sentence: cost $1.20, free."""
+    return f"cost {cost}" if "$" in cost else cost
+
+
+def _watch(skein: Skein, viewer: Viewer, conversation_id: ConversationId) -> None:
+    """While something runs: draws the page anew when that has changed, but never under an open dialog."""
+    if state.get(state.BRANCHES_ASKING):
+        return
+    try:
+        with skein.database.read() as db:
+            live = live_of(get_tree(viewer, db, conversation_id))
+    except SkeinError:
+        st.rerun(scope="app")
+    if live != state.get(state.BRANCHES_SEEN):
+        st.rerun(scope="app")
+
+
+main(get_skein(), viewer)

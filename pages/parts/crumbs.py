@@ -1,0 +1,40 @@
+"""Where in the tree one is: the branches that the open one grew from, each a link, and the way to the tree."""
+
+import streamlit as st
+
+from core.history.branches import Stretch
+from pages.parts.figures import counted
+from pages.parts.opened import Opened
+from pages.parts.places import BRANCHES, CHAT
+from pages.parts.text import plain, shortened
+
+_LONGEST = 28
+
+
+def draw_crumbs(opened: Opened) -> None:
+    """A line below the title; of a conversation with one branch only the way to the tree."""
+    if opened.conversation is None or opened.branch is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="chat_crumbs"):
+        st.page_link(
+            BRANCHES,
+            label="Branches",
+            icon=":material/account_tree:",
+            query_params={"conversation": opened.conversation.conversation_id, "branch": opened.branch.branch_id},
+            help="The whole tree of this conversation",
+        )
+        for stretch in opened.stretches[:-1]:
+            st.page_link(
+                CHAT,
+                label=plain(shortened(stretch.branch.name, _LONGEST)),
+                query_params={"branch": stretch.branch.branch_id},
+                help=f"{describe(stretch)}, then it parts",
+            )
+            st.caption("›", width="content")
+        if opened.stretches:
+            name = plain(shortened(opened.branch.name, _LONGEST))
+            st.markdown(f"**{name}**", width="content", help=describe(opened.stretches[-1]))
+
+
+def describe(stretch: Stretch) -> str:
+    return f"{counted(stretch.messages, 'message')} on “{plain(stretch.branch.name)}”"

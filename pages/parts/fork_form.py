@@ -1,0 +1,131 @@
+"""The form that starts a branch from a state, as it was or with parts of it written anew.
+
+Invariant: what cannot be used is said beside the form, which keeps all that was typed.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from core.access.viewer import Viewer
+from core.checkpoints.edit import editable_keys, json_schema
+from core.errors import SkeinError
+from core.history.messages import Turn
+from core.ids import ThreadId
+from core.runs.branching import fork
+from core.runs.execute import StateStep
+from core.skein import Skein
+from pages.parts.places import CHAT
+from pages.parts.text import plain
+
+_TALLEST, _LINE = 320, 24
+
+
+def draw_fork(skein: Skein, viewer: Viewer, turn: Turn, step: StateStep) -> None:
+    """In the middle of a run it goes on with the same message; at its end one says what comes next."""
+    key = f"branches.fork.{step.checkpoint_id}"
+    with st.container(border=True, key="branches_fork"):
+        st.markdown("**Fork from this state**")
+        if step.next:
+            st.caption(f"The run goes on from here with the same message, at {plain(', '.join(step.next))}.")
+            text = ""
+        else:
+            text = st.text_area("What to say next", key=f"{key}.text", height=100, persist_state="session") or ""
+        edited = _draw_edits(skein, turn, step, key)
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            name = st.text_input(
+                "Name of the branch",
+                key=f"{key}.name",
+                placeholder="Named by itself if left empty",
+                max_chars=100,
+                width=300,
+                persist_state="session",
+            )
+            is_asked = st.button("Fork", key=f"{key}.go", icon=":material/fork_right:", type="primary")
+        if is_asked:
+            _fork(skein, viewer, turn.thread_id, step, text=text, edited=edited, name=name or "")
+
+
+def _draw_edits(skein: Skein, turn: Turn, step: StateStep, key: str) -> dict[str, str]:
+    """What was written for each key that is to be edited, as it was typed."""
+    if not st.toggle("Edit the state", key=f"{key}.edit", help="Change parts of the state before it goes on"):
+        return {}
+    try:
+        graph = skein.agents.compiled(turn.agent_id, skein.saver)
+        keys, takes = editable_keys(graph), json_schema(graph)
+    except SkeinError as error:
+        st.warning(str(error), icon=":material/info:")
+        return {}
+    if not keys:
+        st.caption("This agent's state has no part that can be written by hand.")
+        return {}
+    chosen = st.multiselect("Parts to edit", keys, key=f"{key}.keys", persist_state="session")
+    return {part: _draw_edit(part, takes.get(part, ""), current(step, part), key) for part in chosen}
+
+
+def _draw_edit(part: str, takes: str, value: Any, key: str) -> str:
+    text = as_json(value)
+    hint = f" · takes {plain(takes)}" if takes else ""
+    written = st.text_area(
+        f"{plain(part)} (JSON{hint})",
+        value=text,
+        key=f"{key}.part.{part}",
+        height=min(max(text.count("\n") + 2, 3) * _LINE, _TALLEST),
+        persist_state="session",
+    )
+    return written or ""
+
+
+def current(step: StateStep, part: str) -> Any:
+    return step.values.get(part) if isinstance(step.values, dict) else None
+
+
+def as_json(value: Any) -> str:
+    """A value as a person can edit it."""
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def read_edits(texts: Mapping[str, str], values: Any) -> tuple[dict[str, Any], list[str]]:
+    """The values that were written, without those that are as before, and a sentence for each that is no JSON."""
+    before = values if isinstance(values, dict) else {}
+    edits: dict[str, Any] = {}
+    problems: list[str] = []
+    for part, text in texts.items():
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            problems.append(f"The new value of {part!r} is no JSON: {_where(error)}.")
+            continue
+        if part not in before or value != before[part]:
+            edits[part] = value
+    return edits, problems
+
+
+def _where(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg.lower()}, at line {error.lineno}, column {error.colno}"
+    return str(error)
+
+
+def _fork(
+    skein: Skein,
+    viewer: Viewer,
+    thread_id: ThreadId,
+    step: StateStep,
+    *,
+    text: str,
+    edited: Mapping[str, str],
+    name: str,
+) -> None:
+    edits, problems = read_edits(edited, step.values)
+    if not problems:
+        try:
+            added = fork(skein.engine, viewer, thread_id, step.checkpoint_id, text=text, edits=edits, name=name)
+        except SkeinError as error:
+            problems = [str(error)]
+    for problem in problems:
+        st.error(plain(problem), icon=":material/error:")
+    if not problems:
+        st.switch_page(CHAT, query_params={"branch": added.branch_id})

@@ -1,0 +1,72 @@
+"""What was typed while the answer above was still being written: three ways to go on, and none loses it."""
+
+from functools import partial
+
+import streamlit as st
+
+from core.access.viewer import Viewer
+from core.history.branches import BranchRow
+from core.history.messages import NewMessage, Turn
+from core.runs.branching import edit
+from core.skein import Skein
+from pages.parts import state
+from pages.parts.opened import Opened, go_to
+
+
+def draw_held_back(skein: Skein, viewer: Viewer, opened: Opened) -> str | None:
+    """What is kept for this conversation with the ways to send it; gives the text when it can simply be sent."""
+    here, head = opened.conversation_id, opened.head
+    text = state.held_back(here)
+    if not text:
+        return None
+    with st.container(border=True, key="chat_held_back"):
+        is_live = head is not None and head.is_live
+        st.caption("The answer is still being written. Your message is kept:" if is_live else "Not sent yet:")
+        st.text(text)
+        with st.container(horizontal=True):
+            if not is_live:
+                if st.button("Send it", icon=":material/send:", key="chat.held.send", type="primary"):
+                    return state.release(here)
+            elif head is not None:
+                _draw_choices(skein, viewer, opened.branch, head, text)
+            if st.button("Discard", key="chat.held.drop", type="tertiary"):
+                state.release(here)
+                st.rerun()
+    return None
+
+
+def _draw_choices(skein: Skein, viewer: Viewer, branch: BranchRow | None, head: Turn, text: str) -> None:
+    start = partial(_start, skein, viewer, branch, head, text)
+    st.button(
+        "Send after it", icon=":material/schedule:", key="chat.held.wait", on_click=start, kwargs={"way": "wait"}
+    )
+    st.button(
+        "Stop it and send", icon=":material/stop:", key="chat.held.stop", on_click=start, kwargs={"way": "stop"}
+    )
+    st.button(
+        "Ask beside it",
+        icon=":material/call_split:",
+        key="chat.held.beside",
+        on_click=start,
+        kwargs={"way": "beside"},
+    )
+
+
+def _start(skein: Skein, viewer: Viewer, branch: BranchRow | None, head: Turn, text: str, *, way: str) -> None:
+    with state.problems():
+        if way == "beside":
+            added = edit(skein.engine, viewer, head.message_id, text, when_busy="wait")
+        else:
+            if way == "stop":
+                skein.engine.stop(viewer, head.thread_id)
+            message = NewMessage(
+                text,
+                conversation_id=head.conversation_id,
+                parent_message_id=head.message_id,
+                branch_id=branch.branch_id if branch else None,
+                agent_id=head.agent_id,
+                config=head.settings,
+            )
+            added = skein.engine.start(viewer, message, when_busy="wait")
+        state.release(head.conversation_id)
+        go_to(added)

@@ -1,0 +1,63 @@
+"""Choosing several models, temperatures or agents that are to answer the same message side by side."""
+
+from collections.abc import Sequence
+from itertools import product
+
+import streamlit as st
+
+from core.runs.branching import MOST_VARIANTS, Variant
+from core.skein import Skein
+from pages.parts import state
+
+_FIELDS = ("models", "temperatures", "agents")
+TEMPERATURES = (0.0, 0.2, 0.5, 0.7, 1.0, 1.3)
+
+
+def draw_variants(skein: Skein, *, key: str) -> None:
+    """The fields in which they are chosen; ``chosen_variants`` of the same key says what was."""
+    labels = {model.name: model.label for model in skein.chat_models.offered()}
+    st.multiselect(
+        "Models",
+        list(labels),
+        key=f"{key}.models",
+        format_func=lambda name: labels.get(name, name),
+        accept_new_options=True,
+        placeholder="Choose, or type a name",
+        max_selections=MOST_VARIANTS,
+    )
+    st.multiselect("Temperatures", TEMPERATURES, key=f"{key}.temperatures", placeholder="As set")
+    names = [agent.agent_id for agent in skein.agents.list() if agent.graph is not None]
+    if len(names) > 1:
+        st.multiselect("Agents", names, key=f"{key}.agents", placeholder="As chosen")
+    count = len(chosen_variants(key))
+    if count > MOST_VARIANTS:
+        st.caption(f":red[{count} answers are too many at once; choose at most {MOST_VARIANTS}.]")
+    elif count:
+        st.caption(f"{count} answers side by side.")
+
+
+def chosen_variants(key: str) -> dict[str, Variant]:
+    """What is chosen, by a name that tells them apart; nothing while it is less than two."""
+    models, temperatures, agents = (state.get(f"{key}.{field}") or [] for field in _FIELDS)
+    variants = to_variants(models, temperatures, agents)
+    return variants if len(variants) > 1 else {}
+
+
+def forget_variants(key: str) -> None:
+    """Choose none any more; before the fields are drawn."""
+    for field in _FIELDS:
+        state.take(f"{key}.{field}")
+
+
+def to_variants(models: Sequence[str], temperatures: Sequence[float], agents: Sequence[str]) -> dict[str, Variant]:
+    """Each with each of what is chosen, named by what sets it apart from the others."""
+    found: dict[str, Variant] = {}
+    for agent, model, temperature in product(agents or [None], models or [None], temperatures or [None]):
+        parts = (
+            agent if len(agents) > 1 else None,
+            model if len(models) > 1 or not (len(agents) > 1 or len(temperatures) > 1) else None,
+            f"{temperature:g}" if temperature is not None and len(temperatures) > 1 else None,
+        )
+        name = " · ".join(part for part in parts if part)
+        found[name] = Variant(agent, model, temperature)
+    return found
