@@ -22,7 +22,7 @@ from pages.parts.opened import Opened, go_to, load, point_at
 from pages.parts.resources import get_skein
 from pages.parts.text import plain
 from pages.parts.transcript import draw_transcript
-from pages.parts.variants import chosen_variants, draw_variants, forget_variants
+from pages.parts.variants import chosen_variants, draw_chosen, draw_variants, forget_variants
 
 viewer = require_viewer()
 
@@ -37,6 +37,8 @@ def main(skein: Skein, viewer: Viewer) -> None:
     text = st.chat_input("Message the agent", key="chat.input") if is_own else None
     with dock:
         text = text or draw_held_back(skein, viewer, opened)
+        if not text:
+            draw_chosen(state.FAN)
     if text:
         opened = _send(skein, viewer, opened, text)
     header = st.container(key="chat_header_place")

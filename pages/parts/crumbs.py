@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from core.history.branches import Stretch
 from pages.parts.figures import counted
 from pages.parts.opened import Opened
 from pages.parts.places import BRANCHES, CHAT
@@ -23,18 +22,15 @@ def draw_crumbs(opened: Opened) -> None:
             query_params={"conversation": opened.conversation.conversation_id, "branch": opened.branch.branch_id},
             help="The whole tree of this conversation",
         )
-        for stretch in opened.stretches[:-1]:
+        for stretch in opened.stretches:
+            if stretch.branch.branch_id == opened.branch.branch_id:
+                continue
             st.page_link(
                 CHAT,
                 label=plain(shortened(stretch.branch.name, _LONGEST)),
                 query_params={"branch": stretch.branch.branch_id},
-                help=f"{describe(stretch)}, then it parts",
+                help=f"{counted(stretch.messages, 'message')} of it are above",
             )
             st.caption("›", width="content")
         if opened.stretches:
-            name = plain(shortened(opened.branch.name, _LONGEST))
-            st.markdown(f"**{name}**", width="content", help=describe(opened.stretches[-1]))
-
-
-def describe(stretch: Stretch) -> str:
-    return f"{counted(stretch.messages, 'message')} on “{plain(stretch.branch.name)}”"
+            st.markdown(f"**{plain(shortened(opened.branch.name, _LONGEST))}**", width="content")

@@ -62,15 +62,23 @@ def in_rows(fan: Sequence[Turn], most: int) -> list[Sequence[Turn]]:
 def _draw_head(skein: Skein, viewer: Viewer, turn: Turn, *, is_picked: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{plain(turn.name or turn.agent_id)}**", width="stretch")
-        if is_picked:
-            st.badge("You go on from here", icon=":material/check:", color="green")
-        else:
-            st.button(
-                "Go on from this one",
-                key=f"chat.pick.{turn.thread_id}",
-                type="tertiary",
-                on_click=partial(open_at, skein, viewer, turn.message_id),
-            )
+        st.button(
+            "You go on from here" if is_picked else "Go on from this one",
+            icon=":material/check:" if is_picked else None,
+            key=f"chat.pick.{turn.thread_id}",
+            type="tertiary",
+            disabled=is_picked,
+            on_click=partial(_pick, skein, viewer, turn),
+        )
+
+
+def _pick(skein: Skein, viewer: Viewer, turn: Turn) -> None:
+    """Open its branch, and let its model and temperature answer what is said next."""
+    open_at(skein, viewer, turn.message_id)
+    if turn.config.get("model") in {model.name for model in skein.chat_models.offered()}:
+        state.put(state.MODEL, turn.config["model"])
+    if "temperature" in turn.config:
+        state.put(state.TEMPERATURE, turn.config["temperature"])
 
 
 def _draw_live(skein: Skein, viewer: Viewer, turn: Turn, show: Show) -> None:

@@ -8,6 +8,7 @@ import streamlit as st
 from core.runs.branching import MOST_VARIANTS, Variant
 from core.skein import Skein
 from pages.parts import state
+from pages.parts.text import plain
 
 _FIELDS = ("models", "temperatures", "agents")
 TEMPERATURES = (0.0, 0.2, 0.5, 0.7, 1.0, 1.3)
@@ -44,9 +45,21 @@ def chosen_variants(key: str) -> dict[str, Variant]:
 
 
 def forget_variants(key: str) -> None:
-    """Choose none any more; before the fields are drawn."""
+    """Choose none any more; before the fields are drawn, or in a callback."""
     for field in _FIELDS:
-        state.take(f"{key}.{field}")
+        if state.get(f"{key}.{field}"):
+            state.put(f"{key}.{field}", [])
+
+
+def draw_chosen(key: str) -> None:
+    """A line that says whom the next message goes to, when that is more than one."""
+    variants = chosen_variants(key)
+    if not variants:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        names = ", ".join(plain(name) for name in variants)
+        st.caption(f":material/splitscreen_right: The next message goes to {names}", width="content")
+        st.button("Only to one", key=f"{key}.forget", type="tertiary", on_click=forget_variants, args=(key,))
 
 
 def to_variants(models: Sequence[str], temperatures: Sequence[float], agents: Sequence[str]) -> dict[str, Variant]:
