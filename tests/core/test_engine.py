@@ -186,7 +186,7 @@ class TestReaders:
         alice = person("alice")
         turn = hold(opened, alice, "offsets")
         entered("offsets")
-        log = opened.engine._runs[turn.thread_id].log
+        log = opened.engine._scheduler.runs[turn.thread_id].log
         let_go("offsets")
         whole = follow(opened, alice, turn.thread_id)
         for after in range(len(whole) + 2):
@@ -253,7 +253,7 @@ class TestStop:
         go.set()
         assert answered(opened, alice, turn.thread_id).status == "stopped"
         assert showcase.RAN["first step", "held"] == 0
-        assert not opened.engine._supervisors
+        assert not opened.engine._scheduler._supervisors
 
     def test_a_queued_one_never_runs(self, tmp_path: Path, sqlite_url: str) -> None:
         with another_skein(graph_settings(tmp_path, sqlite_url, max_runs=1)) as skein:
@@ -304,7 +304,7 @@ class TestUnderARunningParent:
         def write_and_let_the_parent_end(job: Callable[..., object]) -> object:
             result = write(job)
             let_go("parent")
-            wait_until(lambda: parent.thread_id not in opened.engine._runs)
+            wait_until(lambda: parent.thread_id not in opened.engine._scheduler.runs)
             return result
 
         monkeypatch.setattr(opened.engine, "_write", write_and_let_the_parent_end)
@@ -433,7 +433,7 @@ class TestClose:
         )
         closing = threading.Thread(target=skein.close)
         closing.start()
-        wait_until(skein.engine._closing.is_set)
+        wait_until(skein.engine._scheduler.closing.is_set)
         let_go("ends")
         closing.join(10)
         assert showcase.RAN["waits", "held"] == 0
@@ -494,7 +494,7 @@ class TestLeases:
                 return len(db.exec(rows).all())  # type: ignore[attr-defined]
 
             before = skein.database.write(take)
-            wait_until(lambda: turn.thread_id not in skein.engine._runs)
+            wait_until(lambda: turn.thread_id not in skein.engine._scheduler.runs)
             with skein.database.read() as db:
                 assert len(db.exec(rows).all()) == before
             now = turn_at(skein, alice, turn.message_id)

@@ -297,7 +297,7 @@ class TestAnAnalyst:
         before, ann = everything_of(world), person("ann", role="analyst")
         assert outcomes(world, ann, [*WRITES]) == dict.fromkeys(WRITES, ForbiddenError)
         assert everything_of(world) == before
-        assert world.skein.engine._runs[world.runs.thread_id].work is not None
+        assert world.skein.engine._scheduler.runs[world.runs.thread_id].work is not None
 
     def test_sees_only_their_own_in_the_sidebar_and_among_live_runs(self, world: World, person: Person) -> None:
         ann = person("ann", role="analyst")

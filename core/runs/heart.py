@@ -1,0 +1,92 @@
+"""The heartbeat, on a thread of its own, so that a graph that blocks the loop cannot stall it.
+
+Each beat renews this process's leases and settles what processes that are gone have left: running threads are lost,
+queued ones are taken over.
+"""
+
+import threading
+import time
+from datetime import timedelta
+
+import structlog
+
+from core.calls.capture.log import CallLog
+from core.database import Database
+from core.runs import store
+from core.runs.loop import LoopThread
+from core.runs.scheduler import Scheduler
+from core.runs.worker import Worker
+from core.settings import Settings
+from core.tables import utc_now
+
+_MARGIN = 0.8
+log = structlog.get_logger("skein.runs")
+
+
+def hold_until(settings: Settings) -> float:
+    """Until when a lease that is taken now surely holds, on the monotonic clock."""
+    return time.monotonic() + settings.lease_seconds * _MARGIN
+
+
+class Heart:
+    """Beats from ``open`` to ``close``."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        database: Database,
+        scheduler: Scheduler,
+        loop: LoopThread,
+        calls: CallLog,
+        worker: Worker,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._scheduler = scheduler
+        self._loop = loop
+        self._calls = calls
+        self._worker = worker
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._beat_forever, name="skein-heartbeat", daemon=True)
+
+    def open(self) -> None:
+        """Settle what dead processes left, and go on doing so."""
+        self._beat()
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _beat_forever(self) -> None:
+        while not self._closing.wait(self._settings.lease_seconds / 4):
+            try:
+                self._beat()
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next beat must come
+                log.warning("heartbeat_failed", error=type(error).__name__)
+
+    def _beat(self) -> None:
+        """Renew our leases, settle those of workers that are gone, and see who need not wait any longer."""
+        scheduler = self._scheduler
+        good_until = hold_until(self._settings)
+        until = utc_now() + timedelta(seconds=self._settings.lease_seconds)
+        runs = [run for run in list(scheduler.runs.values()) if not run.ending and not run.lost]
+        specs = [run.spec for run in runs]
+        name, dead = self._worker.name, self._worker.find_dead()
+        if specs:
+            held = self._database.write(lambda db: store.renew_leases(db, specs, worker=name, until=until))
+            scheduler.renewed_until = good_until
+            self._loop.call(scheduler.check_held, runs, held)
+        mine = list(scheduler.runs)
+        recovered = self._database.write(
+            lambda db: store.recover(db, worker=name, held=mine, dead=dead, until=until)
+        )
+        self._worker.forget(dead)
+        for thread_id in recovered.lost:
+            log.warning("run_lost", thread_id=thread_id)
+        self._calls.settle(recovered.lost)
+        for spec in recovered.adopted:
+            self._loop.call(scheduler.admit, scheduler.begin(spec, held_until=good_until))
+        scheduler.look_after_waiting(list(scheduler.runs.values()))

@@ -1,0 +1,290 @@
+"""The part of the engine that lives on its loop: who runs next, what a run says, and how it ends.
+
+Invariant: whatever comes to pass in a run, its end is written down and then told to its readers, and the next one
+gets its place; a run that another worker has taken over writes nothing more.
+"""
+
+import asyncio
+import threading
+import time
+from contextvars import Context
+
+import structlog
+from langgraph.errors import GraphDrained
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.calls.capture.log import CallLog
+from core.calls.context import CallContext, run_thread
+from core.database import Database
+from core.errors import SkeinError
+from core.runs import store
+from core.runs.events import Event, answer_text
+from core.runs.execute import Executor, Start
+from core.runs.fair_queue import FairQueue
+from core.runs.log import RunLog
+from core.runs.loop import LoopThread
+from core.runs.recorder import Recorder
+from core.runs.run import Run, end_payload
+from core.runs.store import Outcome, Spec
+from core.runs.worker import Worker
+from core.settings import Settings
+
+_INSIST_SECONDS = 0.1
+_SHUTDOWN = "Skein was shut down while this ran; what had been said by then is kept."
+log = structlog.get_logger("skein.runs")
+
+
+class Scheduler:
+    """The runs of one process by thread; all of it belongs to the loop, but for what says otherwise."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        database: Database,
+        executor: Executor,
+        loop: LoopThread,
+        calls: CallLog,
+        worker: Worker,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._executor = executor
+        self._loop = loop
+        self._calls = calls
+        self._worker = worker
+        self._queue = FairQueue(settings.max_runs, settings.max_runs_per_user)
+        self._supervisors: set[asyncio.Task[None]] = set()
+        self.runs: dict[str, Run] = {}
+        self.closing = threading.Event()
+        # Until when all leases hold, on the monotonic clock; the heart sets it.
+        self.renewed_until = 0.0
+
+    def begin(self, spec: Spec, *, held_until: float) -> Run:
+        """A run that is known from now on, for ``admit`` to be called on the loop; from any thread."""
+        run_log = RunLog()
+        nodes = self._executor.agents.answer_nodes(spec.agent_id)
+        run = Run(spec, run_log, Recorder(run_log, answer_nodes=nodes), spec.awaits, held_until=held_until)
+        self.runs[spec.thread_id] = run
+        return run
+
+    def look_after_waiting(self, runs: list[Run]) -> None:
+        """Release those that wait for a thread of another process which has ended; from any thread."""
+        elsewhere = {run.after for run in runs if run.after is not None and run.after not in self.runs}
+        if elsewhere:
+            with self._database.read() as db:
+                ended = store.find_ended(db, elsewhere)
+            self._loop.call(self.release_waiting, ended)
+
+    def admit(self, run: Run) -> None:
+        self._queue.put(run.spec.user_id, run.spec.thread_id)
+        self._begin_next()
+
+    def _begin_next(self) -> None:
+        while not self.closing.is_set() and (key := self._queue.take(self._is_ready)) is not None:
+            run = self.runs[key]
+            # It counts as at work from this very moment: a stop may come before its task takes its first step.
+            # Each in a context of its own: it may be another run's end that makes room for this one.
+            run.work = self._loop.loop.create_task(self._work(run), context=Context())
+            task = self._loop.loop.create_task(self._supervise(run, run.work), context=Context())
+            self._supervisors.add(task)
+            task.add_done_callback(self._supervisors.discard)
+
+    def _is_ready(self, thread_id: str) -> bool:
+        return self.runs[thread_id].after is None
+
+    async def _supervise(self, run: Run, work: "asyncio.Task[None]") -> None:
+        """Run to the end, whatever that is, write it down, and make room for the next."""
+        await asyncio.wait([work])
+        await self._end(run, self._outcome_of(run))
+
+    async def _work(self, run: Run) -> None:
+        run.began_at = time.monotonic()
+        run.log.begin()
+        self._calls.begin_run(_call_context(run.spec))
+        run_thread.set(run.spec.thread_id)
+        await self._executor.run(
+            run.spec,
+            run.recorder,
+            run.control,
+            parent_is_done=run.parent_is_done,
+            began=lambda start: self._began(run, start),
+        )
+
+    async def _began(self, run: Run, start: Start) -> None:
+        """Write down that it runs; wait for that only when the lease may have run out meanwhile."""
+        written = asyncio.wrap_future(
+            self._database.submit(
+                lambda db: store.begin_run(
+                    db,
+                    run.spec,
+                    worker=self._worker.name,
+                    parent_thread_id=start.parent_thread_id,
+                    source_checkpoint_id=start.checkpoint_id,
+                )
+            )
+        )
+        if time.monotonic() < max(run.held_until, self.renewed_until):
+            written.add_done_callback(lambda done: self._lose(run) if done.exception() else None)
+        else:
+            await written
+
+    def _outcome_of(self, run: Run) -> Outcome:
+        work, reason = run.work, run.recorder.finish_reason
+        answer = answer_text(run.log.after(0))
+        if work is None or work.cancelled():
+            sentence = _SHUTDOWN if self.closing.is_set() else None
+            return Outcome("stopped", answer, "stopped", error_message=sentence)
+        error = work.exception()
+        if isinstance(error, GraphDrained):
+            return Outcome("stopped", answer, "stopped", error_message=_SHUTDOWN)
+        if error is not None:
+            log.warning("run_failed", thread_id=run.spec.thread_id, error=type(error).__name__)
+            return Outcome("failed", answer, None, type(error).__name__, self._executor.explain(error))
+        return Outcome("waiting" if run.recorder.interrupts else "done", answer, reason)
+
+    async def _end(self, run: Run, outcome: Outcome) -> None:
+        """Write the end in one transaction, then tell the readers; whoever reads it finds it committed."""
+        run.ending = True
+        self._calls.end_run(run.spec.thread_id, outcome.status)
+        if outcome.status == "failed":
+            run.log.append("error", None, {"type": outcome.error_type, "message": outcome.error_message})
+        if outcome.status == "waiting":
+            run.log.append("waiting", None, {"interrupts": run.recorder.interrupts})
+        end = run.log.seal(end_payload(outcome, run.recorder))
+        if not run.lost:
+            await self._write_end(run, outcome, [*run.log.after(run.flushed), end])
+        self._forget(run, None if run.lost else end)
+        log.info(
+            "run_ended",
+            conversation_id=run.spec.conversation_id,
+            message_id=run.spec.message_id,
+            thread_id=run.spec.thread_id,
+            status=outcome.status,
+        )
+
+    async def _write_end(self, run: Run, outcome: Outcome, events: list[Event]) -> None:
+        try:
+            await asyncio.wrap_future(
+                self._database.submit(
+                    lambda db: store.end_run(db, run.spec, outcome, events, worker=self._worker.name)
+                )
+            )
+        except (SQLAlchemyError, SkeinError) as error:
+            # Its lease is no longer renewed, so that the thread is settled as lost when it has run out.
+            log.warning("run_end_not_written", thread_id=run.spec.thread_id, error=type(error).__name__)
+            run.lost = True
+
+    def _forget(self, run: Run, end: Event | None = None) -> None:
+        self.runs.pop(run.spec.thread_id, None)
+        self._queue.remove(run.spec.user_id, run.spec.thread_id)
+        run.log.close(end)
+        self.release_waiting({run.spec.thread_id})
+
+    def release_waiting(self, ended: set[str]) -> None:
+        for run in list(self.runs.values()):
+            if run.after in ended:
+                run.after = None
+        self._begin_next()
+
+    def stop(self, run: Run) -> None:
+        if run.ending:
+            return
+        if run.work is not None:
+            run.work.cancel()
+            self._loop.loop.call_later(_INSIST_SECONDS, self._insist, run, len(run.log))
+        elif self._queue.remove(run.spec.user_id, run.spec.thread_id):
+            run.ending = True
+            task = self._loop.loop.create_task(self._end(run, Outcome("stopped", "", "stopped")))
+            self._supervisors.add(task)
+            task.add_done_callback(self._supervisors.discard)
+
+    def _insist(self, run: Run, events: int) -> None:
+        """Cancel again a run that goes on to speak: ``asyncio.wait_for`` of Python 3.11 can swallow a cancellation.
+
+        One that is silent is let be, since it may be cleaning up.
+        """
+        if run.work is None or run.work.done():
+            return
+        now = len(run.log)
+        if now > events:
+            run.work.cancel()
+        self._loop.loop.call_later(_INSIST_SECONDS, self._insist, run, now)
+
+    def _lose(self, run: Run) -> None:
+        """Another worker holds this thread now: leave it, and write nothing more."""
+        log.warning("run_taken_over", thread_id=run.spec.thread_id)
+        run.lost = True
+        self.stop(run)
+
+    # -- what was said, to the database ----------------------------------------------------------------
+
+    async def flush_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.flush_seconds)
+            try:
+                await self._flush()
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next flush must come
+                log.warning("flush_failed", error=type(error).__name__)
+
+    async def _flush(self) -> None:
+        """Append what all runs have said since the last time, in one transaction."""
+        fresh = [(run, run.log.after(run.flushed)) for run in list(self.runs.values()) if not run.ending]
+        fresh = [(run, events) for run, events in fresh if events and not run.lost]
+        if not fresh:
+            return
+        batches = [(run.spec, events) for run, events in fresh]
+        held = await asyncio.wrap_future(
+            self._database.submit(lambda db: store.append_events(db, batches, worker=self._worker.name))
+        )
+        for run, events in fresh:
+            run.flushed = max(run.flushed, events[-1].seq)
+        self.check_held([run for run, _ in fresh], held)
+
+    def check_held(self, runs: list[Run], held: list[store.Held]) -> None:
+        by_id = {item.thread_id: item for item in held}
+        for run in runs:
+            item = by_id.get(run.spec.thread_id)
+            if item is not None and item.stop_requested:
+                self.stop(run)
+            elif item is None and not run.ending:
+                self._lose(run)
+
+    # -- closing ----------------------------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        for run in list(self.runs.values()):
+            run.control.request_drain()
+        await self._give_up_queued()
+        if self._supervisors:
+            await asyncio.wait(list(self._supervisors), timeout=self._settings.drain_seconds)
+        await self._give_up_queued()
+        for run in list(self.runs.values()):
+            self.stop(run)
+        if self._supervisors:
+            await asyncio.wait(list(self._supervisors))
+
+    async def _give_up_queued(self) -> None:
+        queued = [run for run in list(self.runs.values()) if run.work is None and not run.ending]
+        if not queued:
+            return
+        specs = [run.spec for run in queued]
+        release = self._database.submit(lambda db: store.release_leases(db, specs, worker=self._worker.name))
+        await asyncio.wrap_future(release)
+        for run in queued:
+            run.lost = True
+            self._forget(run)
+
+    async def place_of(self, thread_id: str) -> int | None:
+        return self._queue.place_of(thread_id)
+
+
+def _call_context(spec: Spec) -> CallContext:
+    return CallContext(
+        user_id=spec.user_id,
+        session_id=spec.session_id,
+        conversation_id=spec.conversation_id,
+        message_id=spec.message_id,
+        thread_id=spec.thread_id,
+        agent_id=spec.agent_id,
+    )
