@@ -4,10 +4,9 @@ Invariant: a deleted branch takes with it only the messages that no other branch
 brought back, and until it is purged nothing is lost.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Any
 
 from sqlalchemy import bindparam, select, text, update
@@ -19,12 +18,12 @@ from core.errors import BadInputError, ConflictError, NotFoundError
 from core.history.activity import record
 from core.history.conversations import get_conversation, require_own_conversation
 from core.history.heads import LONGEST_NAME, begin_branch, free_name
-from core.history.messages import find_newest_below, get_turn
+from core.history.messages import get_turn
 from core.ids import BranchId, ConversationId, MessageId, UserId
-from core.tables import Branch, Message, UtcTime, clean_text, utc_now
+from core.tables import Branch, Conversation, Message, UtcTime, clean_text, utc_now
 
 UNDO = timedelta(minutes=1)
-_branch, _message = table_of(Branch), table_of(Message)
+_branch, _message, _conversation = table_of(Branch), table_of(Message), table_of(Conversation)
 
 
 @dataclass(frozen=True)
@@ -58,52 +57,22 @@ def get_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> BranchRow:
 
 
 def get_branch_below(viewer: Viewer, db: Db, message_id: MessageId) -> BranchRow:
-    """The branch to open for a message: the one that ends with the newest message below it."""
-    head = find_newest_below(viewer, db, message_id)
-    row = db.connection().execute(_BY_HEAD, {"head": head}).first()
+    """The branch to open for a message: of those through it the one with the newest end, archived ones last."""
+    get_turn(viewer, db, message_id)
+    return _only(db, _BELOW, {"from": message_id})
+
+
+def get_newest_branch(viewer: Viewer, db: Db, conversation_id: ConversationId) -> BranchRow:
+    """The branch of a conversation with the newest end, archived ones last."""
+    get_conversation(viewer, db, conversation_id)
+    return _only(db, _NEWEST, {"conversation": conversation_id})
+
+
+def _only(db: Db, statement: Any, given: dict[str, Any]) -> BranchRow:
+    row = db.connection().execute(statement, given).first()
     if row is None:
         raise _not_found()
     return BranchRow(*row)
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """A part of a path: the messages that first belonged to this branch."""
-
-    branch: BranchRow
-    first_message_id: MessageId
-    messages: int
-
-
-def get_stretches(viewer: Viewer, db: Db, branch_id: BranchId) -> list[Stretch]:
-    """How a branch came about, from the root down: which branch each part of its path was first on."""
-    branch = get_branch(viewer, db, branch_id)
-    branches = list_branches(viewer, db, branch.conversation_id)
-    rows = db.connection().execute(_PARENTS, {"conversation": branch.conversation_id})
-    parents = {row.message_id: row.parent_message_id for row in rows}
-    owners = find_owners(parents, branches)
-    path = [*_upwards(parents, branch.head_message_id)][::-1]
-    stretches = [(owner, list(ids)) for owner, ids in groupby(path, key=owners.__getitem__)]
-    return [Stretch(owner, ids[0], len(ids)) for owner, ids in stretches]
-
-
-def find_owners(
-    parents: Mapping[MessageId, MessageId | None], branches: Iterable[BranchRow]
-) -> dict[MessageId, BranchRow]:
-    """The oldest branch that each message is on, given what each hangs below."""
-    owners: dict[MessageId, BranchRow] = {}
-    for branch in sorted(branches, key=lambda branch: branch.branch_id):
-        for message_id in _upwards(parents, branch.head_message_id):
-            if message_id in owners:
-                break
-            owners[message_id] = branch
-    return owners
-
-
-def _upwards(parents: Mapping[MessageId, MessageId | None], at: MessageId | None) -> Iterator[MessageId]:
-    while at is not None and at in parents:
-        yield at
-        at = parents[at]
 
 
 def create_branch(viewer: Viewer, db: Db, message_id: MessageId, *, name: str = "") -> BranchRow:
@@ -147,6 +116,7 @@ def delete_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> list[MessageId
     ConflictError when it is the only one: then the conversation is what is to be deleted.
     """
     branch, now = _own(viewer, db, branch_id), utc_now()
+    _hold(db, branch)
     if len(list_branches(viewer, db, branch.conversation_id)) == 1:
         raise ConflictError("This is the conversation's only branch; delete the conversation instead.")
     messages = own_messages(db, branch)
@@ -165,6 +135,7 @@ def restore_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> BranchRow:
         raise _not_found()
     branch, deleted_at = BranchRow(*row[:-1]), row[-1]
     require_own_conversation(viewer, db, branch.conversation_id)
+    _hold(db, branch)
     if deleted_at is None or utc_now() - deleted_at > UNDO:
         raise NotFoundError("It was deleted more than a minute ago and cannot be brought back.")
     if db.connection().execute(_UPROOTED, {"head": branch.head_message_id, "at": deleted_at}).first():
@@ -197,6 +168,11 @@ def _own(viewer: Viewer, db: Db, branch_id: BranchId) -> BranchRow:
     return branch
 
 
+def _hold(db: Db, branch: BranchRow) -> None:
+    """Let others who change the conversation wait; SQLite has one writer anyway."""
+    db.connection().execute(_HOLD, {"conversation": branch.conversation_id})
+
+
 def _change(db: Db, branch_id: BranchId, **values: Any) -> None:
     db.connection().execute(update(_branch).where(_branch.c.branch_id == branch_id).values(**values))
 
@@ -217,16 +193,20 @@ _COLUMNS: Sequence[Any] = (
 )
 _kept = select(*_COLUMNS).where(_branch.c.deleted_at.is_(None))
 _BY_ID = _kept.where(_branch.c.branch_id == bindparam("key"))
-_BY_HEAD = (
-    _kept.where(_branch.c.head_message_id == bindparam("head"))
-    .order_by(_branch.c.archived_at.is_not(None), _branch.c.branch_id)
-    .limit(1)
+_newest_first = (_branch.c.archived_at.is_not(None), _branch.c.head_message_id.desc(), _branch.c.branch_id)
+_NEWEST = _kept.where(_branch.c.conversation_id == bindparam("conversation")).order_by(*_newest_first).limit(1)
+_subtree = (
+    select(_message.c.message_id).where(_message.c.message_id == bindparam("from")).cte("subtree", recursive=True)
 )
+_child = _message.alias("child")
+_subtree = _subtree.union_all(
+    select(_child.c.message_id)
+    .join(_subtree, _child.c.parent_message_id == _subtree.c.message_id)
+    .where(_child.c.deleted_at.is_(None))
+)
+_BELOW = _kept.join(_subtree, _subtree.c.message_id == _branch.c.head_message_id).order_by(*_newest_first).limit(1)
 _OF_CONVERSATION = _kept.where(_branch.c.conversation_id == bindparam("conversation")).order_by(_branch.c.branch_id)
 _DELETED = select(*_COLUMNS, _branch.c.deleted_at).where(_branch.c.branch_id == bindparam("key"))
-_PARENTS = select(_message.c.message_id, _message.c.parent_message_id).where(
-    _message.c.conversation_id == bindparam("conversation"), _message.c.deleted_at.is_(None)
-)
 # From the head upwards, as long as no other branch ends there and nothing else hangs there.
 _OWN_MESSAGES = text("""
 WITH RECURSIVE own (message_id, parent_id, step) AS (
@@ -258,6 +238,8 @@ WITH RECURSIVE up (message_id, parent_id, deleted_at) AS (
     FROM up JOIN message m ON m.message_id = up.parent_id WHERE up.deleted_at = :at
 )
 SELECT 1 FROM up WHERE deleted_at <> :at""").bindparams(bindparam("at", type_=UtcTime()))
+_HOLD = select(_conversation.c.updated_at).where(_conversation.c.conversation_id == bindparam("conversation"))
+_HOLD = _HOLD.with_for_update()
 _MARK_MESSAGES = (
     update(_message)
     .where(_message.c.message_id.in_(bindparam("ids", expanding=True)))

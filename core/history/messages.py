@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Select, bindparam, insert, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session as Db
-from sqlmodel import col, func, select
+from sqlmodel import col, select
 
 from core.access.viewer import Viewer
 from core.database import table_of
@@ -151,15 +151,16 @@ def add_message(
 
     The thread is born ``queued``, held by the worker's lease, so that it is never without somebody to run it.
     """
-    text, now = _checked(new.text), now or utc_now()
+    text, now, connection = _checked(new.text), now or utc_now(), db.connection()
+    if new.conversation_id is not None:
+        # First of all: on PostgreSQL this also makes others who change the conversation wait.
+        connection.execute(_TOUCH, {"of": new.conversation_id, "now": now})
     if new.parent_thread_id is not None:
         get_turn_of_thread(viewer, db, new.parent_thread_id)
     parent, place = _parent_of(viewer, db, new)
     conversation_id, session_id = place or _place_for(viewer, db, new, now)
     kind = ThreadKind.FIRST if new.kind is ThreadKind.CONTINUE and parent is None else new.kind
     added = Added(new_message_id(), new_thread_id(), conversation_id, session_id, kind, parent)
-    connection = db.connection()
-    connection.execute(_TOUCH, {"of": conversation_id, "now": now})
     connection.execute(_INSERT_MESSAGE, _message_row(new, added, text, now))
     connection.execute(
         _INSERT_THREAD, _thread_row(viewer, new, added, now) | {"worker": worker, "lease_until": lease_until}
@@ -245,25 +246,6 @@ def list_fan(viewer: Viewer, db: Db, message_id: MessageId) -> list[Turn]:
         return [turn]
     given = {"conversation": turn.conversation_id, "parent": turn.parent_message_id, "at": turn.created_at}
     return [_to_turn(row) for row in db.connection().execute(_FAN, given)]
-
-
-def find_newest_message(viewer: Viewer, db: Db, conversation_id: ConversationId) -> MessageId | None:
-    """The message last added to a conversation: the head that opens when a link names none."""
-    found = db.connection().execute(_NEWEST, {"key": conversation_id}).first()
-    return MessageId(found.message_id) if found is not None and viewer.may_read(found.user_id) else None
-
-
-def find_newest_below(viewer: Viewer, db: Db, message_id: MessageId) -> MessageId:
-    """The newest message in the subtree of this one (itself, when nothing hangs below): where it goes on."""
-    get_turn(viewer, db, message_id)
-    tree = select(Message.message_id).where(Message.message_id == message_id).cte("tree", recursive=True)
-    below = aliased(Message)
-    tree = tree.union_all(
-        select(below.message_id)
-        .join(tree, col(below.parent_message_id) == tree.c.message_id)
-        .where(col(below.deleted_at).is_(None))
-    )
-    return MessageId(db.execute(select(func.max(tree.c.message_id))).scalar_one())
 
 
 def _checked(text: str) -> str:
@@ -410,14 +392,6 @@ _TOUCH = (
     update(table_of(Conversation))
     .where(table_of(Conversation).c.conversation_id == bindparam("of"))
     .values(updated_at=bindparam("now"))
-)
-_NEWEST = (
-    select(Message.message_id, Session.user_id)
-    .join(Conversation, col(Conversation.conversation_id) == Message.conversation_id)
-    .join(Session, col(Session.session_id) == Conversation.session_id)
-    .where(Message.conversation_id == bindparam("key"), col(Message.deleted_at).is_(None))
-    .order_by(col(Message.message_id).desc())
-    .limit(1)
 )
 
 

@@ -6,9 +6,8 @@ from sqlmodel import Session as Db
 from core.access.viewer import Viewer
 from core.database import table_of, upsert
 from core.errors import NotFoundError
-from core.history.branches import BranchRow, get_branch, get_branch_below
+from core.history.branches import BranchRow, get_branch, get_newest_branch
 from core.history.conversations import get_conversation
-from core.history.messages import find_newest_message
 from core.ids import BranchId, ConversationId
 from core.tables import ViewPosition, utc_now
 
@@ -35,18 +34,14 @@ def find_position(viewer: Viewer, db: Db, conversation_id: ConversationId) -> Br
 
 
 def get_branch_to_open(viewer: Viewer, db: Db, conversation_id: ConversationId) -> BranchRow:
-    """Where a conversation opens for this viewer: the branch last looked at, else the newest message's."""
+    """Where a conversation opens for this viewer: the branch last looked at, else the newest one."""
     last = find_position(viewer, db, conversation_id)
     if last is not None:
         try:
             return get_branch(viewer, db, last)
         except NotFoundError:
             pass
-    get_conversation(viewer, db, conversation_id)
-    newest = find_newest_message(viewer, db, conversation_id)
-    if newest is None:
-        raise NotFoundError("This conversation has no message yet; begin a new one.")
-    return get_branch_below(viewer, db, newest)
+    return get_newest_branch(viewer, db, conversation_id)
 
 
 _FIND = select(_position.c.branch_id).where(

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 
 from core.access.viewer import Viewer
 from core.errors import BadInputError, ConflictError, ForbiddenError, NotFoundError
-from core.history import annotations, branches, positions, snapshots
+from core.history import annotations, branches, positions, snapshots, stretches
 from core.history.annotations import Mark
 from core.history.branches import BranchRow
 from core.history.messages import NewMessage, Turn
@@ -149,7 +149,7 @@ class TestStretches:
         second = say(opened, alice, "two", first)
         edited = change(opened, alice, second, "two!")
         last = change(opened, alice, say(opened, alice, "three", edited), "three!")
-        found = reading(opened, branches.get_stretches, alice, branch_at(opened, alice, last).branch_id)
+        found = reading(opened, stretches.get_stretches, alice, branch_at(opened, alice, last).branch_id)
         assert [(part.branch.name, part.first_message_id, part.messages) for part in found] == [
             ("main", first.message_id, 1),
             ("edit 2", edited.message_id, 1),

@@ -15,6 +15,7 @@ from sqlmodel import SQLModel, col, func, select
 
 from core.access.viewer import Viewer
 from core.errors import BadInputError, CreationError, NotFoundError
+from core.history.branches import get_branch_below, get_newest_branch
 from core.history.conversations import (
     default_title,
     delete_conversation,
@@ -27,8 +28,6 @@ from core.history.messages import (
     LONGEST_MESSAGE,
     NewMessage,
     Turn,
-    find_newest_below,
-    find_newest_message,
     get_path,
 )
 from core.settings import Settings
@@ -161,9 +160,10 @@ class TestTheTree:
         with opened.database.read() as db:
             assert get_path(alice, db, leaf.message_id) == [root, left, leaf]
             assert [turn.depth for turn in get_path(alice, db, leaf.message_id)] == [0, 1, 2]
-            assert find_newest_below(alice, db, root.message_id) == leaf.message_id
-            assert find_newest_below(alice, db, right.message_id) == right.message_id
-            assert find_newest_message(alice, db, root.conversation_id) == leaf.message_id
+            for at, head in ((root, leaf), (left, leaf), (right, right)):
+                assert get_branch_below(alice, db, at.message_id).head_message_id == head.message_id
+            newest = get_newest_branch(alice, db, root.conversation_id)
+            assert newest.head_message_id == leaf.message_id
 
     def test_a_second_root_may_stand_beside_the_first(self, opened: Skein, person: Person) -> None:
         alice = person("alice")

@@ -13,7 +13,7 @@ import pytest
 
 from core.access.viewer import Viewer
 from core.errors import ForbiddenError, NotFoundError
-from core.history import branches, conversations, excerpts, messages, positions, snapshots, tree
+from core.history import branches, conversations, excerpts, messages, positions, snapshots, stretches, tree
 from core.history.messages import Added, NewMessage, ThreadKind, Turn, add_message, get_turn
 from core.history.snapshots import SnapshotRow
 from core.ids import BranchId, new_conversation_id, new_message_id, new_session_id, new_thread_id, new_view_id
@@ -81,8 +81,6 @@ READS: dict[str, Callable[[World, Viewer], Any]] = {
     "get_turn": lambda w, v: w.reading(get_turn, v, w.done.message_id),
     "get_turn_of_thread": lambda w, v: w.reading(messages.get_turn_of_thread, v, w.done.thread_id),
     "get_path": lambda w, v: w.reading(messages.get_path, v, w.done.message_id),
-    "find_newest_below": lambda w, v: w.reading(messages.find_newest_below, v, w.done.message_id),
-    "find_newest_message": lambda w, v: w.reading(messages.find_newest_message, v, w.done.conversation_id),
     "get_tree": lambda w, v: w.reading(tree.get_tree, v, w.done.conversation_id),
     "list_turns": lambda w, v: w.reading(messages.list_turns, v, w.done.conversation_id),
     "read_excerpts": lambda w, v: w.reading(excerpts.read_excerpts, v, w.done.conversation_id),
@@ -90,8 +88,9 @@ READS: dict[str, Callable[[World, Viewer], Any]] = {
     "branching.sibling": lambda w, v: branching.sibling(w.skein.engine, v, w.done.message_id),
     "list_fan": lambda w, v: w.reading(messages.list_fan, v, w.done.message_id),
     "list_branches": lambda w, v: w.reading(branches.list_branches, v, w.done.conversation_id),
-    "get_stretches": lambda w, v: w.reading(branches.get_stretches, v, w.branch_id),
+    "get_stretches": lambda w, v: w.reading(stretches.get_stretches, v, w.branch_id),
     "get_branch": lambda w, v: w.reading(branches.get_branch, v, w.branch_id),
+    "get_newest_branch": lambda w, v: w.reading(branches.get_newest_branch, v, w.done.conversation_id),
     "get_branch_below": lambda w, v: w.reading(branches.get_branch_below, v, w.done.message_id),
     "get_branch_to_open": lambda w, v: w.reading(positions.get_branch_to_open, v, w.done.conversation_id),
     "list_snapshots": lambda w, v: w.reading(snapshots.list_snapshots, v, w.done.conversation_id),
@@ -142,7 +141,7 @@ WRITES: dict[str, Callable[[World, Viewer], Any]] = {
     "Engine.stop": lambda w, v: w.skein.engine.stop(v, w.runs.thread_id),
 }
 # These give nothing where others refuse.
-FINDS_NOTHING = {"find_newest_message", "get_headings"}
+FINDS_NOTHING = {"get_headings"}
 # These give what is the viewer's own and nothing else: each has a test of its own below.
 OWN = {
     "list_conversations",
