@@ -49,16 +49,18 @@ def _draw_rows(skein: Skein, viewer: Viewer, current: ConversationId | None) -> 
         st.caption("Nothing is called that." if search else "Your conversations will be listed here.")
     with st.container(gap=None, key="chat_list"):
         for row in rows[: _PAGE * pages]:
-            st.button(
+            chosen = st.button(
                 label(row),
                 key=f"chat.open.{row.conversation_id}",
                 type="secondary" if row.conversation_id == current else "tertiary",
                 icon=icon(row),
                 width="stretch",
                 wrap=False,
-                on_click=open_last,
-                args=(skein, viewer, row.conversation_id),
             )
+            if chosen:
+                open_last(skein, viewer, row.conversation_id)
+                # A click here runs only these rows anew; it is the page that has to be.
+                st.rerun(scope="app")
     if len(rows) > _PAGE * pages:
         st.button("Show more", key="chat.more", type="tertiary", on_click=state.put, args=(state.PAGES, pages + 1))
 

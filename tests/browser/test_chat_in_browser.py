@@ -137,29 +137,6 @@ class TestTheListOfConversations:
         expect(page.get_by_test_id("stSidebar").get_by_role("button", name="Counting to ten")).to_be_visible()
 
 
-class TestAskingInOtherWords:
-    def test_both_versions_stay_and_survive_a_reload(self, server: LiveServer, enter: OpenTab):
-        page = enter(server, "editor")
-        ask(page, "Write 12 tokens")
-        assert wait_answer(page, 12) == numbered(12)
-        wait_quiet(page)
-        page.get_by_role("button", name="More ways to go on").click()
-        page.get_by_text("Ask in other words").click()
-        page.get_by_role("dialog").get_by_label("Message").fill("Write 15 tokens")
-        page.get_by_role("dialog").get_by_role("button", name="Send").click()
-        assert wait_answer(page, 15) == numbered(15)
-        expect(page.get_by_text("2 / 2")).to_be_visible()
-        page.reload()
-        expect(page.get_by_text("2 / 2")).to_be_visible()
-        wait_quiet(page)
-        page.get_by_role("button", name="Previous").click()
-        expect(page.get_by_text("1 / 2")).to_be_visible()
-        assert wait_answer(page, 12) == numbered(12)
-        wait_quiet(page)
-        page.keyboard.press("Alt+K")
-        expect(page.get_by_text("2 / 2")).to_be_visible()
-
-
 class TestInTheMiddleOfAnAnswer:
     def test_stop_keeps_the_text_and_offers_another_try(self, server: LiveServer, enter: OpenTab):
         page = enter(server, "quitter")
