@@ -4,6 +4,7 @@ The address says all: ``?conversation=``, ``?branch=`` the current path, ``?node
 ``?compare=`` the second one, ``?checkpoint=`` the state in the time machine, and how the tree is shown.
 """
 
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -15,18 +16,18 @@ from core.history.tree import get_tree
 from core.ids import ConversationId
 from core.skein import Skein
 from pages.parts import state
-from pages.parts.branch_list import draw_branches
+from pages.parts.branch_list import draw_branches, draw_snapshots
 from pages.parts.compare_view import draw_choosing, draw_compare
 from pages.parts.conversation_list import icon, label
-from pages.parts.figures import counted
+from pages.parts.figures import counted, dollars
 from pages.parts.guard import require_viewer
 from pages.parts.node_panel import draw_panel
-from pages.parts.places import BRANCHES, CHAT
+from pages.parts.places import CHAT
 from pages.parts.resources import get_skein
 from pages.parts.text import plain
 from pages.parts.time_machine import draw_time_machine
 from pages.parts.tree_data import Shown, cost_of, count_forks, deepest, live_of, load
-from pages.parts.tree_place import LIST, TREE, Place, address, read_place
+from pages.parts.tree_place import LIST, TREE, Place, address, go, read_place
 from pages.parts.tree_view import draw
 
 viewer = require_viewer()
@@ -44,9 +45,10 @@ _STYLE = """<style>
 .st-key-branches_steps [data-testid="stSlider"] { padding: 0 3rem; }
 /* What was just opened is seen without scrolling: above the tree, on a phone the states below the message. */
 [data-testid="stMain"] { overflow-anchor: none; }
-[data-testid="stLayoutWrapper"]:has(> .st-key-branches_notices), [data-testid="stLayoutWrapper"]:has(> .st-key-branches_head), [data-testid="stLayoutWrapper"]:has(> .st-key-branches_choosing) { order: -2; }
-[data-testid="stLayoutWrapper"]:has(> .st-key-branches_compare) { order: -1; }
-@media (min-width: 641px) { [data-testid="stLayoutWrapper"]:has(> .st-key-branches_machine) { order: -1; } }
+div:has(> .st-key-branches_notices), div:has(> .st-key-branches_head),
+div:has(> .st-key-branches_choosing) { order: -2; }
+div:has(> .st-key-branches_compare) { order: -1; }
+@media (min-width: 641px) { div:has(> .st-key-branches_machine) { order: -1; } }
 @media (max-width: 640px) { .st-key-branches_head > div:first-child { min-width: 100%; } }
 </style>"""
 
@@ -105,13 +107,16 @@ def _draw_choice(skein: Skein, viewer: Viewer) -> None:
         st.page_link(CHAT, label="Open the chat", icon=":material/forum:")
         return
     st.caption("Which conversation would you like to see as a tree?")
-    for row in rows:
-        st.page_link(
-            BRANCHES,
-            label=label(row),
-            icon=(":material/hourglass_top:" if row.is_live else icon(row)) or ":material/account_tree:",
-            query_params={"conversation": row.conversation_id},
-        )
+    # No link: one to the page that is open already would leave the address as it is.
+    with st.container(gap=None, key="branches_choice"):
+        for row in rows:
+            st.button(
+                label(row),
+                icon=icon(row) or ":material/account_tree:",
+                key=f"branches.choose.{row.conversation_id}",
+                type="tertiary",
+                on_click=partial(go, conversation=row.conversation_id),
+            )
 
 
 def _draw_all(skein: Skein, viewer: Viewer, shown: Shown, place: Place) -> None:
@@ -123,6 +128,7 @@ def _draw_all(skein: Skein, viewer: Viewer, shown: Shown, place: Place) -> None:
     with left:
         draw(shown, place, tz)
         draw_branches(skein, viewer, shown)
+        draw_snapshots(shown)
     with right:
         draw_panel(skein, viewer, shown, tz)
     draw_compare(skein, viewer, shown)
@@ -145,7 +151,7 @@ def _draw_header(shown: Shown) -> None:
 
 def describe(shown: Shown) -> str:
     """The tree in figures: its size and shape, what it cost, and how much of that was off the current path."""
-    tree, off_path = shown.tree, cost_of(shown.sum_calls(shown.abandoned))
+    tree, off_path = shown.tree, cost_of(shown.sum_calls(shown.abandoned)) if shown.abandoned else ""
     parts = [
         "" if shown.is_own else f"by {shown.owner}",
         counted(len(tree.nodes), "message"),
@@ -153,7 +159,7 @@ def describe(shown: Shown) -> str:
         counted(count_forks(tree), "fork"),
         f"{deepest(tree):,} deep",
         in_words(cost_of(shown.sum_calls(tree.nodes))),
-        f"{off_path} of it off the current path" if "$" in off_path else "",
+        f"{off_path} of it off the current path" if "$" in off_path and off_path != dollars(0) else "",
     ]
     return plain(" · ".join(part for part in parts if part))
 

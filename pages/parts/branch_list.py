@@ -23,22 +23,52 @@ from pages.parts.figures import counted
 from pages.parts.places import CHAT
 from pages.parts.text import plain, shortened
 from pages.parts.tree_data import Shown
-from pages.parts.tree_place import choose, go
+from pages.parts.tree_place import CHOOSE, choose, go, open_machine
 
 OPEN, RENAME, STAR, UNSTAR, NOTE = "Open in chat", "Rename", "Star", "Take the star off", "Note"
 ARCHIVE, UNARCHIVE, DELETE = "Archive", "Take out of the archive", "Delete"
-_ROOM = 8
+_ROOM, _PAGE = 8, 20
 
 
 def draw_branches(skein: Skein, viewer: Viewer, shown: Shown) -> None:
-    """The list, with the archived ones last."""
+    """The list, last changed first, with the archived ones at its end."""
     st.markdown(f"##### {counted(len(shown.branches), 'branch', 'branches')}")
     _draw_undo(skein, viewer)
-    branches = sorted(shown.branches, key=lambda branch: (branch.archived_at is not None, branch.branch_id))
+    branches = sorted(shown.branches, key=lambda branch: branch.updated_at, reverse=True)
+    branches.sort(key=lambda branch: branch.archived_at is not None)
+    # The one that is looked at comes first where it would not be listed.
+    most = state.get(state.BRANCHES_MOST) or _PAGE
+    if shown.current not in branches[:most]:
+        branches.remove(shown.current)
+        branches.insert(0, shown.current)
     height = 46 * _ROOM if len(branches) > _ROOM else "content"
     with st.container(height=height, border=len(branches) > _ROOM, gap=None, key="branches_list"):
-        for branch in branches:
+        for branch in branches[:most]:
             _draw_branch(skein, viewer, shown, branch)
+        if len(branches) > most:
+            st.button(
+                f"Show more ({len(branches) - most:,} left)",
+                key="branches.more_branches",
+                type="tertiary",
+                on_click=partial(state.put, state.BRANCHES_MOST, most + 5 * _PAGE),
+            )
+
+
+def draw_snapshots(shown: Shown) -> None:
+    """All states of the conversation that have a name; one opens in the time machine."""
+    if not shown.snapshots:
+        return
+    st.markdown(f"##### {counted(len(shown.snapshots), 'snapshot')}")
+    with st.container(horizontal=True, gap="small", key="branches_snapshots"):
+        for row in shown.snapshots:
+            if row.message_id in shown.tree.nodes:
+                st.button(
+                    plain(row.name),
+                    icon=":material/bookmark:",
+                    key=f"branches.snapshot.{row.snapshot_id}",
+                    help="Open this state in the time machine, to look at it or to start a branch there",
+                    on_click=partial(open_machine, row.checkpoint_id, node=row.message_id),
+                )
 
 
 def _draw_branch(skein: Skein, viewer: Viewer, shown: Shown, branch: BranchRow) -> None:
@@ -53,7 +83,7 @@ def _draw_branch(skein: Skein, viewer: Viewer, shown: Shown, branch: BranchRow) 
             width="stretch",
             wrap=False,
             help=plain(mark.note) or None,
-            on_click=partial(_choose, branch, is_choosing=st.query_params.get("compare") == "choose"),
+            on_click=partial(_choose, branch, is_choosing=st.query_params.get("compare") == CHOOSE),
         )
         chosen = st.menu_button(
             "More",
@@ -84,9 +114,9 @@ def describe(shown: Shown, branch: BranchRow, *, now: datetime) -> str:
 def ago(moment: datetime, now: datetime) -> str:
     """How long ago that was, in its largest unit."""
     seconds = (now - moment).total_seconds()
-    for size, word in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= size:
-            return f"{counted(int(seconds // size), word)} ago"
+            return f"{seconds // size:,.0f} {unit} ago"
     return "just now"
 
 

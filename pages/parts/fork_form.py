@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
+from langgraph.constants import START
 
 from core.access.viewer import Viewer
 from core.checkpoints.edit import editable_keys, json_schema
@@ -29,7 +30,7 @@ def draw_fork(skein: Skein, viewer: Viewer, turn: Turn, step: StateStep) -> None
     with st.container(border=True, key="branches_fork"):
         st.markdown("**Fork from this state**")
         if step.next:
-            st.caption(f"The run goes on from here with the same message, at {plain(', '.join(step.next))}.")
+            st.caption(f"The run goes on from here with the same message; next: {plain(next_words(step))}.")
             text = ""
         else:
             text = st.text_area("What to say next", key=f"{key}.text", height=100, persist_state="session") or ""
@@ -46,6 +47,11 @@ def draw_fork(skein: Skein, viewer: Viewer, turn: Turn, step: StateStep) -> None
             is_asked = st.button("Fork", key=f"{key}.go", icon=":material/fork_right:", type="primary")
         if is_asked:
             _fork(skein, viewer, turn.thread_id, step, text=text, edited=edited, name=name or "")
+
+
+def next_words(step: StateStep) -> str:
+    """What is to run next."""
+    return ", ".join("the first node" if name == START else name for name in step.next)
 
 
 def _draw_edits(skein: Skein, turn: Turn, step: StateStep, key: str) -> dict[str, str]:

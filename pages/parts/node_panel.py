@@ -12,7 +12,7 @@ from core.history.tree import Node
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.figures import count, counted, milliseconds
-from pages.parts.node_ways import draw_snapshots, draw_tools, draw_ways
+from pages.parts.node_ways import draw_thread_snapshots, draw_tools, draw_ways
 from pages.parts.places import CALLS
 from pages.parts.text import plain, shortened
 from pages.parts.tree_data import Shown, cost_of
@@ -36,23 +36,22 @@ def draw_panel(skein: Skein, viewer: Viewer, shown: Shown, tz: ZoneInfo) -> None
     with skein.database.read() as db:
         turn = get_turn(viewer, db, shown.node.message_id)
     with st.container(border=True, key="branches_panel"):
-        _draw_head(skein, viewer, shown, turn, tz)
+        _draw_head(skein, viewer, shown, turn)
         _draw_texts(turn)
-        _draw_figures(skein, shown, turn)
+        _draw_figures(skein, shown, turn, tz)
         _draw_source(shown, turn)
         draw_ways(skein, viewer, shown, turn)
         draw_tools(skein, viewer, shown, turn)
-        draw_snapshots(skein, viewer, shown, turn)
+        draw_thread_snapshots(skein, viewer, shown, turn)
         _draw_ids(turn)
 
 
-def _draw_head(skein: Skein, viewer: Viewer, shown: Shown, turn: Turn, tz: ZoneInfo) -> None:
+def _draw_head(skein: Skein, viewer: Viewer, shown: Shown, turn: Turn) -> None:
     mark = shown.mark(turn.message_id)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False):
         color = _STATUS_COLORS.get(turn.status, "blue")
-        asked = turn.created_at.astimezone(tz)
         kind = plain(_KINDS.get(turn.kind, turn.kind))
-        st.markdown(f":{color}-badge[{turn.status}] :small[{kind} · {asked:%d %b, %H:%M}]", width="stretch")
+        st.markdown(f":{color}-badge[{turn.status}] :small[{kind}]", width="stretch")
         st.button(
             "Starred" if mark.starred else "Star",
             key="branches.star",
@@ -90,7 +89,7 @@ def _draw_text(text: str, name: str) -> None:
         st.markdown(text)
 
 
-def figures_of(shown: Shown, node: Node, model: str) -> list[tuple[str, str]]:
+def figures_of(shown: Shown, node: Node, model: str, tz: ZoneInfo) -> list[tuple[str, str]]:
     """What is to be known of a message, each with its name; what is not known is left out."""
     calls, below = shown.sum_calls([node.message_id]), list(shown.tree.subtree(node.message_id))
     about = "about " if calls.estimated else ""
@@ -100,6 +99,7 @@ def figures_of(shown: Shown, node: Node, model: str) -> list[tuple[str, str]]:
         ("Agent", node.agent_id),
         ("Model", model),
         ("By", shown.facts_of(node).author),
+        ("Asked", f"{node.created_at.astimezone(tz):%d %b, %H:%M}"),
         ("Took", "" if node.seconds is None else milliseconds(node.seconds * 1_000)),
         ("Cost", cost_of(calls) if is_counted or calls.cost_usd else ""),
         ("Tokens", tokens if is_counted else ""),
@@ -109,11 +109,11 @@ def figures_of(shown: Shown, node: Node, model: str) -> list[tuple[str, str]]:
     return [(name, value) for name, value in rows if value]
 
 
-def _draw_figures(skein: Skein, shown: Shown, turn: Turn) -> None:
+def _draw_figures(skein: Skein, shown: Shown, turn: Turn, tz: ZoneInfo) -> None:
     model = turn.config.get("model") or skein.settings.default_model
     labels = {offered.name: offered.label for offered in skein.chat_models.offered()}
     with st.container(horizontal=True, gap="medium", key="branches_figures"):
-        for name, value in figures_of(shown, shown.node, labels.get(model, model)):
+        for name, value in figures_of(shown, shown.node, labels.get(model, model), tz):
             with st.container(width="content", gap=None):
                 st.caption(name)
                 st.markdown(f"**{plain(value)}**")
@@ -121,7 +121,7 @@ def _draw_figures(skein: Skein, shown: Shown, turn: Turn) -> None:
     if calls.calls:
         st.page_link(
             CALLS,
-            label=f"Its {counted(calls.calls, 'LLM call')}",
+            label=counted(calls.calls, "LLM call"),
             icon=":material/analytics:",
             query_params={"thread": turn.thread_id, "window": "all"},
         )

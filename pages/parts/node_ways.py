@@ -189,7 +189,7 @@ def file_stem(title: str) -> str:
     return "-".join(kept.split())[:60] or "branch"
 
 
-def draw_snapshots(skein: Skein, viewer: Viewer, shown: Shown, turn: Turn) -> None:
+def draw_thread_snapshots(skein: Skein, viewer: Viewer, shown: Shown, turn: Turn) -> None:
     """The states of a message's thread that have a name."""
     rows = [row for row in shown.snapshots if row.thread_id == turn.thread_id]
     if not rows:

@@ -39,6 +39,7 @@ BRANCHES_SEEN = "branches.seen"  # what of the tree was live when the page was d
 BRANCHES_PICK = "branches.pick."  # before a round: what was clicked in the picture
 BRANCHES_VIEW = "branches.view"  # (round, message to begin at, message clicked) of the picture
 BRANCHES_ROWS = "branches.rows"  # how many lines of the list are shown
+BRANCHES_MOST = "branches.most"  # how many branches are listed
 BRANCHES_DELETED = "branches.deleted"  # (branch_id, name, when) of the last deletion, for the undo
 
 

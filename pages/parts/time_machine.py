@@ -19,7 +19,7 @@ from core.skein import Skein
 from pages.parts import state
 from pages.parts.differing import draw_changes
 from pages.parts.figures import counted
-from pages.parts.fork_form import draw_fork
+from pages.parts.fork_form import draw_fork, next_words
 from pages.parts.node_ways import ask_for_snapshot
 from pages.parts.text import plain, shortened
 from pages.parts.tree_data import Shown
@@ -157,7 +157,7 @@ def describe_step(number: int, step: StateStep) -> str:
     """A state in a line: its number, how it came to be, and what is to run next."""
     came = _SOURCES.get(step.source, step.source or "state")
     came = f"after step {step.step}" if step.source == "loop" and step.step is not None else came
-    return f"{number} · {came} · {'next: ' + ', '.join(step.next) if step.next else 'the end'}"
+    return f"{number} · {came} · {'next: ' + next_words(step) if step.next else 'the end'}"
 
 
 def _draw_kept(skein: Skein, viewer: Viewer, turn: Turn, steps: Sequence[StateStep]) -> None:

@@ -23,8 +23,8 @@ from pages.parts.tree_place import LIST, TREE, VIEWS, Place, choose, go, open_ru
 
 _WIDTH, _LOWEST, _HEIGHT = 640, 320, 520
 # Room above and below the marks: labels, the legend, the map of a large tree.
-_AROUND = 220
-_ROWS, _LIST_HEIGHT = 60, 640
+_AROUND = 270
+_ROWS, _LIST_HEIGHT, _UNSCROLLED = 60, 640, 30
 _COLOURS = {
     ColourBy.STATUS: "Status",
     ColourBy.AGENT: "Agent",
@@ -135,7 +135,7 @@ def lay_out_shown(shown: Shown, place: Place, *, begin: MessageId | None = None)
 
 
 def draw_picture(shown: Shown, place: Place, tz: ZoneInfo) -> None:
-    """The picture; a click on a message chooses it, one on a run opens that."""
+    """The picture; a click on a message chooses it, one on a run opens that and chooses its first."""
     turn, begin, seen = state.get(state.BRANCHES_VIEW) or (0, None, None)
     if seen != shown.node.message_id or begin not in shown.tree.nodes:
         begin = shown.node.message_id if seen != shown.node.message_id else None
@@ -173,10 +173,14 @@ def _pick(key: str, layout: Layout, *, is_choosing: bool) -> None:
     mark = chosen_mark(state.get(key) or {}, layout)
     if mark is None:
         return
+    turn, begin, seen = state.get(state.BRANCHES_VIEW)
     if mark.count > 1:
         open_run(mark.key)
+        # A new chart: the old one would take its choice for that of the mark which now has that place.
+        state.put(state.BRANCHES_VIEW, (turn + 1, begin, seen))
+        if not is_choosing:
+            go(node=mark.key)
         return
-    turn, begin, seen = state.get(state.BRANCHES_VIEW)
     state.put(state.BRANCHES_VIEW, (turn, begin, seen if is_choosing else mark.key))
     choose(mark.key, is_choosing=is_choosing)
 
@@ -194,7 +198,7 @@ def draw_list(shown: Shown, place: Place) -> None:
     here = next((at for at, row in enumerate(rows) if shown.node.message_id in row.mark.ids), 0)
     most = max(state.get(state.BRANCHES_ROWS) or _ROWS, here + 10)
     with st.container(
-        height=_LIST_HEIGHT if len(rows) > 17 else "content", border=True, gap=None, key="branches_rows"
+        height=_LIST_HEIGHT if len(rows) > _UNSCROLLED else "content", border=True, gap=None, key="branches_rows"
     ):
         for row in rows[:most]:
             _draw_row(shown, place, row)
