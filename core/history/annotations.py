@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, select, union_all
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
@@ -15,11 +15,11 @@ from core.database import table_of, upsert
 from core.errors import BadInputError
 from core.history.branches import get_branch
 from core.history.messages import get_turn
-from core.ids import BranchId, MessageId, new_annotation_id, parse_id
-from core.tables import Annotation, clean_text, utc_now
+from core.ids import BranchId, ConversationId, MessageId, new_annotation_id, parse_id
+from core.tables import Annotation, Branch, Message, clean_text, utc_now
 
 LONGEST_NOTE = 2_000
-_annotation = table_of(Annotation)
+_annotation, _message, _branch = table_of(Annotation), table_of(Message), table_of(Branch)
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,17 @@ def set_note(viewer: Viewer, db: Db, target_id: MessageId | BranchId, note: str)
 
 def find_marks(viewer: Viewer, db: Db, targets: Collection[str]) -> dict[str, Mark]:
     """The viewer's own stars and notes on these, by what they are on."""
+    return _read(db, _FIND, {"who": viewer.user_id, "targets": list(targets)})
+
+
+def find_marks_in(viewer: Viewer, db: Db, conversation_id: ConversationId) -> dict[str, Mark]:
+    """The viewer's own stars and notes on a conversation's messages and branches, by what they are on."""
+    return _read(db, _FIND_IN, {"who": viewer.user_id, "conversation": conversation_id})
+
+
+def _read(db: Db, statement: Any, given: dict[str, Any]) -> dict[str, Mark]:
     found: dict[str, dict[str, str]] = {}
-    given = {"who": viewer.user_id, "targets": list(targets)}
-    for target_id, kind, content in db.connection().execute(_FIND, given):
+    for target_id, kind, content in db.connection().execute(statement, given):
         found.setdefault(target_id, {})[kind] = content
     return {target: Mark("star" in kinds, kinds.get("note", "")) for target, kinds in found.items()}
 
@@ -97,4 +105,15 @@ _DELETE = delete(_annotation).where(*_is_it)
 _FIND = select(_annotation.c.target_id, _annotation.c.kind, _annotation.c.content).where(
     _annotation.c.user_id == bindparam("who"),
     _annotation.c.target_id.in_(bindparam("targets", expanding=True)),
+)
+_own = select(_annotation.c.target_id, _annotation.c.kind, _annotation.c.content).where(
+    _annotation.c.user_id == bindparam("who")
+)
+_FIND_IN = union_all(
+    *(
+        _own.join(table, key == _annotation.c.target_id).where(
+            table.c.conversation_id == bindparam("conversation"), table.c.deleted_at.is_(None)
+        )
+        for table, key in ((_message, _message.c.message_id), (_branch, _branch.c.branch_id))
+    )
 )

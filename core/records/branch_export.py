@@ -17,7 +17,7 @@ from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.calls.capture.masking import hide_credentials
-from core.calls.listing.queries import ThreadCalls, summarize_threads
+from core.calls.listing.sums import ThreadCalls, summarize_threads
 from core.database import Database, table_of
 from core.history.activity import record
 from core.history.conversations import ConversationRow, get_conversation, get_headings

@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Any
 
 from core.access.viewer import Viewer
-from core.calls.listing.queries import ThreadCalls, summarize_threads
+from core.calls.listing.sums import ThreadCalls, summarize_threads
 from core.database import Database
 from core.errors import BadInputError, NotFoundError
 from core.history.differences import Change, Piece, state_differences, word_differences

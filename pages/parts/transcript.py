@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.access.viewer import Viewer
-from core.calls.listing.queries import ThreadCalls, summarize_threads
+from core.calls.listing.sums import ThreadCalls, summarize_threads
 from core.history.annotations import Mark, find_marks
 from core.history.messages import UNFINISHED, Turn
 from core.history.tree import find_siblings

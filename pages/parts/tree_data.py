@@ -6,12 +6,13 @@ Invariant: all of it is what core gave to this viewer; nothing here is shown tha
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from functools import cached_property
 
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
-from core.calls.listing.queries import ThreadCalls, summarize_threads
-from core.history.annotations import Mark, find_marks
+from core.calls.listing.sums import ThreadCalls, summarize_conversation
+from core.history.annotations import Mark, find_marks_in
 from core.history.branches import BranchRow, get_branch, list_branches
 from core.history.conversations import ConversationRow, get_conversation, get_headings
 from core.history.excerpts import find_messages, read_excerpts
@@ -69,7 +70,7 @@ class Shown:
         """The messages that are not on the current path."""
         return [one for one in self.tree.nodes if one not in self.path]
 
-    @property
+    @cached_property
     def facts(self) -> dict[MessageId, Facts]:
         return {one: self.facts_of(node) for one, node in self.tree.nodes.items()}
 
@@ -83,7 +84,8 @@ def load(skein: Skein, viewer: Viewer, place: Place) -> Shown:
     """What the address names; NotFoundError when the conversation is not there for this viewer."""
     with skein.database.read() as db:
         tree = get_tree(viewer, db, _conversation_of(viewer, db, place))
-    if any(node.created_at > utc_now() - _JUST_NOW for node in tree.nodes.values()):
+    just_now = utc_now() - _JUST_NOW
+    if any(node.created_at > just_now for node in tree.nodes.values()):
         skein.call_log.flush(_FLUSH_SECONDS)
     with skein.database.read() as db:
         return _read(viewer, db, place, tree)
@@ -119,8 +121,8 @@ def _read(viewer: Viewer, db: Db, place: Place, tree: Tree) -> Shown:
         path=frozenset(tree.path(current.head_message_id)),
         node=node or tree.nodes[current.head_message_id],
         compare=compare,
-        calls=summarize_threads(viewer, db, [node.thread_id for node in tree.nodes.values()]),
-        marks=find_marks(viewer, db, [*by_id, *tree.nodes]),
+        calls=summarize_conversation(viewer, db, conversation.session_id, key),
+        marks=find_marks_in(viewer, db, key),
         excerpts=read_excerpts(viewer, db, key),
         found=find_messages(viewer, db, key, place.find),
         snapshots=list_snapshots(viewer, db, key),

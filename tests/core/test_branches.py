@@ -297,6 +297,8 @@ class TestStarsAndNotes:
                 writing(opened, annotations.set_star, alice, target, starred=True)
             writing(opened, annotations.set_note, alice, target, " 重要 ")
         both = [first.message_id, main.branch_id]
+        of_all = reading(opened, annotations.find_marks_in, alice, first.conversation_id)
+        assert of_all == reading(opened, annotations.find_marks, alice, both)
         assert reading(opened, annotations.find_marks, alice, both) == dict.fromkeys(both, Mark(True, "重要"))
         writing(opened, annotations.set_star, alice, first.message_id, starred=False)
         writing(opened, annotations.set_note, alice, first.message_id, "")
@@ -310,6 +312,7 @@ class TestStarsAndNotes:
             with pytest.raises(NotFoundError):
                 writing(opened, function, mallory, first.message_id, **value)
         assert reading(opened, annotations.find_marks, mallory, [first.message_id]) == {}
+        assert reading(opened, annotations.find_marks_in, mallory, first.conversation_id) == {}
 
     def test_go_on_messages_and_branches_only(self, opened: Skein, alice: Viewer, first: Turn) -> None:
         for target, error in ((first.conversation_id, BadInputError), (new_branch_id(), NotFoundError)):

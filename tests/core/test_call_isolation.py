@@ -19,7 +19,7 @@ from sqlmodel import select
 import core.calls
 from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
-from core.calls.listing import queries
+from core.calls.listing import queries, sums
 from core.calls.listing.export import export_calls
 from core.calls.panels import analytics
 from core.calls.pricing import own_prices, repricing
@@ -67,8 +67,11 @@ READS: dict[str, Callable[[World, Viewer], Any]] = {
     "read_choices": lambda w, v: w.read(analytics.read_choices, v, ALL).models,
     "list_calls": lambda w, v: w.read(queries.list_calls, v, ALL, UTC_ZONE).rows,
     "count_calls": lambda w, v: w.read(queries.count_calls, v, ALL, UTC_ZONE)[0],
-    "summarize_thread": lambda w, v: w.read(queries.summarize_thread, v, w.call.thread_id).calls,
-    "summarize_threads": lambda w, v: w.read(queries.summarize_threads, v, [w.call.thread_id]),
+    "summarize_thread": lambda w, v: w.read(sums.summarize_thread, v, w.call.thread_id).calls,
+    "summarize_threads": lambda w, v: w.read(sums.summarize_threads, v, [w.call.thread_id]),
+    "summarize_conversation": lambda w, v: w.read(
+        sums.summarize_conversation, v, w.call.session_id, w.call.conversation_id
+    ),
     "matching": lambda w, v: w.read(search.matching, v, "secret"),
     "export_calls": lambda w, v: w.export(v),
 }

@@ -14,16 +14,8 @@ from sqlalchemy import insert, select, update
 from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
 from core.calls.listing import paging
-from core.calls.listing.queries import (
-    CallDetail,
-    CallRow,
-    ThreadCalls,
-    count_calls,
-    get_call,
-    list_calls,
-    summarize_thread,
-    summarize_threads,
-)
+from core.calls.listing.queries import CallDetail, CallRow, count_calls, get_call, list_calls
+from core.calls.listing.sums import ThreadCalls, summarize_thread, summarize_threads
 from core.calls.text.search import index_calls
 from core.database import Database, table_of
 from core.errors import BadInputError, NotFoundError

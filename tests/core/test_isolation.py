@@ -149,7 +149,7 @@ OWN = {
     "Engine.place_of",
     # In test_tree.py, test_branches.py, and in test_saved_views.py:
     "find_siblings",
-    *("find_marks", "set_star", "set_note", "remember_position", "find_position"),
+    *("find_marks", "find_marks_in", "set_star", "set_note", "remember_position", "find_position"),
     *("save_view", "list_views", "get_view", "delete_view"),
 }
 # These touch nobody's rows.

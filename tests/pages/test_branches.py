@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.access.viewer import Viewer
-from core.calls.listing.queries import ThreadCalls
+from core.calls.listing.sums import ThreadCalls
 from core.history.branches import list_branches
 from core.history.differences import Piece
 from core.history.messages import Added, NewMessage, Turn, get_turn

@@ -5,13 +5,13 @@ one twice, whatever is added meanwhile. Costs are what is known now: the newest 
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import BindParameter, bindparam, case, func, or_, select, tuple_
+from sqlalchemy import BindParameter, bindparam, select, tuple_
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
@@ -115,20 +115,6 @@ class CallDetail:
     answer: str | None
     previous_id: str | None
     next_id: str | None
-
-
-@dataclass(frozen=True)
-class ThreadCalls:
-    """The calls of one thread in sum; ``unpriced`` > 0 means "at least ``cost_usd``", ``running`` go on."""
-
-    calls: int = 0
-    errors: int = 0
-    cost_usd: float = 0.0
-    unpriced: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    estimated: int = 0
-    running: int = 0
 
 
 def list_calls(
@@ -245,20 +231,6 @@ def _neighbour(db: Db, call: dict[str, Any], statement: Any) -> str | None:
     return db.connection().execute(statement, {name: call[column] for name, column in names.items()}).scalar()
 
 
-def summarize_thread(viewer: Viewer, db: Db, thread_id: str) -> ThreadCalls:
-    """The calls of one thread in sum; all zero where there are none for this viewer."""
-    return summarize_threads(viewer, db, [thread_id]).get(thread_id, ThreadCalls())
-
-
-def summarize_threads(viewer: Viewer, db: Db, thread_ids: Collection[str]) -> dict[str, ThreadCalls]:
-    """The same for many threads at once; those without calls are left out."""
-    if not thread_ids:
-        return {}
-    given = {"ids": list(thread_ids), "all": viewer.reads_all, "owner": viewer.user_id}
-    rows = db.connection().execute(_SUMMARY, given)
-    return {row[0]: ThreadCalls(*[value or 0 for value in row[1:]]) for row in rows}
-
-
 def _prepared_rows() -> Any:
     """Lines by their ids; built once, as are all below: to build a statement costs more than to run it."""
     named = {"user_name": _USER.name.label("user_name"), "session_title": _SESSION.title.label("session_title")}
@@ -284,33 +256,6 @@ def _prepared_neighbour(*, before: bool) -> Any:
     )
 
 
-def _prepared_summary() -> Any:
-    fixed = _LLM_CALL.outerjoin(_FIX, (_FIX.c.call_id == _CALL.call_id) & IS_NEWEST)
-    cost = case((_FIX.c.call_id.is_not(None), _FIX.c.cost_usd), else_=_CALL.cost_usd)
-    ended = _CALL.status != "started"
-    return (
-        select(
-            _CALL.thread_id,
-            func.count(),
-            _how_many(_CALL.status == "error"),
-            func.sum(cost),
-            _how_many(ended & cost.is_(None)),
-            func.sum(_CALL.input_tokens),
-            func.sum(_CALL.output_tokens),
-            _how_many(_CALL.usage_source == "estimated"),
-            _how_many(~ended),
-        )
-        .select_from(fixed)
-        .where(_CALL.thread_id.in_(bindparam("ids", expanding=True)))
-        .where(or_(bindparam("all"), _CALL.user_id == bindparam("owner")))
-        .group_by(_CALL.thread_id)
-    )
-
-
-def _how_many(condition: Any) -> Any:
-    return func.sum(case((condition, 1), else_=0))
-
-
 _ROWS = _prepared_rows()
 _WHOLE = select(_LLM_CALL).where(_CALL.call_id == bindparam("key"))
 _BODY_BY_ID = select(_BODY.prompt, _BODY.response, _BODY.tools).where(_BODY.call_id == bindparam("key"))
@@ -320,4 +265,3 @@ _NEWEST_FIXES = select(_FIX.c.call_id, _FIX.c.cost_usd, _FIX.c.cost_source).wher
     _FIX.c.call_id.in_(bindparam("ids", expanding=True)), IS_NEWEST
 )
 _BEFORE, _BEHIND = _prepared_neighbour(before=True), _prepared_neighbour(before=False)
-_SUMMARY = _prepared_summary()

@@ -1,0 +1,101 @@
+"""What the calls of a thread come to in sum: how many, how much, how many tokens.
+
+Invariant: a member sums only own calls; what has no price is counted as such, and never as 0.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, case, func, or_, select
+from sqlmodel import Session as Db
+
+from core.access.viewer import Viewer
+from core.calls.listing.paging import IS_NEWEST
+from core.database import table_of
+from core.ids import ConversationId, SessionId
+from core.tables import CostCorrection, LlmCall
+
+_LLM_CALL = table_of(LlmCall)
+_CALL = _LLM_CALL.c
+_FIX = table_of(CostCorrection)
+
+
+@dataclass(frozen=True)
+class ThreadCalls:
+    """The calls of one thread in sum; ``unpriced`` > 0 means "at least ``cost_usd``", ``running`` go on."""
+
+    calls: int = 0
+    errors: int = 0
+    cost_usd: float = 0.0
+    unpriced: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    estimated: int = 0
+    running: int = 0
+
+
+def summarize_thread(viewer: Viewer, db: Db, thread_id: str) -> ThreadCalls:
+    """The calls of one thread in sum; all zero where there are none for this viewer."""
+    return summarize_threads(viewer, db, [thread_id]).get(thread_id, ThreadCalls())
+
+
+def summarize_threads(viewer: Viewer, db: Db, thread_ids: Collection[str]) -> dict[str, ThreadCalls]:
+    """The same for many threads at once; those without calls are left out."""
+    if not thread_ids:
+        return {}
+    given = {"ids": list(thread_ids), "all": viewer.reads_all, "owner": viewer.user_id}
+    return _read(db, _OF_THREADS, given)
+
+
+def summarize_conversation(
+    viewer: Viewer, db: Db, session_id: SessionId, conversation_id: ConversationId
+) -> dict[str, ThreadCalls]:
+    """The same for all threads of a conversation, however many it has."""
+    given = {
+        "session": session_id,
+        "conversation": conversation_id,
+        "all": viewer.reads_all,
+        "owner": viewer.user_id,
+    }
+    return _read(db, _OF_CONVERSATION, given)
+
+
+def _read(db: Db, statement: Any, given: dict[str, Any]) -> dict[str, ThreadCalls]:
+    rows = db.connection().execute(statement, given)
+    return {row[0]: ThreadCalls(*[value or 0 for value in row[1:]]) for row in rows}
+
+
+def _prepared(*which: Any) -> Any:
+    fixed = _LLM_CALL.outerjoin(_FIX, (_FIX.c.call_id == _CALL.call_id) & IS_NEWEST)
+    cost = case((_FIX.c.call_id.is_not(None), _FIX.c.cost_usd), else_=_CALL.cost_usd)
+    ended = _CALL.status != "started"
+    return (
+        select(
+            _CALL.thread_id,
+            func.count(),
+            _how_many(_CALL.status == "error"),
+            func.sum(cost),
+            _how_many(ended & cost.is_(None)),
+            func.sum(_CALL.input_tokens),
+            func.sum(_CALL.output_tokens),
+            _how_many(_CALL.usage_source == "estimated"),
+            _how_many(~ended),
+        )
+        .select_from(fixed)
+        .where(*which)
+        .where(or_(bindparam("all"), _CALL.user_id == bindparam("owner")))
+        .group_by(_CALL.thread_id)
+    )
+
+
+def _how_many(condition: Any) -> Any:
+    return func.sum(case((condition, 1), else_=0))
+
+
+_OF_THREADS = _prepared(_CALL.thread_id.in_(bindparam("ids", expanding=True)))
+_OF_CONVERSATION = _prepared(
+    _CALL.session_id == bindparam("session"),
+    _CALL.conversation_id == bindparam("conversation"),
+    _CALL.thread_id.is_not(None),
+)
