@@ -3,8 +3,8 @@
 import streamlit as st
 
 from pages.parts.figures import counted
-from pages.parts.opened import Opened
-from pages.parts.places import BRANCHES, CHAT
+from pages.parts.opened import Opened, point_at
+from pages.parts.places import BRANCHES
 from pages.parts.text import plain, shortened
 
 _LONGEST = 28
@@ -25,11 +25,14 @@ def draw_crumbs(opened: Opened) -> None:
         for stretch in opened.stretches:
             if stretch.branch.branch_id == opened.branch.branch_id:
                 continue
-            st.page_link(
-                CHAT,
-                label=plain(shortened(stretch.branch.name, _LONGEST)),
-                query_params={"branch": stretch.branch.branch_id},
-                help=f"{counted(stretch.messages, 'message')} of it are above",
+            # A button: a link to the page that is open changes what it shows, but not its address.
+            st.button(
+                plain(shortened(stretch.branch.name, _LONGEST)),
+                key=f"chat.crumb.{stretch.branch.branch_id}",
+                type="tertiary",
+                help=f"Open this branch; here you see its first {counted(stretch.messages, 'message')}",
+                on_click=point_at,
+                args=(stretch.branch.conversation_id, stretch.branch.branch_id),
             )
             st.caption("›", width="content")
         if opened.stretches:

@@ -70,6 +70,10 @@ class TestAskingInOtherWords:
         assert (wait_answer(another, 7), wait_answer(page, 9)) == (numbered(7), numbered(9))
         page.reload()
         assert wait_answer(page, 9) == numbered(9)
+        page.locator(".st-key-chat_crumbs").get_by_role("button", name="main").click()
+        assert wait_answer(page, 7) == numbered(7)
+        page.reload()
+        assert (wait_answer(page, 7), page.url) == (numbered(7), old)
 
 
 class TestBranchingFromHere:
