@@ -28,13 +28,14 @@ from core.history.tree import Tree, get_tree
 from core.ids import (
     ConversationId,
     MessageId,
+    new_branch_id,
     new_conversation_id,
     new_message_id,
     new_session_id,
     new_thread_id,
     new_user_id,
 )
-from core.tables import Conversation, Message, Session, Thread, User
+from core.tables import Branch, Conversation, Message, Session, Thread, User
 from pages.parts.tree_facts import Facts
 from pages.parts.tree_layout import Layout, lay_out
 from pages.parts.tree_picture import draw_tree
@@ -144,16 +145,24 @@ def make(database: Database, count: int, *, seed: int = 7) -> Made:
         _thread_row(one, user_id, BEGIN + timedelta(seconds=20 * place), chance) for place, one in enumerate(ids)
     ]
 
+    inner = {parent for parent in parents if parent is not None}
+    leaves = [place for place in range(count) if place not in inner]
+    branches = [
+        _branch_row(conversation_id, ids[place], user_id, f"branch {number}")
+        for number, place in enumerate(leaves, start=1)
+    ]
+
     def job(db: Any) -> None:
         for row in (
             User(user_id=user_id, name=f"ada {user_id}"),
             Session(session_id=session_id, user_id=user_id),
-            Conversation(conversation_id=conversation_id, session_id=session_id),
+            Conversation(conversation_id=conversation_id, session_id=session_id, title=f"{count:,} messages"),
         ):
             db.add(row)
             db.flush()
         insert_rows(db, Message, messages)
         insert_rows(db, Thread, threads)
+        insert_rows(db, Branch, branches)
 
     database.write(job)
     facts = {
@@ -161,6 +170,20 @@ def make(database: Database, count: int, *, seed: int = 7) -> Made:
         for place, one in enumerate(ids)
     }
     return Made(Viewer(user_id, "ada", "member"), conversation_id, ids[-1], facts)
+
+
+def _branch_row(conversation_id: str, head: str, user_id: str, name: str) -> dict[str, Any]:
+    return {
+        "branch_id": new_branch_id(),
+        "conversation_id": conversation_id,
+        "head_message_id": head,
+        "user_id": user_id,
+        "name": name,
+        "created_at": BEGIN,
+        "updated_at": BEGIN,
+        "archived_at": None,
+        "deleted_at": None,
+    }
 
 
 def grow(count: int, chance: random.Random) -> list[int | None]:

@@ -149,7 +149,9 @@ def add_up(calls: Iterable[ThreadCalls]) -> ThreadCalls:
 
 
 def cost_of(calls: ThreadCalls) -> str:
-    """What calls cost, as far as they have ended; nothing was to pay where there were none."""
+    """What calls cost, as far as they have ended."""
+    if not calls.calls:
+        return "no calls"
     if calls.unpriced and not calls.cost_usd:
         return "unpriced"
     return total_cost(calls.cost_usd, calls=calls.calls - calls.running, unpriced=calls.unpriced)

@@ -225,7 +225,8 @@ def _text(mark: Mark, said: Summary, marked: Marked, *, counted: bool, named: bo
     star = "" if marked.starred.isdisjoint(mark.ids) else "★"
     if mark.count > 1:
         return f"{star}{mark.count:,}" if counted else star
-    name = marked.heads.get(mark.key, "")
+    # Of a tree that is seen from afar only the current path and what is chosen are named.
+    name = marked.heads.get(mark.key, "") if counted or mark.on_path or mark.key == marked.selected else ""
     if not name and (named or mark.key == marked.selected):
         name = said.label
     return f"{star} {_plain(name, _LONGEST_LABEL)}".strip()

@@ -157,6 +157,7 @@ def draw_picture(shown: Shown, place: Place, tz: ZoneInfo) -> None:
         focus=begin,
         width=_WIDTH,
         height=height,
+        background=st.get_option(f"theme.{st.context.theme.type or 'light'}.backgroundColor") or "transparent",
         tz=tz,
     )
     key = f"{state.BRANCHES_PICK}{turn}"

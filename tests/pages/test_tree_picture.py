@@ -377,9 +377,9 @@ PARENTS = [*chain(6), 2, 6, 7]
 
 
 class TestLabels:
-    def texts(self, tree: Tree, layout: Layout, **marked: Any) -> dict[int, str]:
+    def texts(self, tree: Tree, layout: Layout, *, focus: MessageId | None = None, **marked: Any) -> dict[int, str]:
         facts = {one: Facts(f"m{int(one[-5:])}") for one in tree.nodes}
-        drawn = items(option_of(tree, layout, facts, marked=Marked(**marked)), layout)
+        drawn = items(option_of(tree, layout, facts, marked=Marked(**marked), focus=focus), layout)
         return {number: item["label"]["formatter"] for number, item in drawn.items() if "label" in item}
 
     def test_name_the_current_path_and_the_beginnings_of_branches_in_a_small_tree(self):
@@ -388,8 +388,10 @@ class TestLabels:
 
     def test_name_only_what_one_looks_for_in_a_large_tree(self):
         tree = tree_of([None] + [0] * 500)
-        texts = self.texts(tree, laid(tree, 7), selected=msg(8), starred={msg(9)}, heads={msg(10): "draft"})
-        assert texts == {7: "m7", 8: "m8", 9: "★", 10: "draft"}
+        marked = {"selected": msg(8), "starred": {msg(9)}, "heads": {msg(10): "draft"}}
+        from_afar = {7: "m7", 8: "m8", 9: "★"}
+        assert self.texts(tree, laid(tree, 7), **marked) == from_afar
+        assert self.texts(tree, laid(tree, 7), focus=msg(7), **marked) == from_afar | {10: "draft"}
 
     def test_say_branches_names_and_stars_also_of_runs(self):
         tree = tree_of(PARENTS)
