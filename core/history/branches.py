@@ -16,14 +16,14 @@ from core.access.viewer import Viewer
 from core.database import table_of
 from core.errors import BadInputError, ConflictError, NotFoundError
 from core.history.activity import record
-from core.history.conversations import get_conversation, require_own_conversation
+from core.history.conversations import get_conversation, hold_conversation, require_own_conversation
 from core.history.heads import LONGEST_NAME, begin_branch, free_name
 from core.history.messages import get_turn
 from core.ids import BranchId, ConversationId, MessageId, UserId
-from core.tables import Branch, Conversation, Message, UtcTime, clean_text, utc_now
+from core.tables import Branch, Message, UtcTime, clean_text, utc_now
 
 UNDO = timedelta(minutes=1)
-_branch, _message, _conversation = table_of(Branch), table_of(Message), table_of(Conversation)
+_branch, _message = table_of(Branch), table_of(Message)
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ def create_branch(viewer: Viewer, db: Db, message_id: MessageId, *, name: str = 
     """A new branch that ends with this message, so that what is said next goes another way than before."""
     turn = get_turn(viewer, db, message_id)
     require_own_conversation(viewer, db, turn.conversation_id)
+    hold_conversation(db, turn.conversation_id)
     branch_id = begin_branch(
         db,
         conversation_id=turn.conversation_id,
@@ -116,7 +117,6 @@ def delete_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> list[MessageId
     ConflictError when it is the only one: then the conversation is what is to be deleted.
     """
     branch, now = _own(viewer, db, branch_id), utc_now()
-    _hold(db, branch)
     if len(list_branches(viewer, db, branch.conversation_id)) == 1:
         raise ConflictError("This is the conversation's only branch; delete the conversation instead.")
     messages = own_messages(db, branch)
@@ -135,7 +135,7 @@ def restore_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> BranchRow:
         raise _not_found()
     branch, deleted_at = BranchRow(*row[:-1]), row[-1]
     require_own_conversation(viewer, db, branch.conversation_id)
-    _hold(db, branch)
+    hold_conversation(db, branch.conversation_id)
     if deleted_at is None or utc_now() - deleted_at > UNDO:
         raise NotFoundError("It was deleted more than a minute ago and cannot be brought back.")
     if db.connection().execute(_UPROOTED, {"head": branch.head_message_id, "at": deleted_at}).first():
@@ -163,14 +163,11 @@ def _checked(name: str) -> str:
 
 
 def _own(viewer: Viewer, db: Db, branch_id: BranchId) -> BranchRow:
+    """A branch to change, which nobody else changes meanwhile."""
     branch = get_branch(viewer, db, branch_id)
     require_own_conversation(viewer, db, branch.conversation_id)
+    hold_conversation(db, branch.conversation_id)
     return branch
-
-
-def _hold(db: Db, branch: BranchRow) -> None:
-    """Let others who change the conversation wait; SQLite has one writer anyway."""
-    db.connection().execute(_HOLD, {"conversation": branch.conversation_id})
 
 
 def _change(db: Db, branch_id: BranchId, **values: Any) -> None:
@@ -238,8 +235,6 @@ WITH RECURSIVE up (message_id, parent_id, deleted_at) AS (
     FROM up JOIN message m ON m.message_id = up.parent_id WHERE up.deleted_at = :at
 )
 SELECT 1 FROM up WHERE deleted_at <> :at""").bindparams(bindparam("at", type_=UtcTime()))
-_HOLD = select(_conversation.c.updated_at).where(_conversation.c.conversation_id == bindparam("conversation"))
-_HOLD = _HOLD.with_for_update()
 _MARK_MESSAGES = (
     update(_message)
     .where(_message.c.message_id.in_(bindparam("ids", expanding=True)))

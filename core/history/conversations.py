@@ -105,6 +105,11 @@ def require_own_conversation(viewer: Viewer, db: Db, conversation_id: Conversati
     _own(viewer, db, conversation_id)
 
 
+def hold_conversation(db: Db, conversation_id: ConversationId) -> None:
+    """Let others who change the conversation wait until the caller is done; SQLite has one writer anyway."""
+    db.connection().execute(_HOLD, {"key": conversation_id})
+
+
 def default_title(text: str) -> str:
     """The first line of what was said, shortened at a word where there is one."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
@@ -165,3 +170,4 @@ _RECENT = (
     .order_by(col(Conversation.updated_at).desc())
     .limit(bindparam("most"))
 )
+_HOLD = select(Conversation.updated_at).where(Conversation.conversation_id == bindparam("key")).with_for_update()

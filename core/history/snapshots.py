@@ -14,13 +14,13 @@ from core.access.viewer import Viewer
 from core.database import table_of
 from core.errors import BadInputError, ConflictError, NotFoundError
 from core.history.activity import record
-from core.history.conversations import get_conversation, require_own_conversation
+from core.history.conversations import get_conversation, hold_conversation, require_own_conversation
 from core.history.messages import get_turn_of_thread
 from core.ids import ConversationId, MessageId, SnapshotId, ThreadId, UserId, new_snapshot_id
-from core.tables import Snapshot, Thread, clean_text, utc_now
+from core.tables import Message, Snapshot, Thread, clean_text, utc_now
 
 LONGEST_NAME = 100
-_snapshot, _thread = table_of(Snapshot), table_of(Thread)
+_snapshot, _thread, _message = table_of(Snapshot), table_of(Thread), table_of(Message)
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,11 @@ def create_snapshot(viewer: Viewer, db: Db, thread_id: ThreadId, checkpoint_id: 
     """Name a checkpoint that the caller has seen in the thread; a name is used once in a conversation."""
     turn = get_turn_of_thread(viewer, db, thread_id)
     require_own_conversation(viewer, db, turn.conversation_id)
+    hold_conversation(db, turn.conversation_id)
     name = " ".join(clean_text(name).split())
     if not name or len(name) > LONGEST_NAME:
         raise BadInputError(f"A snapshot needs a name of 1 to {LONGEST_NAME} characters; please type one.")
-    if any(row.name == name for row in list_snapshots(viewer, db, turn.conversation_id)):
+    if db.connection().execute(_NAMED, {"conversation": turn.conversation_id, "name": name}).first():
         raise ConflictError(
             f"Another snapshot of this conversation is called {name!r}; please choose another name."
         )
@@ -96,8 +97,16 @@ _rows = select(
     _snapshot.c.user_id,
     _snapshot.c.name,
     _snapshot.c.created_at,
-).join(_thread, _thread.c.thread_id == _snapshot.c.thread_id)
+)
+_rows = (
+    _rows.join(_thread, _thread.c.thread_id == _snapshot.c.thread_id)
+    .join(_message, _message.c.message_id == _thread.c.message_id)
+    .where(_message.c.deleted_at.is_(None))
+)
 _BY_ID = _rows.where(_snapshot.c.snapshot_id == bindparam("key"))
 _OF_CONVERSATION = _rows.where(_snapshot.c.conversation_id == bindparam("conversation")).order_by(
     _snapshot.c.snapshot_id
+)
+_NAMED = select(_snapshot.c.snapshot_id).where(
+    _snapshot.c.conversation_id == bindparam("conversation"), _snapshot.c.name == bindparam("name")
 )

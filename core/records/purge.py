@@ -41,7 +41,7 @@ def purge_branches(
     """Take away the branches that were deleted more than a minute ago, with all that only they had; gives how many.
 
     ``forget_thread`` deletes a thread's checkpoints. A branch with a run that has not ended, or that another run is
-    about to start from, is left for later.
+    about to start from, is left for later, with what it grew from.
     """
     before, count = (now or utc_now()) - UNDO - GRACE, 0
     for gone in _find_gone(database, before):
@@ -65,6 +65,8 @@ def _read_gone(db: Db, row: Any) -> _Gone | None:
     found = db.connection().execute(_WITH_IT, {"conversation": row.conversation_id, "at": row.deleted_at}).all()
     threads = [ThreadId(item.thread_id) for item in found]
     if any(item.status in _LIVE for item in found):
+        return None
+    if db.connection().execute(_BELOW, {"conversation": row.conversation_id, "at": row.deleted_at}).first():
         return None
     if any(db.connection().execute(_AWAITED, {"threads": list(some)}).first() for some in _in_parts(threads, 500)):
         return None
@@ -108,6 +110,17 @@ _WITH_IT = (
     .join(_thread, _thread.c.message_id == _message.c.message_id)
     .where(_message.c.conversation_id == bindparam("conversation"), _message.c.deleted_at == bindparam("at"))
     .order_by(_message.c.depth.desc())
+)
+# What was deleted before, and could not go yet.
+_child = _message.alias("child")
+_BELOW = (
+    select(_child.c.message_id)
+    .join(_message, _message.c.message_id == _child.c.parent_message_id)
+    .where(
+        _message.c.conversation_id == bindparam("conversation"),
+        _message.c.deleted_at == bindparam("at"),
+        _child.c.deleted_at.is_distinct_from(bindparam("at")),
+    )
 )
 _AWAITED = select(_thread.c.thread_id).where(
     _thread.c.parent_thread_id.in_(bindparam("threads", expanding=True)), _thread.c.status == "queued"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.access.viewer import Viewer
-from core.errors import BadInputError, ConflictError
+from core.errors import BadInputError, ConflictError, NotFoundError
 from core.history.branches import delete_branch
 from core.history.messages import (
     EDITS,
@@ -55,7 +55,11 @@ def retry(engine: Engine, viewer: Viewer, thread_id: ThreadId) -> Added:
     turn = _turn_of(engine, viewer, thread_id)
     if turn.status not in UNFINISHED:
         raise ConflictError("Only an answer that was stopped, failed or lost can be retried.")
-    return engine.start(viewer, replace(_beside(turn, ThreadKind.RETRY), parent_thread_id=turn.thread_id))
+    new = _beside(turn, ThreadKind.RETRY)
+    if turn.started_at is None and turn.source_checkpoint_id is not None:
+        # It was ended before it began: it is to begin where it was to.
+        return engine.start(viewer, replace(new, **_source_of(turn)))
+    return engine.start(viewer, replace(new, parent_thread_id=turn.thread_id))
 
 
 def fork(
@@ -76,6 +80,9 @@ def fork(
     turn = _turn_of(engine, viewer, thread_id)
     if turn.is_live:
         raise ConflictError("This answer is still being written; wait for it, or stop it first.")
+    if checkpoint_id is not None and checkpoint_id == turn.source_checkpoint_id:
+        # What a thread began with is a state of the thread above, and of what was said there.
+        return _fork_above(engine, viewer, turn, text=text, edits=edits, name=name)
     step = engine.get_state(viewer, thread_id, checkpoint_id)
     edits = dict(edits or {})
     if edits:
@@ -90,6 +97,12 @@ def fork(
         new, parent_thread_id=thread_id, source_checkpoint_id=step.checkpoint_id, config=config, name=name
     )
     return engine.start(viewer, new)
+
+
+def _fork_above(engine: Engine, viewer: Viewer, turn: Turn, **how: Any) -> Added:
+    if turn.parent_thread_id is None:
+        raise NotFoundError("The thread that this state came from was deleted; choose a later state.")
+    return fork(engine, viewer, turn.parent_thread_id, turn.source_checkpoint_id, **how)
 
 
 def fan_out(
@@ -146,6 +159,10 @@ def _beside(turn: Turn, kind: ThreadKind) -> NewMessage:
     )
 
 
+def _source_of(turn: Turn) -> dict[str, Any]:
+    return {"parent_thread_id": turn.parent_thread_id, "source_checkpoint_id": turn.source_checkpoint_id}
+
+
 def _below(turn: Turn, text: str) -> NewMessage:
     if not text.strip():
         raise BadInputError("At this state the answer was complete; type what to say next.")
@@ -157,6 +174,10 @@ def _variant_of(new: NewMessage, name: str, variant: Variant) -> NewMessage:
         raise BadInputError(f"The temperature of {name!r} is {variant.temperature:g}; it must be between 0 and 2.")
     chosen = {"model": variant.model, "temperature": variant.temperature}
     config = new.config | {key: value for key, value in chosen.items() if value is not None}
+    if variant.agent_id not in {None, new.agent_id}:
+        # Another agent cannot start from this one's checkpoint; it is given what was said.
+        config.pop(EDITS, None)
+        new = replace(new, parent_thread_id=None, source_checkpoint_id=None)
     return replace(
         new, kind=ThreadKind.FAN_OUT, name=name, agent_id=variant.agent_id or new.agent_id, config=config
     )

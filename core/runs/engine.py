@@ -187,7 +187,9 @@ class Engine:
         """The full state of a thread at a checkpoint, or at its newest; NotFoundError when there is none."""
         with self._database.read() as db:
             turn = get_turn_of_thread(viewer, db, thread_id)
-            was_there = checkpoint_id is not None and store.had_checkpoint(db, thread_id, checkpoint_id)
+            was_there = checkpoint_id is not None and (
+                checkpoint_id == turn.source_checkpoint_id or store.had_checkpoint(db, thread_id, checkpoint_id)
+            )
         step = self._loop.run(self._executor.read_state(thread_id, turn.agent_id, checkpoint_id))
         if step is not None:
             return step

@@ -109,10 +109,10 @@ class Executor:
     async def _prepare(self, spec: Spec, graph: Graph, *, parent_is_done: bool) -> Start:
         """Fork what the thread starts from; the common case is the newest checkpoint of a finished parent."""
         new = HumanMessage(spec.content, id=spec.message_id)
+        if spec.source_checkpoint_id:
+            return await self._fork_at(spec, graph, new)
         if spec.kind == "retry" and (start := await self._resume(spec, graph)) is not None:
             return start
-        if spec.kind != "retry" and spec.source_checkpoint_id:
-            return await self._fork_at(spec, graph, new)
         if spec.parent_message_id is None:
             return Start(None, None, [new])
         # A retry with nothing left to do begins anew: its own thread may hold the whole turn already.
@@ -158,7 +158,10 @@ class Executor:
             checkpoint = await self._fork(spec, base.thread_id, None)
             if checkpoint is not None:
                 above = path[place - 1].thread_id if place else None
-                missing = await self._missing(spec, graph, base, after, base.parent_thread_id != above)
+                # A thread that went on from elsewhere keeps where from, but not whom from, when that is purged.
+                parent = base.parent_thread_id
+                elsewhere = base.source_checkpoint_id is not None and (parent is None or parent != above)
+                missing = await self._missing(spec, graph, base, after, elsewhere)
                 return Start(base.thread_id, checkpoint, [*missing, new])
         return Start(None, None, [*as_messages(path), new])
 

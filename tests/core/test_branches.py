@@ -242,7 +242,7 @@ class TestPurging:
     def test_forgets_where_a_thread_came_from_when_that_is_gone(
         self, opened: Skein, alice: Viewer, first: Turn
     ) -> None:
-        failed = say(opened, alice, "early", first, agent="script")
+        failed = say(opened, alice, f"early {new_branch_id()}", first, agent="script")
         retried = answered(opened, alice, branching.retry(opened.engine, alice, failed.thread_id).thread_id)
         writing(opened, branches.delete_branch, alice, branch_at(opened, alice, failed).branch_id)
         _backdate(opened)

@@ -155,7 +155,7 @@ OWN = {
 # These touch nobody's rows.
 HARMLESS = {
     "default_title",
-    *("move_branch", "begin_branch", "free_name", "own_messages", "find_owners"),
+    *("hold_conversation", "move_branch", "begin_branch", "free_name", "own_messages", "find_owners"),
     *("Engine.stop_all", "Engine.database", "Engine.check_edits"),
     "Engine.open",
     "Engine.close",
