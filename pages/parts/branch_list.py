@@ -91,7 +91,6 @@ def _draw_branch(skein: Skein, viewer: Viewer, shown: Shown, branch: BranchRow) 
             key=f"branches.menu.{branch.branch_id}",
             icon=":material/more_horiz:",
             type="tertiary",
-            help=f"What can be done with {plain(branch.name)}",
         )
     if chosen:
         _do(skein, viewer, shown, branch, chosen)

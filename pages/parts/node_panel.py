@@ -131,7 +131,8 @@ def _draw_source(shown: Shown, turn: Turn) -> None:
     """Where the state came from that it began with."""
     source = next((node for node in shown.tree.nodes.values() if node.thread_id == turn.parent_thread_id), None)
     if source is None:
-        words = "Its state came from a message that is gone." if turn.parent_thread_id else "It began with nothing."
+        came_from = turn.parent_thread_id or turn.source_checkpoint_id
+        words = "Its state came from a message that is gone." if came_from else "It began with nothing."
         st.caption(words)
         return
     label = shortened(shown.excerpts.get(source.message_id, ""), 40) or "another message"
