@@ -18,12 +18,14 @@ from core.history.messages import (
     NewMessage,
     ThreadKind,
     Turn,
+    get_path,
     get_turn,
     get_turn_of_thread,
 )
 from core.history.snapshots import SnapshotRow, create_snapshot
 from core.ids import BranchId, MessageId, ThreadId
 from core.runs.engine import Engine, WhenBusy
+from core.runs.execute import StateStep
 
 MOST_VARIANTS = 8
 
@@ -56,10 +58,22 @@ def retry(engine: Engine, viewer: Viewer, thread_id: ThreadId) -> Added:
     if turn.status not in UNFINISHED:
         raise ConflictError("Only an answer that was stopped, failed or lost can be retried.")
     new = _beside(turn, ThreadKind.RETRY)
-    if turn.started_at is None and turn.source_checkpoint_id is not None:
-        # It was ended before it began: it is to begin where it was to.
+    if turn.source_checkpoint_id is not None and not _is_begun(engine, viewer, turn):
+        # There is nothing to go on with: it begins where it was to begin.
         return engine.start(viewer, replace(new, **_source_of(turn)))
     return engine.start(viewer, replace(new, parent_thread_id=turn.thread_id))
+
+
+def _is_begun(engine: Engine, viewer: Viewer, turn: Turn) -> bool:
+    """Whether a retry finds something to go on with, or can begin like any message; a fork cannot."""
+    if turn.started_at is None:
+        return False
+    if not _was_forked(turn):
+        return True
+    try:
+        return bool(engine.get_state(viewer, turn.thread_id).next)
+    except NotFoundError:
+        return False
 
 
 def fork(
@@ -80,29 +94,48 @@ def fork(
     turn = _turn_of(engine, viewer, thread_id)
     if turn.is_live:
         raise ConflictError("This answer is still being written; wait for it, or stop it first.")
-    if checkpoint_id is not None and checkpoint_id == turn.source_checkpoint_id:
-        # What a thread began with is a state of the thread above, and of what was said there.
-        return _fork_above(engine, viewer, turn, text=text, edits=edits, name=name)
-    step = engine.get_state(viewer, thread_id, checkpoint_id)
-    edits = dict(edits or {})
+    owner = _owner_of(engine, viewer, turn, checkpoint_id)
+    step = engine.get_state(viewer, owner.thread_id, checkpoint_id)
     if edits:
-        engine.check_edits(turn.agent_id, edits)
-    new = _beside(turn, ThreadKind.FORK) if step.next else _below(turn, text)
-    if step.next and text.strip() and text != turn.content:
-        raise BadInputError(
-            "This state is in the middle of a run, which goes on with the same message; leave it as it is."
-        )
-    config = turn.settings | ({EDITS: edits} if edits else {})
+        engine.check_edits(owner.agent_id, edits)
     new = replace(
-        new, parent_thread_id=thread_id, source_checkpoint_id=step.checkpoint_id, config=config, name=name
+        _placed(owner, step, text),
+        parent_thread_id=owner.thread_id,
+        source_checkpoint_id=step.checkpoint_id,
+        config=turn.settings | ({EDITS: dict(edits)} if edits else {}),
+        name=name,
     )
     return engine.start(viewer, new)
 
 
-def _fork_above(engine: Engine, viewer: Viewer, turn: Turn, **how: Any) -> Added:
-    if turn.parent_thread_id is None:
-        raise NotFoundError("The thread that this state came from was deleted; choose a later state.")
-    return fork(engine, viewer, turn.parent_thread_id, turn.source_checkpoint_id, **how)
+def _owner_of(engine: Engine, viewer: Viewer, turn: Turn, checkpoint_id: str | None) -> Turn:
+    """The turn in whose run a checkpoint was made: what a thread began with may be a state of one above."""
+    with engine.database.read() as db:
+        path = get_path(viewer, db, turn.message_id)
+    threads = {above.thread_id: above for above in path[:-1]}
+    while checkpoint_id is not None and checkpoint_id == turn.source_checkpoint_id:
+        above = threads.pop(turn.parent_thread_id, None) if turn.parent_thread_id else None
+        if above is None:
+            break
+        turn = above
+    return turn
+
+
+def _placed(turn: Turn, step: StateStep, text: str) -> NewMessage:
+    """Where a message hangs that starts from this state: beside the turn in whose run it is, or after it."""
+    beside = _beside(turn, ThreadKind.FORK)
+    if step.next:
+        if text.strip() and text != turn.content:
+            raise BadInputError(
+                "This state is in the middle of a run, which goes on with the same message; leave it as it is."
+            )
+        return beside
+    if not text.strip():
+        raise BadInputError("At this state nothing is left to do; type what to say next.")
+    if step.source == "update" and EDITS in turn.config:
+        # The state as it was edited before the message was put to it.
+        return replace(beside, text=text)
+    return replace(beside, text=text, parent_message_id=turn.message_id)
 
 
 def fan_out(
@@ -135,8 +168,8 @@ def sibling(
         turn = get_turn(viewer, db, message_id)
         parent = get_turn(viewer, db, turn.parent_message_id) if turn.parent_message_id else None
     new = _beside(turn, kind)
-    if turn.kind == "fork" and parent is not None and turn.parent_thread_id == parent.thread_id:
-        return replace(new, parent_thread_id=turn.parent_thread_id, source_checkpoint_id=turn.source_checkpoint_id)
+    if _was_forked(turn) and parent is not None and turn.parent_thread_id == parent.thread_id:
+        return replace(new, **_source_of(turn))
     return replace(new, config=turn.settings)
 
 
@@ -163,10 +196,9 @@ def _source_of(turn: Turn) -> dict[str, Any]:
     return {"parent_thread_id": turn.parent_thread_id, "source_checkpoint_id": turn.source_checkpoint_id}
 
 
-def _below(turn: Turn, text: str) -> NewMessage:
-    if not text.strip():
-        raise BadInputError("At this state the answer was complete; type what to say next.")
-    return replace(_beside(turn, ThreadKind.FORK), text=text, parent_message_id=turn.message_id)
+def _was_forked(turn: Turn) -> bool:
+    """Whether its state came from a checkpoint that somebody chose, also of what was asked again since."""
+    return turn.kind == ThreadKind.FORK or EDITS in turn.config
 
 
 def _variant_of(new: NewMessage, name: str, variant: Variant) -> NewMessage:

@@ -42,7 +42,7 @@ class Start:
     """Where a thread begins: the source of its state, and what its graph is given (None: go on from there).
 
     ``said`` is the part of the answer that stands in that state already. ``goes_on_at`` is the checkpoint whose
-    step begins anew, None where the thread simply goes on.
+    step begins anew, None where the thread simply goes on; ``edited_at`` is the one that holds what was edited.
     """
 
     parent_thread_id: str | None
@@ -50,6 +50,7 @@ class Start:
     messages: list[AnyMessage] | None
     said: tuple[str, ...] = ()
     goes_on_at: str | None = None
+    edited_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class Executor:
         start = await self._prepare(spec, graph, parent_is_done=parent_is_done)
         await began(start)
         recorder.carry(start.said)
+        if start.edited_at is not None:
+            recorder.edited(start.edited_at)
         config: Any = {
             **_at(spec.thread_id, start.goes_on_at),
             "metadata": {THREAD_KEY: spec.thread_id},
@@ -142,12 +145,13 @@ class Executor:
             target_thread=spec.thread_id,
             anew=bool(state.next),
         )
-        begins_at = checkpoint
+        edited_at = None
         if edits := spec.config.get(EDITS):
-            begins_at = await edit_state(graph, self.saver, thread_id=spec.thread_id, values=edits)
+            edited_at = await edit_state(graph, self.saver, thread_id=spec.thread_id, values=edits)
         if state.next:
-            return Start(source, checkpoint, None, _said_in(state), goes_on_at=begins_at)
-        return Start(source, checkpoint, [new])
+            begins_at = edited_at or checkpoint
+            return Start(source, checkpoint, None, _said_in(state), goes_on_at=begins_at, edited_at=edited_at)
+        return Start(source, checkpoint, [new], edited_at=edited_at)
 
     async def _catch_up(self, spec: Spec, graph: Graph, path: list[Turn], new: HumanMessage) -> Start:
         """Start from the nearest turn above that left a checkpoint, and add what was said since."""

@@ -115,6 +115,10 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
             if all(interrupt.id != known["id"] for known in self.interrupts):
                 self.interrupts.append({"id": interrupt.id, "value": plain(interrupt.value)})
 
+    def edited(self, checkpoint_id: str) -> None:
+        """The state was edited before the first step."""
+        self._write("state", None, {"checkpoint_id": checkpoint_id, "ns": "", "step": None, "next": []})
+
     def _checkpoint(self, data: Mapping[str, Any]) -> None:
         where = (data.get("config") or {}).get("configurable", {})
         payload = {

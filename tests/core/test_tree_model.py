@@ -9,24 +9,27 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, Phase, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from sqlalchemy import bindparam, text
+from sqlalchemy import String, bindparam, text
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import func, select
 
 from core.access.viewer import Viewer
-from core.errors import ConflictError, NotFoundError
+from core.errors import BadInputError, BusyError, ConflictError, NotFoundError, SkeinError
 from core.history import branches, positions, snapshots
 from core.history.annotations import Mark, find_marks, set_note, set_star
-from core.history.messages import Added, NewMessage, get_path, get_turn
+from core.history.messages import Added, NewMessage, Turn, get_path, get_turn
 from core.history.tree import find_siblings, get_tree
+from core.ids import new_message_id
 from core.records.housekeeper import Housekeeper
 from core.records.purge import purge_branches
 from core.runs import branching
@@ -34,9 +37,10 @@ from core.runs.branching import Variant
 from core.runs.lineage import INTERRUPTED
 from core.settings import Settings
 from core.skein import Skein
-from core.tables import LlmCall, utc_now
+from core.tables import Branch, Conversation, LlmCall, Message, Session, utc_now
+from core.tables import Thread as ThreadRow
 from tests.conftest import make_settings
-from tests.core.support import ROOT, answered
+from tests.core.support import ROOT, OnSqlite, another_skein, answered, ask, wait_until
 from tests.graphs import counting
 
 Person = Callable[..., Viewer]
@@ -57,12 +61,9 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
-    """The same graph as two agents, and one that a test can hold."""
-    files = ROOT / "tests" / "graphs"
-    graphs = {AGENT: "counting", OTHER: "counting", "held": "showcase"}
-    variables = {AGENT: "counting", OTHER: "counting", "held": "held"}
-    paths = {name: f"{files / file}.py:{variables[name]}" for name, file in graphs.items()}
-    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": paths}))
+    """The same graph as two agents."""
+    path = f"{ROOT / 'tests' / 'graphs' / 'counting.py'}:counting"
+    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {AGENT: path, OTHER: path}}))
     return make_settings(tmp_path, database_url=database_url, langgraph_json=tmp_path / "langgraph.json")
 
 
@@ -164,7 +165,7 @@ class Said:
     status: str = "done"
     answer: str = ""
     steps: list[Step] = field(default_factory=list)
-    source: tuple[str, str] | None = None
+    source: tuple[str | None, str] | None = None
     origin: Origin | None = None
     went_on: bool = False
     deleted: int | None = None
@@ -293,8 +294,12 @@ class Reference:
     def to_open(self) -> str:
         if self.looked_at in {line.branch_id for line in self.kept}:
             return str(self.looked_at)
-        newest = self.present[-1].message_id
-        return min((line.archived, line.branch_id) for line in self.kept if line.head == newest)[1]
+        return self.newest_of(self.kept)
+
+    def newest_of(self, lines: list[Line]) -> str:
+        """The branch with the newest end, archived ones last."""
+        heads = sorted({line.head for line in lines}, reverse=True)
+        return min(lines, key=lambda line: (line.archived, heads.index(line.head), line.branch_id)).branch_id
 
     # -- what goes ------------------------------------------------------------------------------------------
 
@@ -309,10 +314,10 @@ class Reference:
         self.snapshots = {key: one for key, one in self.snapshots.items() if one[1] not in threads}
         for one in self.said.values():
             if one.source is not None and one.source[0] in threads:
-                one.source = None
+                one.source = (None, one.source[1])
         return list(gone.values())
 
-    def compact(self) -> list[tuple[Said, str]]:
+    def compact(self) -> list[tuple[Said, Step]]:
         """Of what is done keep the newest checkpoint, those with a name, and those that something started from."""
         kept = {(thread, checkpoint) for _, thread, checkpoint in self.snapshots.values()}
         kept |= {one.source for one in self.said.values() if one.source is not None}
@@ -320,7 +325,7 @@ class Reference:
         for one in self.said.values():
             for step in one.steps[:-1] if one.status == "done" else ():
                 if (one.thread_id, step.checkpoint_id) not in kept:
-                    gone.append((one, step.checkpoint_id))
+                    gone.append((one, step))
                     one.steps = [other for other in one.steps if other is not step]
         return gone
 
@@ -370,7 +375,9 @@ class Store:
                 *((table, "thread_id", threads) for table in ([] if self._file else POSTGRES_TABLES)),
             ):
                 query = text(f"SELECT {key}, t.* FROM {table} t WHERE {key} IN :owners")
-                found = db.connection().execute(query.bindparams(bindparam("owners", owners, expanding=True)))
+                found = db.connection().execute(
+                    query.bindparams(bindparam("owners", owners, String, expanding=True))
+                )
                 collect(rows, table, found)
         for table in ("checkpoints", "writes") if self._file else ():
             holes = ",".join("?" * len(threads))
@@ -396,7 +403,7 @@ class Both:
         self.model = Reference()
         self.conversation_id: Any = None
         self.deletions = 0
-        self.cleared: list[tuple[Said, str]] = []
+        self.cleared: list[tuple[Said, Step]] = []
         self.rows: Rows = {}
 
     def read(self, function: Callable[..., T], *args: Any) -> T:
@@ -426,12 +433,10 @@ class Both:
         """At the head of a branch, or below any message with any branch, or none, in view."""
         line = pick(self.model.kept, a)
         if b % 2:
-            parent = self.to_go_on_from(b // 2)
+            parent = pick(self.model.present, b // 2)
             self._say(words(word), parent, parent.agent, [line.branch_id, None][a % 3 == 0])
         else:
             parent = self.model.said[line.head]
-            if is_left_alone(parent):
-                raise NothingToChooseError
             self._say(words(word), parent, OTHER if b % 10 == 0 else parent.agent, line.branch_id)
 
     def edit(self, a: int, b: int, word: str) -> None:
@@ -446,42 +451,41 @@ class Both:
     def retry(self, a: int, b: int, word: str) -> None:
         one = pick([one for one in self.model.present if one.status in UNFINISHED], a)
         if one.origin is not None and not one.newest.next:
-            raise NothingToChooseError  # see TestFaults
+            raise NothingToChooseError  # see TestWhatWasFoundLater
         if b % 2:
             counting.MENDED.add(one.content)
         new = Said(one.parent, one.content, "retry", one.agent, origin=one.origin)
-        if one.newest.next:
-            new = self.model.at(new, Origin(one.newest, one.thread_id))
-        else:
-            self.stand_on_own(one.parent, one.agent)
-            new = self.model.under(new)
-        self._begin(new, branching.retry, one.thread_id)
+        goes_on = Origin(one.newest, one.thread_id) if one.newest.next else None
+        self._begin(
+            self.model.at(new, goes_on) if goes_on else self.model.under(new), branching.retry, one.thread_id
+        )
 
     def fork(self, a: int, b: int, word: str) -> None:
         one = pick(self.model.present, a)
         step = pick(one.steps, b)
-        if step.above:
-            raise NothingToChooseError  # see TestFaults
+        if step.above and step.anew:
+            raise NothingToChooseError  # see TestWhatWasFoundLater
+        chosen, one = one, self.whose(one, step)
         edits = [{}, {}, {"trail": ["by hand"], "count": 100}, {"hint": "by hand"}][(a + b) % 4]
         origin, name = Origin(step, one.thread_id, edits), "by hand" if b % 5 == 4 else ""
         place, said = (one.parent, one.content) if step.next else (one.message_id, words(word))
         new = Said(place, said, "fork", one.agent, name, origin=one.origin if step.next else origin)
         given = {"text": "" if step.next else said, "edits": edits, "name": name}
-        self._begin(self.model.at(new, origin), branching.fork, one.thread_id, step.checkpoint_id, **given)
+        self._begin(self.model.at(new, origin), branching.fork, chosen.thread_id, step.checkpoint_id, **given)
 
     def fork_from_what_is_cleared(self, a: int, b: int, word: str) -> None:
-        one, checkpoint = pick(self.cleared, a)
-        with pytest.raises(NotFoundError):
-            branching.fork(self.engine, self.viewer, one.thread_id, checkpoint, text="anything")
+        """What a thread began with is still there, in the thread that it came from."""
+        fit = [(one, step) for one, step in self.cleared if one.deleted is None and not (step.anew and step.above)]
+        one, step = pick([(one, step) for one, step in fit if not is_begun_with(one, step)], a)
+        with pytest.raises(NotFoundError, match="cleared away"):
+            branching.fork(self.engine, self.viewer, one.thread_id, step.checkpoint_id, text="anything")
 
     def fan_out(self, a: int, b: int, word: str) -> None:
-        parent = self.to_go_on_from(a // 2) if a % 2 else None
+        parent = pick(self.model.present, a // 2) if a % 2 else None
         place, said = parent.message_id if parent else None, words("done" if word == "hangs" else word)
         variants = {"left": Variant(), "right": Variant(agent_id=OTHER), "third": Variant(temperature=0.5)}
         variants = dict(list(variants.items())[: 2 + b % 2])
         new = NewMessage(said, self.conversation_id, place, agent_id=AGENT)
-        for agent in (AGENT, OTHER):
-            self.stand_on_own(place, agent)
         expected = {
             name: self.model.under(Said(place, said, "fan_out", variant.agent_id or AGENT, name))
             for name, variant in variants.items()
@@ -489,9 +493,9 @@ class Both:
         begun = branching.fan_out(self.engine, self.viewer, new, variants)
         assert list(begun) == list(variants)
         for name, one in expected.items():
-            self._place(one, begun[name], None)
+            self.place(one, begun[name], None)
         for one in expected.values():
-            self._meet(one)
+            self.meet(one)
 
     def branch(self, a: int, b: int, word: str) -> None:
         one, name = pick(self.model.present, a), "by hand" if b % 3 == 2 else ""
@@ -520,7 +524,7 @@ class Both:
                 self.write(branches.delete_branch, line.branch_id)
             return
         own = self.model.own(line)
-        assert set(self.write(branches.delete_branch, line.branch_id)) == own
+        assert set(branching.delete(self.engine, self.viewer, line.branch_id)) == own
         self.deletions += 1
         for gone in (line, *(self.model.said[key] for key in own)):
             gone.deleted = self.deletions
@@ -544,9 +548,12 @@ class Both:
         later = utc_now() + timedelta(minutes=2)
         while purge_branches(self.skein.database, self.keeper._forget_thread, now=later):
             pass
+        targets = self.model.said.keys() | self.model.lines.keys()
         gone = self.model.purge()
         assert self.store.read(gone) == {}
-        self.cleared = [(one, checkpoint) for one, checkpoint in self.cleared if one not in gone]
+        targets -= self.model.said.keys() | self.model.lines.keys()
+        assert self.read(find_marks, targets) == {}
+        self.cleared = [(one, step) for one, step in self.cleared if one not in gone]
         self.compare_calls()
 
     def snapshot(self, a: int, b: int, word: str) -> None:
@@ -584,34 +591,28 @@ class Both:
         for one in self.model.present:
             self.compare_steps(one)
 
-    # -- what to choose from, as long as TestFaults holds ---------------------------------------------------
+    # -- what to choose from ---------------------------------------------------------------------------------
 
     def to_ask_again(self, number: int) -> Said:
-        fit = [one for one in self.model.present if one.origin is None or self.is_fork_below(one)]
-        one = pick(fit, number)
-        self.stand_on_own(one.parent, one.agent)
+        return pick(self.model.present, number)
+
+    def whose(self, one: Said, step: Step) -> Said:
+        """The message in whose run a checkpoint was made: what a thread begins with may be of one above."""
+        while is_begun_with(one, step):
+            above = [other for other in self.model.path(one.parent) if other.thread_id == one.source[0]]
+            if not above:
+                return one
+            one = above[0]
         return one
-
-    def is_fork_below(self, one: Said) -> bool:
-        return one.kind == "fork" and not one.went_on
-
-    def to_go_on_from(self, number: int) -> Said:
-        return pick([one for one in self.model.present if not is_left_alone(one)], number)
-
-    def stand_on_own(self, parent: str | None, agent: str) -> None:
-        bases = [one for one in self.model.path(parent) if one.agent == agent]
-        if bases and is_left_alone(bases[-1]):
-            raise NothingToChooseError
 
     # -- how a message is begun and followed ----------------------------------------------------------------
 
     def _say(self, said: str, parent: Said | None, agent: str, wanted: str | None) -> None:
         place = parent.message_id if parent else None
-        self.stand_on_own(place, agent)
         new = NewMessage(said, self.conversation_id, place, branch_id=wanted, agent_id=agent)
         one = self.model.under(Said(place, said, "continue" if parent else "first", agent))
-        self._place(one, self.engine.start(self.viewer, new), wanted)
-        self._meet(one)
+        self.place(one, self.engine.start(self.viewer, new), wanted)
+        self.meet(one)
 
     def _again(self, one: Said, new: Said, begin: Callable[..., Added], *args: Any) -> None:
         new.origin = one.origin
@@ -619,16 +620,16 @@ class Both:
 
     def _begin(self, new: Said, begin: Callable[..., Added], *args: Any, **named: Any) -> None:
         counting.ENTERED.pop(new.content, None)
-        self._place(new, begin(self.engine, self.viewer, *args, **named), None)
-        self._meet(new)
+        self.place(new, begin(self.engine, self.viewer, *args, **named), None)
+        self.meet(new)
 
-    def _place(self, new: Said, added: Added, wanted: str | None) -> None:
+    def place(self, new: Said, added: Added, wanted: str | None) -> None:
         self.conversation_id = added.conversation_id
         new.message_id, new.thread_id = added.message_id, added.thread_id
         self.model.said[new.message_id] = new
         self.model.put_on_a_branch(new, added.branch_id, wanted)
 
-    def _meet(self, one: Said) -> None:
+    def meet(self, one: Said) -> None:
         """Carry the run to its end, and learn the ids of the checkpoints that were foreseen."""
         if one.status == "stopped":
             entered = counting.ENTERED.setdefault(one.content, threading.Event())
@@ -651,7 +652,6 @@ class Both:
         assert {
             row.snapshot_id: (row.name, row.thread_id, row.checkpoint_id)
             for row in self.read(snapshots.list_snapshots, self.conversation_id)
-            if row.message_id in {one.message_id for one in self.model.present}  # see TestFaults
         } == self.shown_snapshots()
 
     def compare_shape(self) -> None:
@@ -720,6 +720,9 @@ class Both:
             self.compare_steps(one)
             newest = self.engine.get_state(self.viewer, one.thread_id)
             assert (newest.checkpoint_id, to_state(newest.values)) == (one.newest.checkpoint_id, one.newest.state)
+            through = [line for line in self.model.kept if one in self.model.path(line.head)]
+            below = self.read(branches.get_branch_below, one.message_id)
+            assert below.branch_id == self.model.newest_of(through)
         self.compare_calls()
 
     def shown_snapshots(self) -> dict[str, tuple[str, str, str]]:
@@ -733,9 +736,8 @@ class Both:
 UNFINISHED = {"stopped", "failed", "lost"}
 
 
-def is_left_alone(one: Said) -> bool:
-    """A root that went on from what is purged since, and was cut short again: see TestFaults."""
-    return one.went_on and one.parent is None and one.source is None and one.status != "done"
+def is_begun_with(one: Said, step: Step) -> bool:
+    return one.source is not None and one.source[1] == step.checkpoint_id
 
 
 def words(word: str) -> str:
@@ -757,6 +759,25 @@ OPERATIONS = [
 NUMBER = st.integers(0, 99)
 WORD = st.sampled_from(["done", "done", "calls", "early", "late", "asks", "hangs"])
 OPERATION = st.tuples(st.sampled_from(OPERATIONS), NUMBER, NUMBER, WORD)
+# A branch is deleted, then the one that it grew from; only the other way round are they brought back.
+GROWN_ON_ONE_ANOTHER = [
+    ("branch", 0, 0, ""),
+    ("say", 0, 2, "done"),
+    ("first", 0, 0, "done"),
+    ("delete", 0, 0, ""),
+    ("delete", 0, 0, ""),
+    ("restore", 0, 0, ""),
+    ("restore", 1, 0, ""),
+    ("restore", 0, 0, ""),
+]
+MARKED_AND_PURGED = [
+    ("edit", 0, 0, "calls"),
+    ("mark", 1, 0, ""),
+    ("mark", 3, 2, ""),
+    ("snapshot", 1, 0, ""),
+    ("delete", 1, 0, ""),
+    ("purge", 0, 0, ""),
+]
 
 
 @pytest.fixture
@@ -773,13 +794,17 @@ def begin(opened: Skein, alice: Viewer) -> Iterator[Callable[[], Both]]:
 
 
 class TestAnySequence:
+    @pytest.mark.timeout(400)  # to find the shortest sequence that fails takes a while
     @hypothesis_settings(
         max_examples=18,
         deadline=None,
         print_blob=True,
+        phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
     @given(operations=st.lists(OPERATION, min_size=8, max_size=24))
+    @example(operations=GROWN_ON_ONE_ANOTHER)
+    @example(operations=MARKED_AND_PURGED)
     def test_leaves_the_conversation_as_the_model_says(
         self, begin: Callable[[], Both], operations: list[tuple[str, int, int, str]]
     ) -> None:
@@ -788,3 +813,343 @@ class TestAnySequence:
         for operation in operations:
             both.do(*operation)
         both.compare_all()
+
+
+# -- many at once -------------------------------------------------------------------------------------------
+
+
+def at_once(job: Callable[[int], T], times: int = 20) -> list[T]:
+    """Do it so many times, each on a thread of its own, all from the same moment on."""
+    barrier = threading.Barrier(times)
+
+    def do(number: int) -> T:
+        barrier.wait(10)
+        return job(number)
+
+    with ThreadPoolExecutor(times) as pool:
+        return list(pool.map(do, range(times)))
+
+
+class TestTwentyThreads:
+    @pytest.mark.parametrize("place", [-1, 2])
+    def test_fork_one_parent_into_twenty_children(self, begin: Callable[[], Both], place: int) -> None:
+        both = begin()
+        both.do("first", 0, 0, "done")
+        (parent,) = both.model.present
+        step = parent.steps[place]
+        origin, said = Origin(step, parent.thread_id), parent.content if step.next else words("done")
+        begun = at_once(
+            lambda _: branching.fork(
+                both.engine, both.viewer, parent.thread_id, step.checkpoint_id, text="" if step.next else said
+            )
+        )
+        above = parent.parent if step.next else parent.message_id
+        for added in sorted(begun, key=lambda added: added.message_id):
+            new = both.model.at(Said(above, said, "fork", AGENT, origin=None if step.next else origin), origin)
+            both.place(new, added, None)
+        for new in both.model.present[1:]:
+            both.meet(new)
+        assert len(both.model.below(above)) == 20 + (above is None)
+        assert both.store.read([parent]) == both.rows
+        both.compare()
+        both.compare_all()
+
+    def test_go_on_from_one_head_and_only_one_moves_the_branch(self, begin: Callable[[], Both]) -> None:
+        both = begin()
+        both.do("first", 0, 0, "done")
+        (parent,), (main,) = both.model.present, both.model.kept
+        new = NewMessage("", both.conversation_id, parent.message_id, branch_id=main.branch_id, agent_id=AGENT)
+        texts = [words("done") for _ in range(20)]
+        begun = at_once(lambda number: both.engine.start(both.viewer, replace(new, text=texts[number])))
+        for said, added in sorted(zip(texts, begun, strict=True), key=lambda pair: pair[1].message_id):
+            both.place(both.model.under(Said(parent.message_id, said, "continue", AGENT)), added, main.branch_id)
+        assert [added.branch_id for added in begun].count(main.branch_id) == 1
+        assert len({line.name for line in both.model.kept}) == len(both.model.kept) == 20
+        for one in both.model.present[1:]:
+            both.meet(one)
+        both.compare()
+
+
+class TestSeveralMessages:
+    """`start_many` writes all of them or none."""
+
+    def counts(self, skein: Skein) -> list[int]:
+        with skein.database.read() as db:
+            tables = (Session, Conversation, Message, ThreadRow, Branch)
+            return [db.exec(select(func.count()).select_from(table)).one() for table in tables]
+
+    def refused(self, skein: Skein, viewer: Viewer, news: dict[str, NewMessage]) -> SkeinError:
+        """What it says, when it has left nothing behind."""
+        before = self.counts(skein)
+        with pytest.raises(SkeinError) as caught:
+            skein.engine.start_many(viewer, news)
+        assert self.counts(skein) == before
+        assert skein.engine.active(viewer) == []
+        return caught.value
+
+    @pytest.mark.parametrize("bad", [Variant(agent_id="nobody"), Variant(temperature=9.0)])
+    @pytest.mark.parametrize("is_first", [True, False])
+    def test_are_not_begun_when_one_variant_is_bad(
+        self, opened: Skein, alice: Viewer, bad: Variant, is_first: bool
+    ) -> None:
+        root = answered(opened, alice, ask(opened, alice, words("done"), agent=AGENT).thread_id)
+        place = () if is_first else (root.conversation_id, root.message_id)
+        before = self.counts(opened)
+        with pytest.raises(SkeinError):
+            branching.fan_out(
+                opened.engine, alice, NewMessage("many", *place, agent_id=AGENT), {"good": Variant(), "bad": bad}
+            )
+        assert self.counts(opened) == before
+        assert opened.engine.active(alice) == []
+
+    def test_are_not_begun_when_the_last_one_has_no_place(self, opened: Skein, alice: Viewer) -> None:
+        one, other = (
+            answered(opened, alice, ask(opened, alice, words("done"), agent=AGENT).thread_id) for _ in "12"
+        )
+        good = NewMessage("good", one.conversation_id, one.message_id, agent_id=AGENT)
+        bad = NewMessage("bad", other.conversation_id, one.message_id, agent_id=AGENT)
+        gone = NewMessage("bad", one.conversation_id, new_message_id(), agent_id=AGENT)
+        empty = NewMessage(" ", one.conversation_id, one.message_id, agent_id=AGENT)
+        first = NewMessage("a first message", agent_id=AGENT)
+        assert isinstance(self.refused(opened, alice, {"good": good, "bad": bad}), BadInputError)
+        assert isinstance(self.refused(opened, alice, {"good": good, "bad": gone}), NotFoundError)
+        assert isinstance(self.refused(opened, alice, {"first": first, "bad": empty}), BadInputError)
+
+    def test_are_not_begun_when_they_are_more_than_can_wait(self, opened: Skein, alice: Viewer) -> None:
+        news = {str(number): NewMessage(words("done"), agent_id=AGENT) for number in range(60)}
+        assert isinstance(self.refused(opened, alice, news), BusyError)
+
+
+# -- what random sequences found ----------------------------------------------------------------------------
+
+
+def begun(skein: Skein, viewer: Viewer, word: str, under: Turn | None = None) -> Turn:
+    """A message that was asked and answered, be it badly."""
+    return answered(skein, viewer, ask(skein, viewer, words(word), under=under, agent=AGENT).thread_id)
+
+
+def state_of(skein: Skein, viewer: Viewer, turn: Turn) -> State:
+    return to_state(skein.engine.get_state(viewer, turn.thread_id).values)
+
+
+def people(skein: Skein, viewer: Viewer, turn: Turn) -> tuple[list[str], list[str]]:
+    """What people said, as the path shows it, and as the state has it."""
+    with skein.database.read() as db:
+        path = get_path(viewer, db, turn.message_id)
+    messages = state_of(skein, viewer, turn).messages
+    return [one.content for one in path], [said for kind, said in messages if kind == "human"]
+
+
+def delete(skein: Skein, viewer: Viewer, turn: Turn) -> None:
+    with skein.database.read() as db:
+        branch = branches.get_branch_below(viewer, db, turn.message_id)
+    branching.delete(skein.engine, viewer, branch.branch_id)
+
+
+@pytest.fixture
+def settled(opened: Skein, alice: Viewer) -> Callable[[Added], Turn]:
+    return lambda added: answered(opened, alice, added.thread_id)
+
+
+class TestWhatRandomSequencesFound(OnSqlite):
+    @pytest.mark.parametrize(("place", "count"), [(-1, 101), (2, 100)])
+    def test_a_fork_that_never_ran_is_retried_from_where_it_was_to_start(
+        self, opened: Skein, alice: Viewer, settled: Callable[[Added], Turn], place: int, count: int
+    ) -> None:
+        root = begun(opened, alice, "done")
+        step = opened.engine.read_states(alice, root.thread_id)[place]
+        busy = [ask(opened, alice, words("hangs"), agent=AGENT) for _ in range(4)]
+        said = "" if step.next else words("done")
+        forked = branching.fork(
+            opened.engine, alice, root.thread_id, step.checkpoint_id, text=said, edits={"count": 100}
+        )
+        opened.engine.stop(alice, forked.thread_id)
+        for turn in busy:
+            wait_until(lambda turn=turn: turn.content in counting.ENTERED)
+            opened.engine.stop(alice, turn.thread_id)
+        retried = settled(branching.retry(opened.engine, alice, settled(forked).thread_id))
+        assert (retried.status, state_of(opened, alice, retried).count) == ("done", count)
+
+    @pytest.mark.parametrize("word", ["done", "late"])
+    def test_a_fork_of_what_a_thread_began_with_knows_what_is_shown_above_it(
+        self, opened: Skein, alice: Viewer, settled: Callable[[Added], Turn], word: str
+    ) -> None:
+        child = begun(opened, alice, "done", under=begun(opened, alice, word))
+        step = opened.engine.read_states(alice, child.thread_id)[0]
+        said = "" if step.next else words("done")
+        forked = branching.fork(opened.engine, alice, child.thread_id, step.checkpoint_id, text=said)
+        shown, known = people(opened, alice, settled(forked))
+        assert known == shown
+
+    def test_below_a_retry_nothing_is_said_twice_when_the_first_try_is_purged(
+        self, opened: Skein, alice: Viewer, settled: Callable[[Added], Turn]
+    ) -> None:
+        root = begun(opened, alice, "late")
+        retried = settled(branching.retry(opened.engine, alice, root.thread_id))
+        assert retried.status == "failed"
+        delete(opened, alice, root)
+        purge_branches(opened.database, opened.housekeeper._forget_thread, now=utc_now() + timedelta(minutes=2))
+        shown, known = people(opened, alice, begun(opened, alice, "done", under=retried))
+        assert known == shown
+
+    def test_another_agent_beside_a_fork_is_given_the_transcript_and_no_checkpoint(
+        self, opened: Skein, alice: Viewer, settled: Callable[[Added], Turn]
+    ) -> None:
+        root = begun(opened, alice, "done")
+        forked = settled(
+            branching.fork(opened.engine, alice, root.thread_id, text=words("done"), edits={"count": 100})
+        )
+        new = branching.sibling(opened.engine, alice, forked.message_id)
+        variants = {"same": Variant(), "other": Variant(agent_id=OTHER)}
+        fan = branching.fan_out(opened.engine, alice, new, variants)
+        counts = {name: state_of(opened, alice, settled(added)).count for name, added in fan.items()}
+        assert counts == {"same": 101, "other": 1}
+
+    def test_a_snapshot_goes_out_of_sight_with_its_message(
+        self, opened: Skein, alice: Viewer, settled: Callable[[Added], Turn]
+    ) -> None:
+        root = begun(opened, alice, "done")
+        edited = settled(branching.edit(opened.engine, alice, root.message_id, words("done")))
+        branching.snapshot(opened.engine, alice, edited.thread_id, "kept")
+        delete(opened, alice, edited)
+        with opened.database.read() as db:
+            assert snapshots.list_snapshots(alice, db, root.conversation_id) == []
+
+    def test_a_deleted_run_that_does_not_end_keeps_no_other_branch_from_being_purged(
+        self, opened: Skein, alice: Viewer, settled: Callable[[Added], Turn]
+    ) -> None:
+        root, later = begun(opened, alice, "done"), utc_now() + timedelta(minutes=2)
+        settled(branching.edit(opened.engine, alice, root.message_id, words("done")))
+        third = settled(branching.edit(opened.engine, alice, root.message_id, words("done")))
+        hanging = ask(opened, alice, words("hangs"), under=root, agent=AGENT)
+        wait_until(lambda: hanging.content in counting.ENTERED)
+
+        def delete_three(db: Any) -> None:
+            above = branches.create_branch(alice, db, root.message_id)
+            ends = [branches.get_branch_below(alice, db, one.message_id) for one in (hanging, third)]
+            for branch in (ends[0], above, ends[1]):
+                branches.delete_branch(alice, db, branch.branch_id)
+
+        opened.database.write(delete_three)
+        try:
+            purge_branches(opened.database, opened.housekeeper._forget_thread, now=later)
+        except IntegrityError as error:
+            raise AssertionError("the round was cut short") from error
+        finally:
+            opened.engine.stop_all(alice, [hanging.message_id])
+        with opened.database.read() as db:
+            assert db.get(Message, third.message_id) is None
+
+
+class TestWhatWasFoundLater(OnSqlite):
+    """Sequences that came upon faults."""
+
+    @pytest.mark.parametrize("again", [branching.regenerate, lambda *args: branching.edit(*args, words("done"))])
+    def test_what_was_asked_again_starts_from_the_edited_state_when_it_is_asked_once_more(
+        self, opened: Skein, alice: Viewer, settled: Callable[[Added], Turn], again: Callable[..., Added]
+    ) -> None:
+        root, count = begun(opened, alice, "done"), {"count": 100}
+        forked = branching.fork(opened.engine, alice, root.thread_id, text=words("done"), edits=count)
+        once = again(opened.engine, alice, settled(forked).message_id)
+        twice = again(opened.engine, alice, settled(once).message_id)
+        counts = [state_of(opened, alice, settled(added)).count for added in (forked, once, twice)]
+        assert counts == [101, 101, 101]
+
+    def test_a_fork_that_was_lost_at_its_end_is_retried_from_the_edited_state(
+        self, opened: Skein, alice: Viewer, begin: Callable[[], Both], settled: Callable[[Added], Turn]
+    ) -> None:
+        both = begin()
+        both.do("first", 0, 0, "done")
+        both.fork(0, 3, "done")  # with edits, below the first message
+        forked = both.model.present[-1]
+        assert forked.newest.state.hint == f"by hand<{forked.content}"
+        both.lose(1, 0, "")
+        retried = settled(branching.retry(opened.engine, alice, forked.thread_id))
+        assert state_of(opened, alice, retried).hint == forked.newest.state.hint
+
+    def test_a_fork_of_an_edited_state_knows_what_is_shown_above_it(
+        self, opened: Skein, alice: Viewer, settled: Callable[[Added], Turn]
+    ) -> None:
+        root = begun(opened, alice, "done")
+        forked = settled(
+            branching.fork(opened.engine, alice, root.thread_id, text=words("done"), edits={"count": 100})
+        )
+        edited = opened.engine.read_states(alice, forked.thread_id)[1]
+        assert (edited.next, edited.values["count"]) == ((), 100)
+        again = branching.fork(opened.engine, alice, forked.thread_id, edited.checkpoint_id, text=words("done"))
+        shown, known = people(opened, alice, settled(again))
+        assert known == shown
+        assert state_of(opened, alice, settled(again)).count == 101
+
+    def test_a_snapshot_of_what_a_fork_began_with_can_be_started_from_when_its_source_is_deleted(
+        self, opened: Skein, alice: Viewer, settled: Callable[[Added], Turn]
+    ) -> None:
+        root = begun(opened, alice, "done")
+        step = opened.engine.read_states(alice, root.thread_id)[2]
+        forked = settled(branching.fork(opened.engine, alice, root.thread_id, step.checkpoint_id))
+        kept = branching.snapshot(opened.engine, alice, forked.thread_id, "kept", step.checkpoint_id)
+        delete(opened, alice, root)
+        again = settled(branching.fork(opened.engine, alice, kept.thread_id, kept.checkpoint_id))
+        assert state_of(opened, alice, again) == state_of(opened, alice, forked)
+
+    def test_a_fork_of_an_edited_state_that_was_cleared_away_says_so(
+        self, opened: Skein, alice: Viewer, begin: Callable[[], Both], settled: Callable[[Added], Turn]
+    ) -> None:
+        root = begun(opened, alice, "done")
+        forked = settled(
+            branching.fork(opened.engine, alice, root.thread_id, text=words("done"), edits={"count": 100})
+        )
+        edited = opened.engine.read_states(alice, forked.thread_id)[1]
+        begin().keeper.compact()
+        with pytest.raises(NotFoundError, match="cleared away"):
+            branching.fork(opened.engine, alice, forked.thread_id, edited.checkpoint_id, text=words("done"))
+
+
+class TestTwoProcesses:
+    """They share a PostgreSQL database; SQLite has one writer."""
+
+    def race(self, one: Skein, other: Skein, job: Callable[[Any], T]) -> T:
+        """What the second one gets, when both do it, and the first has done it but not committed yet."""
+        done = threading.Event()
+        waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+
+        def is_awaited() -> bool:
+            with one.database.read() as db:
+                return bool(db.connection().execute(waiting).scalar_one())
+
+        def first(db: Any) -> None:
+            job(db)
+            done.set()
+            wait_until(is_awaited)
+
+        before = one.database.submit(first)
+        assert done.wait(10)
+        try:
+            return other.database.write(job)
+        finally:
+            before.result(10)
+
+    @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+    @pytest.mark.parametrize("what", ["create", "rename", "snapshot"])
+    def test_that_want_the_same_name_are_told_so_or_get_another(
+        self, opened: Skein, alice: Viewer, settings: Settings, what: str
+    ) -> None:
+        root = begun(opened, alice, "done")
+        with opened.database.read() as db:
+            main = branches.get_newest_branch(alice, db, root.conversation_id)
+        beside = opened.database.write(lambda db: branches.create_branch(alice, db, root.message_id))
+        free = iter([main.branch_id, beside.branch_id])
+        checkpoint = opened.engine.get_state(alice, root.thread_id).checkpoint_id
+        jobs: dict[str, Callable[[Any], Any]] = {
+            "create": lambda db: branches.create_branch(alice, db, root.message_id).name,
+            "rename": lambda db: branches.rename_branch(alice, db, next(free), "same"),
+            "snapshot": lambda db: snapshots.create_snapshot(alice, db, root.thread_id, checkpoint, "same"),
+        }
+        with another_skein(settings) as other:
+            try:
+                found = self.race(opened, other, jobs[what])
+            except ConflictError:
+                found = "refused"
+            except IntegrityError as error:
+                raise AssertionError("the database's own error came out") from error
+        assert found == ("beside 4" if what == "create" else "refused")

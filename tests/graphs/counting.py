@@ -1,7 +1,7 @@
-"""A graph without a server behind it whose state tells its whole lineage, for tests of the tree of messages.
+"""A graph that needs no server, whose state tells its whole lineage, for tests of the tree of messages.
 
-``trail`` and ``messages`` are reducers, ``count`` is plain, and ``hint`` is private to the two nodes; each answer is
-made of what the nodes found there, so that nothing that was inherited wrongly, or not at all, goes unseen. What a
+``trail`` and ``messages`` are reducers, ``count`` is plain, and ``hint`` is private to the two nodes; each answer
+is made of what they found there, so that nothing that was inherited wrongly, or not at all, goes unseen. What a
 node does besides is said by the first word of the message: it fails ``early`` or ``late``, ``asks`` a person,
 ``hangs``, or ``calls`` a model; when the text is among the ``MENDED`` it simply answers.
 """
