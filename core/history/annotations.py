@@ -14,7 +14,7 @@ from core.access.viewer import Viewer
 from core.database import table_of, upsert
 from core.errors import BadInputError
 from core.history.branches import get_branch
-from core.history.messages import get_turn
+from core.history.turns import get_turn
 from core.ids import BranchId, ConversationId, MessageId, new_annotation_id, parse_id
 from core.tables import Annotation, Branch, Message, clean_text, utc_now
 

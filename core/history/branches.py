@@ -18,7 +18,7 @@ from core.errors import BadInputError, ConflictError, NotFoundError
 from core.history.activity import record
 from core.history.conversations import get_conversation, hold_conversation, require_own_conversation
 from core.history.heads import LONGEST_NAME, begin_branch, free_name
-from core.history.messages import get_turn
+from core.history.turns import get_turn
 from core.ids import BranchId, ConversationId, MessageId, UserId
 from core.tables import Branch, Message, UtcTime, clean_text, utc_now
 

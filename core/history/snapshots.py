@@ -15,7 +15,7 @@ from core.database import table_of
 from core.errors import BadInputError, ConflictError, NotFoundError
 from core.history.activity import record
 from core.history.conversations import get_conversation, hold_conversation, require_own_conversation
-from core.history.messages import get_turn_of_thread
+from core.history.turns import get_turn_of_thread
 from core.ids import ConversationId, MessageId, SnapshotId, ThreadId, UserId, new_snapshot_id
 from core.tables import Message, Snapshot, Thread, clean_text, utc_now
 

@@ -17,7 +17,7 @@ from sqlmodel import Session as Db
 from core.access.viewer import Viewer
 from core.database import table_of
 from core.history.conversations import get_conversation
-from core.history.messages import get_turn
+from core.history.turns import get_turn
 from core.ids import ConversationId, MessageId, ThreadId, UserId
 from core.tables import Message, Thread
 

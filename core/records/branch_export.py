@@ -21,7 +21,7 @@ from core.calls.listing.sums import ThreadCalls, summarize_threads
 from core.database import Database, table_of
 from core.history.activity import record
 from core.history.conversations import ConversationRow, get_conversation, get_headings
-from core.history.messages import EDITS, Turn, get_path
+from core.history.turns import EDITS, Turn, get_path
 from core.ids import MessageId
 from core.records.compare import Totals, total_of
 from core.tables import LlmCall, utc_now

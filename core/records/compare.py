@@ -14,7 +14,7 @@ from core.calls.listing.sums import ThreadCalls, summarize_threads
 from core.database import Database
 from core.errors import BadInputError, NotFoundError
 from core.history.differences import Change, Piece, state_differences, word_differences
-from core.history.messages import Turn, get_path
+from core.history.turns import Turn, get_path
 from core.ids import MessageId
 from core.runs.engine import Engine
 

@@ -11,18 +11,9 @@ from typing import Any
 from core.access.viewer import Viewer
 from core.errors import BadInputError, ConflictError, NotFoundError
 from core.history.branches import delete_branch
-from core.history.messages import (
-    EDITS,
-    UNFINISHED,
-    Added,
-    NewMessage,
-    ThreadKind,
-    Turn,
-    get_path,
-    get_turn,
-    get_turn_of_thread,
-)
+from core.history.messages import Added, NewMessage
 from core.history.snapshots import SnapshotRow, create_snapshot
+from core.history.turns import EDITS, UNFINISHED, ThreadKind, Turn, get_path, get_turn, get_turn_of_thread
 from core.ids import BranchId, MessageId, ThreadId
 from core.runs.engine import Engine, WhenBusy
 from core.runs.execute import StateStep

@@ -20,7 +20,8 @@ from core.access.viewer import Viewer
 from core.calls.capture.log import CallLog
 from core.database import Database
 from core.errors import BusyError, CreationError, ForbiddenError, NotFoundError
-from core.history.messages import Added, NewMessage, add_messages, get_turn_of_thread
+from core.history.messages import Added, NewMessage, add_messages
+from core.history.turns import get_turn_of_thread
 from core.ids import MessageId, ThreadId
 from core.runs import store
 from core.runs.events import Event

@@ -24,7 +24,7 @@ from core.checkpoints.edit import check_values, edit_state
 from core.checkpoints.fork import fork
 from core.database import Database
 from core.errors import SkeinError
-from core.history.messages import EDITS, Turn, get_path
+from core.history.turns import EDITS, Turn, get_path
 from core.ids import MessageId
 from core.runs.events import plain
 from core.runs.lineage import as_messages, missing_messages, said_since

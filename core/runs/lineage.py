@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
 
-from core.history.messages import Turn
+from core.history.turns import Turn
 from core.tables import clean_text
 
 INTERRUPTED = "[interrupted]"

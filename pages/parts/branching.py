@@ -9,7 +9,8 @@ from core.access.viewer import Viewer
 from core.errors import SkeinError
 from core.history.annotations import set_star
 from core.history.branches import create_branch
-from core.history.messages import Added, NewMessage, Turn
+from core.history.messages import Added, NewMessage
+from core.history.turns import Turn
 from core.ids import MessageId
 from core.runs.branching import edit, fan_out, regenerate, sibling
 from core.skein import Skein

@@ -8,7 +8,7 @@ import streamlit as st
 from core.access.viewer import Viewer
 from core.errors import SkeinError
 from core.history.differences import Piece
-from core.history.messages import Turn
+from core.history.turns import Turn
 from core.records.compare import Comparison, Side, Totals, compare
 from core.skein import Skein
 from pages.parts.differing import draw_changes, draw_words

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from core.access.viewer import Viewer
-from core.history.messages import Turn
+from core.history.turns import Turn
 from core.runs.events import Event
 from core.skein import Skein
 from pages.parts import state

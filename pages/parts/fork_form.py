@@ -13,7 +13,7 @@ from langgraph.constants import START
 from core.access.viewer import Viewer
 from core.checkpoints.edit import editable_keys, json_schema
 from core.errors import SkeinError
-from core.history.messages import Turn
+from core.history.turns import Turn
 from core.ids import ThreadId
 from core.runs.branching import fork
 from core.runs.execute import StateStep

@@ -6,7 +6,8 @@ import streamlit as st
 
 from core.access.viewer import Viewer
 from core.history.branches import BranchRow
-from core.history.messages import NewMessage, Turn
+from core.history.messages import NewMessage
+from core.history.turns import Turn
 from core.runs.branching import edit
 from core.skein import Skein
 from pages.parts import state

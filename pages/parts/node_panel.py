@@ -7,8 +7,8 @@ import streamlit as st
 
 from core.access.viewer import Viewer
 from core.history.annotations import set_star
-from core.history.messages import Turn, get_turn
 from core.history.tree import Node
+from core.history.turns import Turn, get_turn
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.figures import count, counted, milliseconds

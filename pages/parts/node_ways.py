@@ -12,8 +12,9 @@ from core.access.viewer import Viewer
 from core.errors import SkeinError
 from core.history.annotations import set_note
 from core.history.branches import create_branch
-from core.history.messages import UNFINISHED, Added, Turn
+from core.history.messages import Added
 from core.history.snapshots import SnapshotRow, delete_snapshot
+from core.history.turns import UNFINISHED, Turn
 from core.records.branch_export import branch_json, branch_markdown
 from core.runs.branching import edit, regenerate, retry, snapshot
 from core.skein import Skein

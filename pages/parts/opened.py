@@ -12,9 +12,10 @@ from core.access.viewer import Viewer
 from core.errors import SkeinError
 from core.history.branches import BranchRow, get_branch, get_branch_below, list_branches
 from core.history.conversations import ConversationRow, get_conversation
-from core.history.messages import Added, ThreadKind, Turn, get_path, list_fan
+from core.history.messages import Added
 from core.history.positions import find_position, get_branch_to_open, remember_position
 from core.history.stretches import Stretch, get_stretches
+from core.history.turns import ThreadKind, Turn, get_path, list_fan
 from core.ids import ConversationId, MessageId, to_branch_id, to_conversation_id, to_message_id
 from core.skein import Skein
 from pages.parts import state

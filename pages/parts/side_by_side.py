@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.access.viewer import Viewer
-from core.history.messages import Turn
+from core.history.turns import Turn
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.answer import PACE, Show, draw_answer

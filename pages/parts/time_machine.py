@@ -13,7 +13,7 @@ import streamlit as st
 from core.access.viewer import Viewer
 from core.errors import SkeinError
 from core.history.differences import state_differences
-from core.history.messages import Turn, get_turn
+from core.history.turns import Turn, get_turn
 from core.runs.execute import MOST_STATES, StateStep
 from core.skein import Skein
 from pages.parts import state

@@ -11,8 +11,8 @@ from streamlit.delta_generator import DeltaGenerator
 from core.access.viewer import Viewer
 from core.calls.listing.sums import ThreadCalls, summarize_threads
 from core.history.annotations import Mark, find_marks
-from core.history.messages import UNFINISHED, Turn
 from core.history.tree import find_siblings
+from core.history.turns import UNFINISHED, Turn
 from core.ids import MessageId
 from core.runs.branching import retry
 from core.skein import Skein

@@ -16,10 +16,10 @@ from core.history.annotations import Mark, find_marks_in
 from core.history.branches import BranchRow, get_branch, list_branches
 from core.history.conversations import ConversationRow, get_conversation, get_headings
 from core.history.excerpts import find_messages, read_excerpts
-from core.history.messages import get_turn
 from core.history.positions import get_branch_to_open
 from core.history.snapshots import SnapshotRow, list_snapshots
 from core.history.tree import Node, Tree, get_tree
+from core.history.turns import get_turn
 from core.ids import ConversationId, MessageId
 from core.skein import Skein
 from core.tables import utc_now

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from core.access.viewer import Viewer
-from core.history.messages import NewMessage, Turn, get_turn, get_turn_of_thread
+from core.history.messages import NewMessage
+from core.history.turns import Turn, get_turn, get_turn_of_thread
 from core.ids import MessageId, ThreadId
 from core.runs.events import Event
 from core.settings import Settings

@@ -12,7 +12,7 @@ from sqlmodel import select
 
 from core.access.viewer import Viewer
 from core.calls.context import CallContext, ContextStore, attribute_calls
-from core.history.messages import Turn
+from core.history.turns import Turn
 from core.runs.branching import retry
 from core.settings import Settings
 from core.skein import Skein, open_skein

@@ -19,7 +19,7 @@ from sqlmodel import select
 from core.access.viewer import Viewer
 from core.calls.panels.rollups import find_disagreements
 from core.calls.proof.verify import verify
-from core.history.messages import Turn
+from core.history.turns import Turn
 from core.skein import Skein, open_skein
 from core.tables import LlmCall, LlmCallBody
 from tests.conftest import make_person

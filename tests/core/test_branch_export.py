@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from core.access.viewer import Viewer
 from core.database import table_of
 from core.errors import NotFoundError
-from core.history.messages import EDITS, ThreadKind, Turn
+from core.history.turns import EDITS, ThreadKind, Turn
 from core.ids import new_message_id
 from core.records.branch_export import branch_json, branch_markdown
 from core.settings import Settings

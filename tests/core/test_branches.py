@@ -14,7 +14,8 @@ from core.errors import BadInputError, ConflictError, ForbiddenError, NotFoundEr
 from core.history import annotations, branches, positions, snapshots, stretches
 from core.history.annotations import Mark
 from core.history.branches import BranchRow
-from core.history.messages import NewMessage, Turn
+from core.history.messages import NewMessage
+from core.history.turns import Turn
 from core.ids import new_branch_id
 from core.runs import branching, store
 from core.runs.branching import Variant

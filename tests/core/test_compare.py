@@ -12,7 +12,7 @@ from core.access.viewer import Viewer
 from core.database import table_of
 from core.errors import BadInputError, NotFoundError
 from core.history.differences import Piece
-from core.history.messages import ThreadKind, Turn
+from core.history.turns import ThreadKind, Turn
 from core.ids import MessageId, new_message_id
 from core.records.compare import Comparison, Totals, compare
 from core.settings import Settings

@@ -12,7 +12,8 @@ from sqlmodel import col, select
 
 from core.access.viewer import Viewer
 from core.errors import BusyError, ConflictError, CreationError
-from core.history.messages import NewMessage, Turn
+from core.history.messages import NewMessage
+from core.history.turns import Turn
 from core.runs.branching import retry
 from core.runs.events import Event
 from core.settings import Settings

@@ -24,12 +24,8 @@ from core.history.conversations import (
     rename_conversation,
     restore_conversation,
 )
-from core.history.messages import (
-    LONGEST_MESSAGE,
-    NewMessage,
-    Turn,
-    get_path,
-)
+from core.history.messages import LONGEST_MESSAGE, NewMessage
+from core.history.turns import Turn, get_path
 from core.settings import Settings
 from core.skein import Skein
 from core.tables import Conversation, Message, Session, Thread

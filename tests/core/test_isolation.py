@@ -13,9 +13,10 @@ import pytest
 
 from core.access.viewer import Viewer
 from core.errors import ForbiddenError, NotFoundError
-from core.history import branches, conversations, excerpts, messages, positions, snapshots, stretches, tree
-from core.history.messages import Added, NewMessage, ThreadKind, Turn, add_message, get_turn
+from core.history import branches, conversations, excerpts, messages, positions, snapshots, stretches, tree, turns
+from core.history.messages import Added, NewMessage, add_message
 from core.history.snapshots import SnapshotRow
+from core.history.turns import ThreadKind, Turn, get_turn
 from core.ids import BranchId, new_conversation_id, new_message_id, new_session_id, new_thread_id, new_view_id
 from core.runs import branching
 from core.runs.branching import Variant
@@ -79,14 +80,15 @@ READS: dict[str, Callable[[World, Viewer], Any]] = {
     "get_conversation": lambda w, v: w.reading(conversations.get_conversation, v, w.done.conversation_id),
     "get_headings": lambda w, v: w.reading(conversations.get_headings, v, [w.done.conversation_id]),
     "get_turn": lambda w, v: w.reading(get_turn, v, w.done.message_id),
-    "get_turn_of_thread": lambda w, v: w.reading(messages.get_turn_of_thread, v, w.done.thread_id),
-    "get_path": lambda w, v: w.reading(messages.get_path, v, w.done.message_id),
+    "get_turn_of_thread": lambda w, v: w.reading(turns.get_turn_of_thread, v, w.done.thread_id),
+    "find_turn": lambda w, v: w.reading(turns.find_turn, v, w.done.message_id),
+    "get_path": lambda w, v: w.reading(turns.get_path, v, w.done.message_id),
     "get_tree": lambda w, v: w.reading(tree.get_tree, v, w.done.conversation_id),
-    "list_turns": lambda w, v: w.reading(messages.list_turns, v, w.done.conversation_id),
+    "list_turns": lambda w, v: w.reading(turns.list_turns, v, w.done.conversation_id),
     "read_excerpts": lambda w, v: w.reading(excerpts.read_excerpts, v, w.done.conversation_id),
     "find_messages": lambda w, v: w.reading(excerpts.find_messages, v, w.done.conversation_id, "secret"),
     "branching.sibling": lambda w, v: branching.sibling(w.skein.engine, v, w.done.message_id),
-    "list_fan": lambda w, v: w.reading(messages.list_fan, v, w.done.message_id),
+    "list_fan": lambda w, v: w.reading(turns.list_fan, v, w.done.message_id),
     "list_branches": lambda w, v: w.reading(branches.list_branches, v, w.done.conversation_id),
     "get_stretches": lambda w, v: w.reading(stretches.get_stretches, v, w.branch_id),
     "get_branch": lambda w, v: w.reading(branches.get_branch, v, w.branch_id),
@@ -243,7 +245,7 @@ class TestAnotherMember:
 
         for function, theirs, nobodys in (
             (get_turn, world.done.message_id, new_message_id()),
-            (messages.get_turn_of_thread, world.done.thread_id, new_thread_id()),
+            (turns.get_turn_of_thread, world.done.thread_id, new_thread_id()),
             (conversations.get_conversation, world.done.conversation_id, new_conversation_id()),
         ):
             assert refusal(function, theirs) == refusal(function, nobodys)

@@ -12,7 +12,7 @@ from sqlalchemy import update
 from sqlmodel import col
 
 from core.access.viewer import Viewer
-from core.history.messages import UNFINISHED, Turn, get_path
+from core.history.turns import UNFINISHED, Turn, get_path
 from core.runs.branching import retry
 from core.runs.lineage import INTERRUPTED, as_messages, missing_messages
 from core.skein import Skein, open_skein

@@ -7,8 +7,9 @@ import pytest
 
 from core.access.viewer import Viewer
 from core.errors import NotFoundError
-from core.history.messages import NewMessage, ThreadKind, Turn
+from core.history.messages import NewMessage
 from core.history.tree import find_siblings
+from core.history.turns import ThreadKind, Turn
 from core.ids import MessageId
 from core.settings import Settings
 from core.skein import Skein

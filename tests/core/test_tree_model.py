@@ -27,8 +27,9 @@ from core.access.viewer import Viewer
 from core.errors import BadInputError, BusyError, ConflictError, NotFoundError, SkeinError
 from core.history import branches, positions, snapshots
 from core.history.annotations import Mark, find_marks, set_note, set_star
-from core.history.messages import Added, NewMessage, Turn, get_path, get_turn
+from core.history.messages import Added, NewMessage
 from core.history.tree import find_siblings, get_tree
+from core.history.turns import Turn, get_path, get_turn
 from core.ids import new_message_id
 from core.records.housekeeper import Housekeeper
 from core.records.purge import purge_branches

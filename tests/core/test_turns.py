@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from core.access.viewer import Viewer
-from core.history.messages import NewMessage, get_path
+from core.history.messages import NewMessage
+from core.history.turns import get_path
 from core.skein import Skein
 from tests.core.support import follow
 

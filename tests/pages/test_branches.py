@@ -10,9 +10,10 @@ from core.access.viewer import Viewer
 from core.calls.listing.sums import ThreadCalls
 from core.history.branches import list_branches
 from core.history.differences import Piece
-from core.history.messages import Added, NewMessage, Turn, get_turn
+from core.history.messages import Added, NewMessage
 from core.history.snapshots import list_snapshots
 from core.history.tree import get_tree
+from core.history.turns import Turn, get_turn
 from core.ids import MessageId, new_conversation_id, new_message_id
 from core.records.compare import Totals
 from core.runs.branching import edit, regenerate, snapshot

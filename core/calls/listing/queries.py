@@ -21,7 +21,7 @@ from core.calls.listing.paging import IS_NEWEST, count_up_to, find_places
 from core.database import Database, table_of
 from core.errors import NotFoundError
 from core.history.activity import is_recorded, record_once
-from core.history.messages import get_turn
+from core.history.turns import get_turn
 from core.ids import MessageId
 from core.tables import CostCorrection, LlmCall, LlmCallBody, ModelPrice, Session, User, clean_text
 

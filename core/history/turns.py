@@ -1,0 +1,215 @@
+"""Turns: a message with its answer and the thread that answers it, alone, along a path, or all of a conversation.
+
+Invariant: the transcript that people see is read from here and is never shortened; who may not see it finds none.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Select, bindparam
+from sqlalchemy.orm import aliased
+from sqlmodel import Session as Db
+from sqlmodel import col, select
+
+from core.access.viewer import Viewer
+from core.errors import NotFoundError
+from core.history.conversations import get_conversation
+from core.ids import (
+    ConversationId,
+    MessageId,
+    SessionId,
+    ThreadId,
+    UserId,
+)
+from core.tables import Conversation, Message, Session, Thread
+
+# In a thread's config, beside its settings: what of the state it started from was edited, as plain data by key.
+EDITS = "edited_state"
+
+
+class ThreadKind(StrEnum):
+    """Why a thread was begun."""
+
+    FIRST = "first"
+    CONTINUE = "continue"
+    EDIT = "edit"
+    REGENERATE = "regenerate"
+    FORK = "fork"
+    RETRY = "retry"
+    FAN_OUT = "fan_out"
+
+
+ENDED = ("done", "stopped", "failed", "lost")
+
+
+UNFINISHED = ("stopped", "failed", "lost")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message, its answer, and the thread that answers it."""
+
+    message_id: MessageId
+    conversation_id: ConversationId
+    parent_message_id: MessageId | None
+    content: str
+    answer: str
+    depth: int
+    created_at: datetime
+    thread_id: ThreadId
+    user_id: str
+    kind: str
+    name: str
+    parent_thread_id: ThreadId | None
+    source_checkpoint_id: str | None
+    agent_id: str
+    config: dict[str, Any]
+    status: str
+    error_type: str | None
+    error_message: str | None
+    finish_reason: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in {"queued", "running"}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it was answered with: model, temperature and the agent's own settings."""
+        return {name: value for name, value in self.config.items() if name != EDITS}
+
+
+def get_turn(viewer: Viewer, db: Db, message_id: MessageId) -> Turn:
+    """One message with its thread; NotFoundError when it is not there for this viewer."""
+    return find_turn(viewer, db, message_id)[0]
+
+
+def get_turn_of_thread(viewer: Viewer, db: Db, thread_id: ThreadId) -> Turn:
+    """The message that a thread answers; NotFoundError when it is not there for this viewer."""
+    return _find(viewer, db, _BY_THREAD, thread_id)[0]
+
+
+def get_path(viewer: Viewer, db: Db, message_id: MessageId) -> list[Turn]:
+    """The turns from the root down to this message, whole and in order."""
+    get_turn(viewer, db, message_id)
+    rows = db.connection().execute(_PATH, {"key": message_id})
+    return [_to_turn(row) for row in rows]
+
+
+def list_turns(viewer: Viewer, db: Db, conversation_id: ConversationId) -> list[Turn]:
+    """Every message of a conversation, whole, in the order they were made."""
+    get_conversation(viewer, db, conversation_id)
+    return [_to_turn(row) for row in db.connection().execute(_OF_CONVERSATION, {"key": conversation_id})]
+
+
+def list_fan(viewer: Viewer, db: Db, message_id: MessageId) -> list[Turn]:
+    """The answers that were asked for together with this one, itself included; alone when it was not a fan-out."""
+    turn = get_turn(viewer, db, message_id)
+    if turn.kind != ThreadKind.FAN_OUT:
+        return [turn]
+    given = {"conversation": turn.conversation_id, "parent": turn.parent_message_id, "at": turn.created_at}
+    return [_to_turn(row) for row in db.connection().execute(_FAN, given)]
+
+
+_COLUMNS = (
+    Message.message_id,
+    Message.conversation_id,
+    Message.parent_message_id,
+    Message.content,
+    Message.answer,
+    Message.depth,
+    Message.created_at,
+    Thread.thread_id,
+    Thread.user_id,
+    Thread.kind,
+    Thread.name,
+    Thread.parent_thread_id,
+    Thread.source_checkpoint_id,
+    Thread.agent_id,
+    Thread.config,
+    Thread.status,
+    Thread.error_type,
+    Thread.error_message,
+    Thread.finish_reason,
+    Thread.started_at,
+    Thread.ended_at,
+)
+
+
+def _turns() -> Any:
+    return (
+        select(*_COLUMNS)  # type: ignore[call-overload]
+        .join(Thread, col(Thread.message_id) == Message.message_id)
+        .where(col(Message.deleted_at).is_(None))
+    )
+
+
+def _to_turn(row: Any) -> Turn:
+    return Turn(*row)
+
+
+def find_turn(viewer: Viewer, db: Db, message_id: MessageId) -> tuple[Turn, SessionId, UserId]:
+    """A turn with its session and whose that is; NotFoundError when the viewer may not read it."""
+    return _find(viewer, db, _BY_MESSAGE, message_id)
+
+
+def _find(viewer: Viewer, db: Db, statement: Select[Any], key: str) -> tuple[Turn, SessionId, UserId]:
+    row = db.connection().execute(statement, {"key": key}).first()
+    if row is None or not viewer.may_read(row[-1]):
+        raise NotFoundError("There is no such message here; it may have been deleted, or the link is wrong.")
+    return _to_turn(row[:-2]), SessionId(row[-2]), UserId(row[-1])
+
+
+def _prepared(key: Any) -> Select[Any]:
+    """A turn by a key; built once, since to build a statement costs more than to run it."""
+    return (  # type: ignore[no-any-return]
+        _turns()
+        .add_columns(Session.session_id, Session.user_id)
+        .join(Conversation, col(Conversation.conversation_id) == Message.conversation_id)
+        .join(Session, col(Session.session_id) == Conversation.session_id)
+        .where(key == bindparam("key"), col(Conversation.deleted_at).is_(None))
+    )
+
+
+_BY_MESSAGE = _prepared(col(Message.message_id))
+
+
+_BY_THREAD = _prepared(col(Thread.thread_id))
+
+
+_OF_CONVERSATION = (
+    _turns().where(col(Message.conversation_id) == bindparam("key")).order_by(col(Message.message_id))
+)
+
+
+# One fan-out is written in one moment.
+_FAN = (
+    _turns()
+    .where(
+        col(Message.conversation_id) == bindparam("conversation"),
+        col(Message.parent_message_id).is_not_distinct_from(bindparam("parent")),
+        col(Message.created_at) == bindparam("at"),
+        col(Thread.kind) == ThreadKind.FAN_OUT,
+    )
+    .order_by(col(Message.message_id))
+)
+
+
+def _prepared_path() -> Select[Any]:
+    start = select(Message.message_id, Message.parent_message_id).where(Message.message_id == bindparam("key"))
+    path = start.cte("path", recursive=True)
+    above = aliased(Message)
+    path = path.union_all(
+        select(above.message_id, above.parent_message_id).join(
+            path, col(above.message_id) == path.c.parent_message_id
+        )
+    )
+    query = _turns().where(col(Message.message_id).in_(select(path.c.message_id)))
+    return query.order_by(col(Message.depth))  # type: ignore[no-any-return]
+
+
+_PATH = _prepared_path()
