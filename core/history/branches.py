@@ -23,6 +23,8 @@ from core.ids import BranchId, ConversationId, MessageId, UserId
 from core.tables import Branch, Message, UtcTime, clean_text, utc_now
 
 UNDO = timedelta(minutes=1)
+# Databases take only so many parameters in one statement.
+_IDS_AT_ONCE = 10_000
 _branch, _message = table_of(Branch), table_of(Message)
 
 
@@ -80,6 +82,8 @@ def create_branch(viewer: Viewer, db: Db, message_id: MessageId, *, name: str = 
     turn = get_turn(viewer, db, message_id)
     require_own_conversation(viewer, db, turn.conversation_id)
     hold_conversation(db, turn.conversation_id)
+    # Once more: while this waited, somebody may have deleted it.
+    get_turn(viewer, db, message_id)
     branch_id = begin_branch(
         db,
         conversation_id=turn.conversation_id,
@@ -120,7 +124,8 @@ def delete_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> list[MessageId
     if len(list_branches(viewer, db, branch.conversation_id)) == 1:
         raise ConflictError("This is the conversation's only branch; delete the conversation instead.")
     messages = own_messages(db, branch)
-    db.connection().execute(_MARK_MESSAGES, {"ids": messages, "at": now})
+    for first in range(0, len(messages), _IDS_AT_ONCE):
+        db.connection().execute(_MARK_MESSAGES, {"ids": messages[first : first + _IDS_AT_ONCE], "at": now})
     _change(db, branch_id, deleted_at=now)
     record(
         db, viewer, "branch.delete", target_id=branch_id, detail={"name": branch.name, "messages": len(messages)}
@@ -130,12 +135,10 @@ def delete_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> list[MessageId
 
 def restore_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> BranchRow:
     """Undo a deletion of the last minute; a name that was taken meanwhile gets a number."""
-    row = db.connection().execute(_DELETED, {"key": branch_id}).first()
-    if row is None:
-        raise _not_found()
-    branch, deleted_at = BranchRow(*row[:-1]), row[-1]
+    branch, _ = _deleted(db, branch_id)
     require_own_conversation(viewer, db, branch.conversation_id)
     hold_conversation(db, branch.conversation_id)
+    branch, deleted_at = _deleted(db, branch_id)
     if deleted_at is None or utc_now() - deleted_at > UNDO:
         raise NotFoundError("It was deleted more than a minute ago and cannot be brought back.")
     if db.connection().execute(_UPROOTED, {"head": branch.head_message_id, "at": deleted_at}).first():
@@ -145,6 +148,13 @@ def restore_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> BranchRow:
     _change(db, branch_id, deleted_at=None, name=free_name(branch.name, taken))
     record(db, viewer, "branch.restore", target_id=branch_id)
     return get_branch(viewer, db, branch_id)
+
+
+def _deleted(db: Db, branch_id: BranchId) -> tuple[BranchRow, datetime | None]:
+    row = db.connection().execute(_DELETED, {"key": branch_id}).first()
+    if row is None:
+        raise _not_found()
+    return BranchRow(*row[:-1]), row[-1]
 
 
 def own_messages(db: Db, branch: BranchRow) -> list[MessageId]:
@@ -167,7 +177,8 @@ def _own(viewer: Viewer, db: Db, branch_id: BranchId) -> BranchRow:
     branch = get_branch(viewer, db, branch_id)
     require_own_conversation(viewer, db, branch.conversation_id)
     hold_conversation(db, branch.conversation_id)
-    return branch
+    # As it is by now: while this waited, it may have gone on, or be gone.
+    return get_branch(viewer, db, branch_id)
 
 
 def _change(db: Db, branch_id: BranchId, **values: Any) -> None:

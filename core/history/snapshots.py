@@ -58,6 +58,8 @@ def create_snapshot(viewer: Viewer, db: Db, thread_id: ThreadId, checkpoint_id: 
     turn = get_turn_of_thread(viewer, db, thread_id)
     require_own_conversation(viewer, db, turn.conversation_id)
     hold_conversation(db, turn.conversation_id)
+    # Once more: while this waited, somebody may have deleted it.
+    get_turn_of_thread(viewer, db, thread_id)
     name = " ".join(clean_text(name).split())
     if not name or len(name) > LONGEST_NAME:
         raise BadInputError(f"A snapshot needs a name of 1 to {LONGEST_NAME} characters; please type one.")

@@ -8,12 +8,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
 from sqlalchemy import bindparam, select, union
 
 from core.database import Database, table_of
 from core.tables import Snapshot, Thread
 
 _THREADS_AT_ONCE = 200
+log = structlog.get_logger("skein.records")
 _thread, _snapshot = table_of(Thread), table_of(Snapshot)
 
 
@@ -39,7 +41,11 @@ def compact_threads(database: Database, count: Count, compact: Compact, *, befor
     while done := _list_done(database, before, after):
         after = done[-1]
         for thread_id in [found for found, number in count(done).items() if number > 1]:
-            gone = compact(thread_id, _read_kept(database, thread_id))
+            try:
+                gone = compact(thread_id, _read_kept(database, thread_id))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one must not keep the others
+                log.warning("compaction_failed", thread_id=thread_id, error=type(error).__name__)
+                continue
             threads, checkpoints = threads + (gone > 0), checkpoints + gone
     return Compacted(threads, checkpoints)
 

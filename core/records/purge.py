@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
+import structlog
 from sqlalchemy import bindparam, delete, select, update
 from sqlmodel import Session as Db
 
@@ -22,7 +23,7 @@ T = TypeVar("T")
 GRACE = timedelta(seconds=5)
 # So that no transaction is long, however much is deleted.
 _MESSAGES_AT_ONCE = 25
-_BRANCHES_AT_ONCE = 20
+log = structlog.get_logger("skein.records")
 _branch, _message, _thread = table_of(Branch), table_of(Message), table_of(Thread)
 
 
@@ -45,14 +46,22 @@ def purge_branches(
     """
     before, count = (now or utc_now()) - UNDO - GRACE, 0
     for gone in _find_gone(database, before):
-        for thread_id in gone.threads:
-            forget_thread(thread_id)
-        pairs = list(zip(gone.messages, gone.threads, strict=True))
-        for some in _in_parts(pairs, _MESSAGES_AT_ONCE):
-            database.write(partial(_delete_messages, pairs=some))
-        database.write(partial(_delete_branch, branch_id=gone.branch_id))
-        count += 1
+        try:
+            _purge(database, forget_thread, gone)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one must not keep the others
+            log.warning("purge_failed", branch_id=gone.branch_id, error=type(error).__name__)
+        else:
+            count += 1
     return count
+
+
+def _purge(database: Database, forget_thread: Callable[[ThreadId], None], gone: _Gone) -> None:
+    for thread_id in gone.threads:
+        forget_thread(thread_id)
+    pairs = list(zip(gone.messages, gone.threads, strict=True))
+    for some in _in_parts(pairs, _MESSAGES_AT_ONCE):
+        database.write(partial(_delete_messages, pairs=some))
+    database.write(partial(_delete_branch, branch_id=gone.branch_id))
 
 
 def _find_gone(database: Database, before: datetime) -> list[_Gone]:
@@ -103,7 +112,6 @@ _DELETED = (
     select(_branch.c.branch_id, _branch.c.conversation_id, _branch.c.deleted_at)
     .where(_branch.c.deleted_at < bindparam("before"))
     .order_by(_branch.c.deleted_at)
-    .limit(_BRANCHES_AT_ONCE)
 )
 _WITH_IT = (
     select(_message.c.message_id, _thread.c.thread_id, _thread.c.status)

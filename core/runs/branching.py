@@ -4,6 +4,7 @@ Plain functions over the engine. Invariant: what is branched from is never chang
 leaves nothing behind.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ from core.runs.engine import Engine, WhenBusy
 from core.runs.execute import StateStep
 
 MOST_VARIANTS = 8
+LARGEST_EDIT = 500_000
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def fork(
     owner = _owner_of(engine, viewer, turn, checkpoint_id)
     step = engine.get_state(viewer, owner.thread_id, checkpoint_id)
     if edits:
+        _check_size(edits)
         engine.check_edits(owner.agent_id, edits)
     new = replace(
         _placed(owner, step, text),
@@ -97,6 +100,17 @@ def fork(
         name=name,
     )
     return engine.start(viewer, new)
+
+
+def _check_size(edits: Mapping[str, Any]) -> None:
+    try:
+        size = len(json.dumps(edits))
+    except (TypeError, ValueError, RecursionError):
+        raise BadInputError(
+            "The edited state must be plain data, as JSON has it, and not nested too deeply."
+        ) from None
+    if size > LARGEST_EDIT:
+        raise BadInputError(f"The edited state has {size:,} characters; please keep it to {LARGEST_EDIT:,}.")
 
 
 def _owner_of(engine: Engine, viewer: Viewer, turn: Turn, checkpoint_id: str | None) -> Turn:

@@ -29,7 +29,7 @@ from core.ids import MessageId
 from core.runs.events import plain
 from core.runs.lineage import as_messages, missing_messages, said_since
 from core.runs.recorder import Recorder
-from core.runs.store import Spec
+from core.runs.store import Spec, read_seen
 
 STREAM_MODES: tuple[StreamMode, ...] = ("tasks", "updates", "custom", "checkpoints")
 RECURSION_LIMIT = 100
@@ -132,7 +132,9 @@ class Executor:
         if not state.next:
             return None
         checkpoint = await self._fork(spec, spec.parent_thread_id, None)
-        return Start(spec.parent_thread_id, checkpoint, None, _said_in(state))
+        return Start(
+            spec.parent_thread_id, checkpoint, None, await self._said_by(str(spec.parent_thread_id), state)
+        )
 
     async def _fork_at(self, spec: Spec, graph: Graph, new: HumanMessage) -> Start:
         """Start from one checkpoint, perhaps with edits: in the middle of a run its step begins anew."""
@@ -150,8 +152,24 @@ class Executor:
             edited_at = await edit_state(graph, self.saver, thread_id=spec.thread_id, values=edits)
         if state.next:
             begins_at = edited_at or checkpoint
-            return Start(source, checkpoint, None, _said_in(state), goes_on_at=begins_at, edited_at=edited_at)
+            said = await self._said_by(source, state)
+            return Start(source, checkpoint, None, said, goes_on_at=begins_at, edited_at=edited_at)
         return Start(source, checkpoint, [new], edited_at=edited_at)
+
+    async def _said_by(self, thread_id: str, state: StateSnapshot) -> tuple[str, ...]:
+        """What people had seen of a thread's answer when a state was written; nothing before its first step."""
+        if START in state.next:
+            return ()
+        checkpoint_id = state.config["configurable"]["checkpoint_id"]
+        seen = await asyncio.to_thread(self._seen_by, thread_id, checkpoint_id)
+        if seen is None:
+            # Its process was killed before that was written down, or the state is another thread's.
+            return said_since(state.values.get("messages", []) if isinstance(state.values, dict) else [])
+        return (seen,) if seen else ()
+
+    def _seen_by(self, thread_id: str, checkpoint_id: str) -> str | None:
+        with self.database.read() as db:
+            return read_seen(db, thread_id, checkpoint_id)
 
     async def _catch_up(self, spec: Spec, graph: Graph, path: list[Turn], new: HumanMessage) -> Start:
         """Start from the nearest turn above that left a checkpoint, and add what was said since."""
@@ -223,12 +241,6 @@ def _at(thread_id: str, checkpoint_id: str | None = None) -> Any:
     """LangGraph's config of a thread; with a checkpoint it goes on from there anew, and does not resume."""
     at = {"checkpoint_ns": "", "checkpoint_id": checkpoint_id} if checkpoint_id else {}
     return {"configurable": {"thread_id": thread_id, **at}}
-
-
-def _said_in(state: StateSnapshot) -> tuple[str, ...]:
-    """The part of the answer that stands in a state; nothing before the message itself does."""
-    messages = state.values.get("messages", []) if isinstance(state.values, dict) else []
-    return () if START in state.next else said_since(messages)
 
 
 def _to_step(snapshot: StateSnapshot) -> StateStep:

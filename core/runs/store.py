@@ -230,6 +230,17 @@ def had_checkpoint(db: Db, thread_id: str, checkpoint_id: str) -> bool:
     return any(payload.get("checkpoint_id") == checkpoint_id for payload in db.exec(query))
 
 
+def read_seen(db: Db, thread_id: str, checkpoint_id: str) -> str | None:
+    """The answer as people saw it when a checkpoint was made; None when the log does not tell of that."""
+    seen: list[str] = []
+    for event in read_events(db, thread_id):
+        if event.kind == "token":
+            seen.append(event.payload)
+        elif event.kind == "state" and event.payload.get("checkpoint_id") == checkpoint_id:
+            return "".join(seen)
+    return None
+
+
 def read_said(db: Db, thread_id: str) -> list[tuple[str | None, datetime, str]]:
     """What was streamed in a thread: (node, when, text), in order."""
     thread = db.get(Thread, thread_id)
@@ -249,10 +260,11 @@ def read_status(db: Db, thread_id: str) -> str:
 
 def find_live(db: Db, user_id: UserId, message_ids: Collection[MessageId]) -> list[ThreadId]:
     """The threads of this person that still answer one of these messages."""
-    query = select(Thread.thread_id).where(
-        col(Thread.status).in_(_LIVE), Thread.user_id == user_id, col(Thread.message_id).in_(list(message_ids))
+    query = select(Thread.thread_id, Thread.message_id).where(
+        col(Thread.status).in_(_LIVE), Thread.user_id == user_id
     )
-    return [ThreadId(thread_id) for thread_id in db.exec(query)]
+    wanted = set(message_ids)
+    return [ThreadId(thread_id) for thread_id, message_id in db.exec(query) if message_id in wanted]
 
 
 def find_ended(db: Db, thread_ids: Iterable[str]) -> set[str]:
