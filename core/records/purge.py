@@ -1,7 +1,7 @@
 """What was deleted is taken away for good, once it cannot be brought back any more.
 
-Invariant: checkpoints go first and rows last, message by message from the leaves, so that whatever is cut short is
-found and finished the next time; the log of calls is never touched.
+Invariant: checkpoints go first and rows last, from the leaves up and the branch with the last of them, so that
+whatever is cut short is found and finished the next time; the log of calls is never touched.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -59,9 +59,10 @@ def _purge(database: Database, forget_thread: Callable[[ThreadId], None], gone: 
     for thread_id in gone.threads:
         forget_thread(thread_id)
     pairs = list(zip(gone.messages, gone.threads, strict=True))
-    for some in _in_parts(pairs, _MESSAGES_AT_ONCE):
-        database.write(partial(_delete_messages, pairs=some))
-    database.write(partial(_delete_branch, branch_id=gone.branch_id))
+    parts = [pairs[start : start + _MESSAGES_AT_ONCE] for start in range(0, len(pairs), _MESSAGES_AT_ONCE)] or [[]]
+    for place, part in enumerate(parts, start=1):
+        rest = parts[place][0][0] if place < len(parts) else None
+        database.write(partial(_delete, branch_id=gone.branch_id, pairs=part, rest=rest))
 
 
 def _find_gone(database: Database, before: datetime) -> list[_Gone]:
@@ -86,25 +87,26 @@ def _in_parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _delete_messages(db: Db, pairs: Sequence[tuple[MessageId, ThreadId]]) -> None:
+def _delete(
+    db: Db, branch_id: BranchId, pairs: Sequence[tuple[MessageId, ThreadId]], rest: MessageId | None
+) -> None:
+    """Delete these messages with all of theirs; the branch itself ends with the ``rest`` until nothing is left."""
     messages, threads = [message for message, _ in pairs], [thread for _, thread in pairs]
     connection = db.connection()
+    if rest is not None:
+        connection.execute(update(_branch).where(_branch.c.branch_id == branch_id).values(head_message_id=rest))
+    else:
+        connection.execute(delete(_branch).where(_branch.c.branch_id == branch_id))
     for table, column, ids in (
         (RunEvent, "thread_id", threads),
         (Snapshot, "thread_id", threads),
-        (Annotation, "target_id", messages),
+        (Annotation, "target_id", [*messages, branch_id]),
         (Branch, "head_message_id", messages),
     ):
         connection.execute(delete(table_of(table)).where(table_of(table).c[column].in_(ids)))
     connection.execute(_ORPHAN, {"threads": threads})
     connection.execute(delete(_thread).where(_thread.c.thread_id.in_(threads)))
     connection.execute(delete(_message).where(_message.c.message_id.in_(messages)))
-
-
-def _delete_branch(db: Db, branch_id: BranchId) -> None:
-    annotation = table_of(Annotation)
-    db.connection().execute(delete(annotation).where(annotation.c.target_id == branch_id))
-    db.connection().execute(delete(_branch).where(_branch.c.branch_id == branch_id))
 
 
 _LIVE = ("queued", "running")

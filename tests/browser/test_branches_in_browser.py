@@ -129,7 +129,7 @@ class TestTheTimeMachine:
         page.get_by_role("button", name="Fork", exact=True).click()
         page.wait_for_url(re.compile(r"/\?branch=branch_"))
         assert wait_answer(page, 9) == numbered(9)
-        expect(page.get_by_text("Write 6 tokens")).to_be_visible()
+        expect(page.get_by_text("Write 6 tokens").first).to_be_visible(timeout=20_000)
         page.reload()
         assert wait_answer(page, 9) == numbered(9)
         expect(page.get_by_text("3 / 3")).to_be_visible()

@@ -71,6 +71,7 @@ class TestAskingInOtherWords:
         page.reload()
         assert wait_answer(page, 9) == numbered(9)
         page.locator(".st-key-chat_crumbs").get_by_role("button", name="main").click()
+        expect(page.get_by_text("edit 2")).to_have_count(0)
         assert wait_answer(page, 7) == numbered(7)
         page.reload()
         assert (wait_answer(page, 7), page.url) == (numbered(7), old)

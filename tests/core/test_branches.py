@@ -1,5 +1,6 @@
 """Branches: which one a message goes on, what a deleted one takes with it, and where a person looked last."""
 
+import itertools
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from core.history.branches import BranchRow
 from core.history.messages import NewMessage
 from core.history.turns import Turn
 from core.ids import new_branch_id
+from core.records import purge
 from core.runs import branching, store
 from core.runs.branching import Variant
 from core.settings import Settings
@@ -240,6 +242,32 @@ class TestPurging:
         assert opened._loop.run(opened.saver.aget_tuple({"configurable": {"thread_id": edited.thread_id}})) is None
         assert opened.engine.get_state(alice, first.thread_id).values["messages"]
 
+    def test_that_was_cut_short_is_finished_the_next_time(
+        self, opened: Skein, alice: Viewer, first: Turn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        last = change(opened, alice, first, "one!")
+        ids = [last.message_id]
+        for number in range(4):
+            last = say(opened, alice, f"further {number}", last)
+            ids.append(last.message_id)
+        monkeypatch.setattr(purge, "_MESSAGES_AT_ONCE", 2)
+        writing(opened, branches.delete_branch, alice, branch_at(opened, alice, last).branch_id)
+        _backdate(opened)
+        written = itertools.count(1)
+
+        class CutShort:
+            read = opened.database.read
+
+            def write(self, job: Callable[[Any], Any]) -> Any:
+                if next(written) == 2:
+                    raise OSError("the process was killed")
+                return opened.database.write(job)
+
+        assert purge.purge_branches(CutShort(), opened.housekeeper._forget_thread) == 0  # type: ignore[arg-type]
+        assert _left(opened, ids) == 3
+        assert opened.housekeeper.purge() == 1
+        assert _left(opened, ids) == 0
+
     def test_forgets_where_a_thread_came_from_when_that_is_gone(
         self, opened: Skein, alice: Viewer, first: Turn
     ) -> None:
@@ -393,6 +421,11 @@ class TestFanningOut:
 
 def _to_open(skein: Skein, viewer: Viewer, turn: Turn) -> BranchRow:
     return reading(skein, positions.get_branch_to_open, viewer, turn.conversation_id)
+
+
+def _left(skein: Skein, ids: list[Any]) -> int:
+    with skein.database.read() as db:
+        return len(db.exec(select(Message).where(col(Message.message_id).in_(ids))).all())
 
 
 def _backdate(skein: Skein) -> None:

@@ -23,6 +23,9 @@ MAKERS = {
     "price": ids.new_price_id,
     "fix": ids.new_correction_id,
     "view": ids.new_view_id,
+    "branch": ids.new_branch_id,
+    "snap": ids.new_snapshot_id,
+    "note": ids.new_annotation_id,
     "act": ids.new_activity_id,
 }
 CHECKS = {
@@ -32,6 +35,8 @@ CHECKS = {
     "thread": ids.to_thread_id,
     "call": ids.to_call_id,
     "view": ids.to_view_id,
+    "branch": ids.to_branch_id,
+    "snap": ids.to_snapshot_id,
 }
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 WELL_FORMED = st.builds(
@@ -104,7 +109,7 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize(
         "text",
         [
-            "note_1700000000000_0123456789AB",
+            "memo_1700000000000_0123456789AB",
             "msg_1700000000000_0123456789AI",
             "msg_1700000000000_0123456789A",
             "msg_١٧٠٠٠٠٠٠٠٠٠٠٠_0123456789AB",
