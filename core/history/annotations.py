@@ -14,6 +14,7 @@ from core.access.viewer import Viewer
 from core.database import table_of, upsert
 from core.errors import BadInputError
 from core.history.branches import get_branch
+from core.history.conversations import hold_conversation
 from core.history.turns import get_turn
 from core.ids import BranchId, ConversationId, MessageId, new_annotation_id, parse_id
 from core.tables import Annotation, Branch, Message, clean_text, utc_now
@@ -65,9 +66,9 @@ def _read(db: Db, statement: Any, given: dict[str, Any]) -> dict[str, Mark]:
 def _require_visible(viewer: Viewer, db: Db, target_id: MessageId | BranchId) -> None:
     match parse_id(target_id).kind:
         case "msg":
-            get_turn(viewer, db, MessageId(target_id))
+            hold_conversation(db, get_turn(viewer, db, MessageId(target_id)).conversation_id)
         case "branch":
-            get_branch(viewer, db, BranchId(target_id))
+            hold_conversation(db, get_branch(viewer, db, BranchId(target_id)).conversation_id)
         case _:
             raise BadInputError("Stars and notes go on messages and branches; choose one of those.")
 

@@ -26,6 +26,7 @@ EventKind = Literal["token", "aside", "node", "tool", "progress", "state", "wait
 TEXT_KINDS = frozenset({"token", "aside"})
 LONGEST_TEXT_ROW = 500
 LARGEST_PAYLOAD = 50_000
+TOO_LARGE = "too_large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,22 @@ def plain(value: Any) -> Any:
     except (ValueError, TypeError, RecursionError) as error:
         return {"unreadable": f"{type(value).__name__} cannot be shown ({type(error).__name__})"}
     if size > LARGEST_PAYLOAD:
-        return {"too_large": f"{size:,} bytes; look at the checkpoint instead"}
+        return {TOO_LARGE: f"{size:,} bytes; look at the checkpoint instead"}
     return data
+
+
+def plain_state(values: Any) -> Any:
+    """A state as plain data, key by key, so that one that is too large does not hide the others."""
+    return (
+        {clean_text(str(name)): plain(value) for name, value in values.items()}
+        if isinstance(values, dict)
+        else plain(values)
+    )
+
+
+def is_too_large(data: Any) -> bool:
+    """Whether this stands for a value that was too large to be shown."""
+    return isinstance(data, dict) and data.keys() == {TOO_LARGE}
 
 
 def _clean(data: Any) -> Any:

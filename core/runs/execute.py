@@ -26,7 +26,7 @@ from core.database import Database
 from core.errors import SkeinError
 from core.history.turns import EDITS, Turn, get_path
 from core.ids import MessageId
-from core.runs.events import plain
+from core.runs.events import plain, plain_state
 from core.runs.lineage import as_messages, missing_messages, said_since
 from core.runs.recorder import Recorder
 from core.runs.store import Spec, read_seen
@@ -251,6 +251,6 @@ def _to_step(snapshot: StateSnapshot) -> StateStep:
         metadata.get("source", ""),
         snapshot.created_at,
         snapshot.next,
-        plain(snapshot.values),
+        plain_state(snapshot.values),
         {task.name: plain(task.result) for task in snapshot.tasks if task.result is not None},
     )

@@ -16,6 +16,7 @@ from core.errors import SkeinError
 from core.history.turns import Turn
 from core.ids import ThreadId
 from core.runs.branching import fork
+from core.runs.events import is_too_large
 from core.runs.execute import StateStep
 from core.skein import Skein
 from pages.parts.places import CHAT
@@ -72,13 +73,14 @@ def _draw_edits(skein: Skein, turn: Turn, step: StateStep, key: str) -> dict[str
 
 
 def _draw_edit(part: str, takes: str, value: Any, key: str) -> str:
-    text = as_json(value)
+    text = "" if is_too_large(value) else as_json(value)
     hint = f" · takes {plain(takes)}" if takes else ""
     written = st.text_area(
         f"{plain(part)} (JSON{hint})",
         value=text,
         key=f"{key}.part.{part}",
         height=min(max(text.count("\n") + 2, 3) * _LINE, _TALLEST),
+        placeholder="Too large to be shown here; it stays as it is unless you write another value",
         persist_state="session",
     )
     return written or ""
@@ -94,13 +96,21 @@ def as_json(value: Any) -> str:
 
 
 def read_edits(texts: Mapping[str, str], values: Any) -> tuple[dict[str, Any], list[str]]:
-    """The values that were written, without those that are as before, and a sentence for each that is no JSON."""
+    """The values that were written, without those that are as before, and a sentence for each that is no JSON.
+
+    Where nothing was written, as below a value that is too large to be shown, all stays as it is.
+    """
     before = values if isinstance(values, dict) else {}
     edits: dict[str, Any] = {}
     problems: list[str] = []
     for part, text in texts.items():
+        if not text.strip():
+            continue
         try:
             value = json.loads(text)
+        except RecursionError:
+            problems.append(f"The new value of {part!r} is nested too deeply.")
+            continue
         except ValueError as error:
             problems.append(f"The new value of {part!r} is no JSON: {_where(error)}.")
             continue

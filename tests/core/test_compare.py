@@ -150,10 +150,11 @@ class TestDifferences:
         found = compared(opened, alice, one.message_id, one.message_id)
         assert (found.state, found.answers) == (None, (Piece("same", one.answer),))
 
-    def test_of_states_are_not_told_where_one_is_too_large(self, opened: Skein, alice: Viewer) -> None:
+    def test_of_states_tell_of_a_key_that_is_too_large_by_its_size(self, opened: Skein, alice: Viewer) -> None:
         one = said(opened, alice, "长" * 30_000)
         other = beside(opened, alice, one, ThreadKind.EDIT, "short")
-        assert compared(opened, alice, one.message_id, other.message_id).state is None
+        state = compared(opened, alice, one.message_id, other.message_id).state
+        assert {change.path.split("[")[0].split(".")[0] for change in state or ()} == {"messages"}
 
 
 class TestTotals:

@@ -12,7 +12,17 @@ from pydantic_core import from_json, to_json
 
 from core.access.viewer import Viewer
 from core.database import upsert
-from core.runs.events import LARGEST_PAYLOAD, LONGEST_TEXT_ROW, Event, answer_text, expand, pack, plain
+from core.runs.events import (
+    LARGEST_PAYLOAD,
+    LONGEST_TEXT_ROW,
+    Event,
+    answer_text,
+    expand,
+    is_too_large,
+    pack,
+    plain,
+    plain_state,
+)
 from core.runs.log import RunLog
 from core.runs.store import read_events
 from core.skein import Skein
@@ -137,6 +147,10 @@ class TestPlain:
         circle: list[Any] = []
         circle.append(circle)
         assert plain(circle) == {"unreadable": "list cannot be shown (ValueError)"}
+
+    def test_a_key_of_a_state_that_is_too_large_does_not_hide_the_others(self) -> None:
+        state = plain_state({"a": "x" * LARGEST_PAYLOAD, "b": 1})
+        assert (is_too_large(state["a"]), state["b"]) == (True, 1)
 
     def test_what_is_too_large_is_named_by_its_size(self) -> None:
         assert plain("x" * (LARGEST_PAYLOAD - 2)) == "x" * (LARGEST_PAYLOAD - 2)

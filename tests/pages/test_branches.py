@@ -436,6 +436,11 @@ class TestSmallThings:
         assert edits == {"b": "three"}
         assert problems == ["The new value of 'c' is no JSON: expecting ',' delimiter, at line 1, column 3."]
 
+    def test_edits_leave_alone_what_was_not_written_and_say_what_is_too_deep(self):
+        deep = "[" * 100_000 + "]" * 100_000
+        edits, problems = read_edits({"a": "", "b": deep}, {"a": {"too_large": "60,000 bytes"}, "b": 1})
+        assert (edits, problems) == ({}, ["The new value of 'b' is nested too deeply."])
+
     def test_costs_are_never_nothing_when_they_are_not_known(self):
         assert cost_of(ThreadCalls(calls=3, unpriced=2)) == "unpriced"
         assert cost_of(ThreadCalls(calls=3, unpriced=2, cost_usd=0.5)) == "at least $0.50"
