@@ -53,6 +53,8 @@ def retry(engine: Engine, viewer: Viewer, thread_id: ThreadId) -> Added:
     new = _beside(turn, ThreadKind.RETRY)
     if turn.source_checkpoint_id is not None and not _is_begun(engine, viewer, turn):
         # There is nothing to go on with: it begins where it was to begin.
+        if turn.parent_thread_id is None:
+            raise NotFoundError("The state that this was to start from was deleted; ask the message again instead.")
         return engine.start(viewer, replace(new, **_source_of(turn)))
     return engine.start(viewer, replace(new, parent_thread_id=turn.thread_id))
 

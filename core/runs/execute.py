@@ -112,6 +112,9 @@ class Executor:
     async def _prepare(self, spec: Spec, graph: Graph, *, parent_is_done: bool) -> Start:
         """Fork what the thread starts from; the common case is the newest checkpoint of a finished parent."""
         new = HumanMessage(spec.content, id=spec.message_id)
+        if spec.epoch > 1:
+            # Taken over from a process that may have begun it without writing that down: nobody has seen any of it.
+            await self.saver.adelete_thread(spec.thread_id)
         if spec.source_checkpoint_id:
             return await self._fork_at(spec, graph, new)
         if spec.kind == "retry" and (start := await self._resume(spec, graph)) is not None:

@@ -91,6 +91,7 @@ def _draw_live(skein: Skein, viewer: Viewer, turn: Turn, show: Show) -> None:
 
 
 def _stop(skein: Skein, viewer: Viewer, live: Sequence[Turn]) -> None:
-    with state.problems():
-        for turn in live:
+    for turn in live:
+        # Each by itself: one that is gone by now must not keep the others from being stopped.
+        with state.problems():
             skein.engine.stop(viewer, turn.thread_id)

@@ -88,6 +88,10 @@ def load(skein: Skein, viewer: Viewer, place: Place) -> Shown:
     if any(node.created_at > just_now for node in tree.nodes.values()):
         skein.call_log.flush(_FLUSH_SECONDS)
     with skein.database.read() as db:
+        branches = list_branches(viewer, db, _conversation_of(viewer, db, place))
+        if not {branch.head_message_id for branch in branches} <= tree.nodes.keys():
+            # Somebody has gone on meanwhile.
+            tree = get_tree(viewer, db, _conversation_of(viewer, db, place))
         return _read(viewer, db, place, tree)
 
 
@@ -119,7 +123,7 @@ def _read(viewer: Viewer, db: Db, place: Place, tree: Tree) -> Shown:
         branches=branches,
         current=current,
         path=frozenset(tree.path(current.head_message_id)),
-        node=node or tree.nodes[current.head_message_id],
+        node=node or tree.nodes.get(current.head_message_id) or next(reversed(tree.nodes.values())),
         compare=compare,
         calls=summarize_conversation(viewer, db, conversation.session_id, key),
         marks=find_marks_in(viewer, db, key),

@@ -18,7 +18,9 @@ SELECT m.message_id, m.conversation_id, s.user_id, m.created_at
 FROM message m
 JOIN conversation c ON c.conversation_id = m.conversation_id
 JOIN session s ON s.session_id = c.session_id
-WHERE NOT EXISTS (SELECT 1 FROM message below WHERE below.parent_message_id = m.message_id)
+WHERE m.deleted_at IS NULL AND NOT EXISTS (
+    SELECT 1 FROM message below WHERE below.parent_message_id = m.message_id AND below.deleted_at IS NULL
+)
 ORDER BY m.message_id"""
 _INSERT = """
 INSERT INTO branch (branch_id, conversation_id, head_message_id, user_id, name, created_at, updated_at)
