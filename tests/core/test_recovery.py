@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ import pytest
 from sqlmodel import select
 
 from core.access.viewer import Viewer
+from core.history.messages import NewMessage, add_message
 from core.ids import ThreadId
 from core.runs.branching import retry
 from core.runs.worker import Worker
 from core.settings import Settings
 from core.skein import Skein
-from core.tables import LlmCall, LlmCallBody, Thread
+from core.tables import LlmCall, LlmCallBody, Thread, utc_now
 from tests.conftest import make_person
 from tests.core.support import ROOT, another_skein, answered, ask, follow, graph_settings, status_of
 
@@ -162,6 +164,28 @@ class TestKilledWhileSomeWaited:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+class TestBegunUnseen:
+    def test_a_thread_that_is_taken_over_begins_from_its_start(self, settings: Settings, alice: Viewer) -> None:
+        """Its process was killed after the first checkpoint, before it was written down that it runs."""
+        with another_skein(settings) as first:
+            root = answered(first, alice, ask(first, alice, "root", agent="echo").thread_id)
+            new = NewMessage(
+                "go on",
+                conversation_id=root.conversation_id,
+                parent_message_id=root.message_id,
+                agent_id="echo",
+            )
+            over = utc_now() - timedelta(seconds=1)
+            added = first.database.write(lambda db: add_message(alice, db, new, worker="gone", lease_until=over))
+            graph = first.agents.compiled("echo", first.saver)
+            at: Any = {"configurable": {"thread_id": added.thread_id}}
+            first._loop.run(graph.aupdate_state(at, {"notes": ["unseen"]}))
+        with another_skein(settings) as second:
+            turn = answered(second, alice, added.thread_id)
+            state = second.engine.get_state(alice, added.thread_id).values
+        assert (turn.status, turn.error_message, state.get("notes", [])) == ("done", None, [])
+
+
 class TestTwoProcesses:
     def test_one_takes_over_from_the_other_while_it_runs(
         self, settings: Settings, tmp_path: Path, alice: Viewer
