@@ -31,6 +31,9 @@ ActivityId = NewType("ActivityId", str)
 BranchId = NewType("BranchId", str)
 SnapshotId = NewType("SnapshotId", str)
 AnnotationId = NewType("AnnotationId", str)
+ApprovalId = NewType("ApprovalId", str)
+RuleId = NewType("RuleId", str)
+ArtifactId = NewType("ArtifactId", str)
 
 KINDS = {
     "user": "user",
@@ -48,6 +51,9 @@ KINDS = {
     "branch": "branch",
     "snap": "snapshot",
     "note": "annotation",
+    "appr": "approval",
+    "rule": "rule",
+    "art": "artifact",
 }
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -186,6 +192,18 @@ def new_annotation_id() -> AnnotationId:
     return AnnotationId(_new("note"))
 
 
+def new_approval_id() -> ApprovalId:
+    return ApprovalId(_new("appr"))
+
+
+def new_rule_id() -> RuleId:
+    return RuleId(_new("rule"))
+
+
+def new_artifact_id() -> ArtifactId:
+    return ArtifactId(_new("art"))
+
+
 def new_activity_id() -> ActivityId:
     return ActivityId(_new("act"))
 
@@ -231,6 +249,14 @@ def to_branch_id(text: str) -> BranchId:
 
 def to_snapshot_id(text: str) -> SnapshotId:
     return SnapshotId(_expect("snap", text))
+
+
+def to_approval_id(text: str) -> ApprovalId:
+    return ApprovalId(_expect("appr", text))
+
+
+def to_artifact_id(text: str) -> ArtifactId:
+    return ArtifactId(_expect("art", text))
 
 
 def to_view_id(text: str) -> ViewId:

@@ -33,11 +33,22 @@ THREAD_STATUSES = ("queued", "running", "waiting", "done", "stopped", "failed", 
 THREAD_KINDS = ("first", "continue", "edit", "regenerate", "fork", "retry", "fan_out")
 ROLES = ("member", "analyst", "admin")
 ANNOTATION_KINDS = ("star", "note")
+APPROVAL_KINDS = ("tool", "question", "pause")
+APPROVAL_STATUSES = ("waiting", "decided", "superseded", "gone", "withdrawn")
+DECISIONS = ("approve", "edit", "answer", "refuse")
+RULE_EFFECTS = ("allow", "ask", "deny")
+RULE_SCOPES = ("session", "user", "everyone")
+ARTIFACT_KINDS = ("task_plan", "result", "file")
+VERSION_STATUSES = ("pending", "kept", "dropped")
 CALL_STATUSES = ("started", "ok", "error", "cancelled", "lost")
 
 _LIVE = "status IN ('queued', 'running')"
 _DELETED = "deleted_at IS NOT NULL"
 _KEPT = "deleted_at IS NULL"
+_WAITING = "status = 'waiting'"
+_UNAPPLIED = "status = 'decided' AND applied_at IS NULL"
+_IN_FORCE = "revoked_at IS NULL"
+_PENDING = "status = 'pending'"
 
 
 def utc_now() -> datetime:
@@ -124,6 +135,10 @@ def _ref(target: str, *, nullable: bool = False, unique: bool = False) -> Any:
         default=None if nullable else ...,
         sa_column=Column(IdText, ForeignKey(target), nullable=nullable, unique=unique),
     )
+
+
+def _maybe_id() -> Any:
+    return Field(default=None, sa_column=Column(IdText, nullable=True))
 
 
 def _time() -> Any:
@@ -340,6 +355,127 @@ class Annotation(Table, table=True):
     updated_at: datetime = _time()
 
 
+class Approval(Table, table=True):
+    """One interrupt of a thread that waits for, or got, a person's decision; the row is the record of it.
+
+    ``arguments`` are those of the tool (a list of them where one interrupt asks about several), ``value`` is what
+    the interrupt said, as plain data. ``response`` is what the graph is given for it; ``applied_at`` is when a run
+    took it up. ``decided_by`` is None where a rule or the time decided.
+    """
+
+    __tablename__ = "approval"
+    __table_args__ = (
+        _one_of("kind", APPROVAL_KINDS),
+        _one_of("status", APPROVAL_STATUSES),
+        Index("approval_by_thread", "thread_id", "waiting_since"),
+        Index("approval_by_user", "user_id", "waiting_since"),
+        Index(
+            "approval_waiting",
+            "thread_id",
+            "interrupt_id",
+            unique=True,
+            sqlite_where=text(_WAITING),
+            postgresql_where=text(_WAITING),
+        ),
+        Index("approval_unapplied", "thread_id", sqlite_where=text(_UNAPPLIED), postgresql_where=text(_UNAPPLIED)),
+        Index("approval_expiring", "expires_at", sqlite_where=text(_WAITING), postgresql_where=text(_WAITING)),
+    )
+
+    approval_id: str = _key()
+    thread_id: str = _ref("thread.thread_id")
+    user_id: str = _ref("user.user_id")
+    interrupt_id: str
+    node: str = _text()
+    kind: str
+    tool: str = _text()
+    arguments: Any = Field(default=None, sa_column=Column(JsonText, nullable=True))
+    arguments_hash: str
+    value: Any = Field(default=None, sa_column=Column(JsonText, nullable=True))
+    response_schema: dict[str, Any] | None = Field(default=None, sa_column=Column(JsonText, nullable=True))
+    status: str = "waiting"
+    waiting_since: datetime = _time()
+    expires_at: datetime | None = _maybe_time()
+    decision: str | None = None
+    arguments_after: Any = Field(default=None, sa_column=Column(JsonText, nullable=True))
+    response: Any = Field(default=None, sa_column=Column(JsonText, nullable=True))
+    reason: str = _text()
+    rule_id: str | None = _maybe_id()
+    decided_by: str | None = _ref("user.user_id", nullable=True)
+    decided_at: datetime | None = _maybe_time()
+    applied_at: datetime | None = _maybe_time()
+
+
+class ToolRule(Table, table=True):
+    """What is to happen when an agent wants to use a tool: allow, ask or deny; revoked ones stay as a record.
+
+    ``agent_id`` and ``tool`` "*" stand for any. Whom it is for: the ``session_id``, the ``user_id``, or everyone.
+    """
+
+    __tablename__ = "tool_rule"
+    __table_args__ = (
+        _one_of("effect", RULE_EFFECTS),
+        _one_of("scope", RULE_SCOPES),
+        Index("tool_rule_by_user", "user_id", sqlite_where=text(_IN_FORCE), postgresql_where=text(_IN_FORCE)),
+    )
+
+    rule_id: str = _key()
+    effect: str
+    tool: str = _text("*")
+    agent_id: str = _text("*")
+    scope: str = "user"
+    session_id: str | None = _ref("session.session_id", nullable=True)
+    user_id: str | None = _ref("user.user_id", nullable=True)
+    expires_after_hours: int | None = None
+    created_by: str = _ref("user.user_id")
+    created_at: datetime = _time()
+    revoked_by: str | None = _ref("user.user_id", nullable=True)
+    revoked_at: datetime | None = _maybe_time()
+
+
+class Artifact(Table, table=True):
+    """A work product of a session, shared by its conversations; what it holds is in its versions."""
+
+    __tablename__ = "artifact"
+    __table_args__ = (_one_of("kind", ARTIFACT_KINDS), Index("artifact_by_session", "session_id", "artifact_id"))
+
+    artifact_id: str = _key()
+    session_id: str = _ref("session.session_id")
+    kind: str
+    name: str = _text()
+    created_at: datetime = _time()
+
+
+class ArtifactVersion(Table, table=True):
+    """One version of an artifact, never changed once written but for its status.
+
+    A run's version is ``pending`` until the thread's state names it, then ``kept``; one that no state names when
+    the run is over is ``dropped``. ``thread_id`` is the run it was made in, or, by hand, the one it was made after
+    (None when that was deleted, or there was none). ``hash`` is SHA-256 of the content.
+    """
+
+    __tablename__ = "artifact_version"
+    __table_args__ = (
+        _one_of("status", VERSION_STATUSES),
+        Index("artifact_version_by_thread", "thread_id"),
+        Index(
+            "artifact_version_pending", "thread_id", sqlite_where=text(_PENDING), postgresql_where=text(_PENDING)
+        ),
+    )
+
+    artifact_id: str = Field(sa_column=Column(IdText, ForeignKey("artifact.artifact_id"), primary_key=True))
+    version: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    base_version: int | None = None
+    thread_id: str | None = _ref("thread.thread_id", nullable=True)
+    user_id: str = _ref("user.user_id")
+    by_hand: bool = False
+    status: str = "pending"
+    media_type: str = _text("text/markdown")
+    content: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False))
+    size: int = 0
+    hash: str = _text()
+    created_at: datetime = _time()
+
+
 class RunEvent(Table, table=True):
     """A stretch of a run's event log; neighbouring tokens share a row: payload ``[[ms, text], ...]``."""
 
@@ -351,10 +487,6 @@ class RunEvent(Table, table=True):
     kind: str
     node: str | None = None
     payload: Any = Field(default=None, sa_column=Column(Json, nullable=True))
-
-
-def _maybe_id() -> Any:
-    return Field(default=None, sa_column=Column(IdText, nullable=True))
 
 
 def _cleaned_text() -> Any:

@@ -27,9 +27,9 @@ from core.errors import SkeinError
 from core.history.turns import EDITS, Turn, get_path
 from core.ids import MessageId
 from core.runs.events import plain, plain_state
-from core.runs.lineage import as_messages, missing_messages, said_since
+from core.runs.lineage import as_messages, missing_messages, read_seen
 from core.runs.recorder import Recorder
-from core.runs.store import Spec, read_seen
+from core.runs.store import Spec
 
 STREAM_MODES: tuple[StreamMode, ...] = ("tasks", "updates", "custom", "checkpoints")
 RECURSION_LIMIT = 100
@@ -165,12 +165,9 @@ class Executor:
             return ()
         checkpoint_id = state.config["configurable"]["checkpoint_id"]
         seen = await asyncio.to_thread(self._seen_by, thread_id, checkpoint_id)
-        if seen is None:
-            # Its process was killed before that was written down, or the state is another thread's.
-            return said_since(state.values.get("messages", []) if isinstance(state.values, dict) else [])
         return (seen,) if seen else ()
 
-    def _seen_by(self, thread_id: str, checkpoint_id: str) -> str | None:
+    def _seen_by(self, thread_id: str, checkpoint_id: str) -> str:
         with self.database.read() as db:
             return read_seen(db, thread_id, checkpoint_id)
 

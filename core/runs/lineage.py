@@ -1,18 +1,23 @@
-"""What a thread starts from: whose checkpoint, and which messages the state does not have yet.
+"""What a thread starts from: which messages the state does not have yet, and how much of its answer was seen.
 
 Invariant: what the model is given agrees with what people saw, also below a run that was stopped, failed or
 lost: the words that were seen then stand in the state as an AI message marked as interrupted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
+from sqlmodel import Session as Db
 
-from core.history.turns import Turn
-from core.tables import clean_text
+from core.history.turns import ThreadKind, Turn
+from core.runs.events import answer_text
+from core.runs.store import read_events
+from core.tables import Thread, clean_text
 
 INTERRUPTED = "[interrupted]"
+# What may have begun in the middle of a run.
+_GO_ON = (ThreadKind.FORK, ThreadKind.RETRY)
 
 
 def as_messages(turns: Sequence[Turn]) -> list[AnyMessage]:
@@ -38,11 +43,29 @@ def missing_messages(
     return [*_closing(said), _answer(replace(base, answer=unsaid)), *as_messages(after)]
 
 
-def said_since(state: Sequence[BaseMessage]) -> tuple[str, ...]:
-    """What has been said since the last message of a person."""
-    humans = [place for place, message in enumerate(state) if isinstance(message, HumanMessage)]
-    since = state[humans[-1] + 1 :] if humans else []
-    return tuple(message.text for message in since if isinstance(message, AIMessage) and message.text)
+def read_seen(db: Db, thread_id: str, checkpoint_id: str) -> str:
+    """The part of a thread's answer that people had seen when a checkpoint was made.
+
+    Of a state that the thread was given its source's log tells. Where none does (the source was purged, or the
+    process killed before it wrote that down) it is what the thread's own log has before any later checkpoint.
+    """
+    teller = db.get(Thread, thread_id)
+    while teller is not None:
+        seen, is_told = _seen_until(db, teller.thread_id, lambda own: own == checkpoint_id)
+        if is_told:
+            return seen
+        source = teller.parent_thread_id if teller.kind in _GO_ON else None
+        teller = db.get(Thread, source) if source else None
+    return _seen_until(db, thread_id, lambda own: own > checkpoint_id)[0]
+
+
+def _seen_until(db: Db, thread_id: str, is_it: Callable[[str], bool]) -> tuple[str, bool]:
+    """The answer up to the first checkpoint that it is, or else all of it, and whether there is one."""
+    events = read_events(db, thread_id)
+    for place, event in enumerate(events):
+        if event.kind == "state" and is_it(event.payload.get("checkpoint_id") or ""):
+            return answer_text(events[:place]), True
+    return answer_text(events), False
 
 
 def _place_of(state: Sequence[BaseMessage], turn: Turn, *, resumed: bool) -> int | None:

@@ -230,17 +230,6 @@ def had_checkpoint(db: Db, thread_id: str, checkpoint_id: str) -> bool:
     return any(payload.get("checkpoint_id") == checkpoint_id for payload in db.exec(query))
 
 
-def read_seen(db: Db, thread_id: str, checkpoint_id: str) -> str | None:
-    """The answer as people saw it when a checkpoint was made; None when the log does not tell of that."""
-    seen: list[str] = []
-    for event in read_events(db, thread_id):
-        if event.kind == "token":
-            seen.append(event.payload)
-        elif event.kind == "state" and event.payload.get("checkpoint_id") == checkpoint_id:
-            return "".join(seen)
-    return None
-
-
 def read_said(db: Db, thread_id: str) -> list[tuple[str | None, datetime, str]]:
     """What was streamed in a thread: (node, when, text), in order."""
     thread = db.get(Thread, thread_id)

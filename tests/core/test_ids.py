@@ -26,6 +26,9 @@ MAKERS = {
     "branch": ids.new_branch_id,
     "snap": ids.new_snapshot_id,
     "note": ids.new_annotation_id,
+    "appr": ids.new_approval_id,
+    "rule": ids.new_rule_id,
+    "art": ids.new_artifact_id,
     "act": ids.new_activity_id,
 }
 CHECKS = {
@@ -37,6 +40,8 @@ CHECKS = {
     "view": ids.to_view_id,
     "branch": ids.to_branch_id,
     "snap": ids.to_snapshot_id,
+    "appr": ids.to_approval_id,
+    "art": ids.to_artifact_id,
 }
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 WELL_FORMED = st.builds(
