@@ -27,6 +27,8 @@ from core.tables import Conversation, Message, Session, Thread
 
 # In a thread's config, beside its settings: what of the state it started from was edited, as plain data by key.
 EDITS = "edited_state"
+# The thread and checkpoint whose state was edited: a retry that goes on with it comes from elsewhere.
+EDITED_AT = "edited_at"
 
 
 class ThreadKind(StrEnum):
@@ -80,7 +82,7 @@ class Turn:
     @property
     def settings(self) -> dict[str, Any]:
         """What it was answered with: model, temperature and the agent's own settings."""
-        return {name: value for name, value in self.config.items() if name != EDITS}
+        return {name: value for name, value in self.config.items() if name not in {EDITS, EDITED_AT}}
 
 
 def get_turn(viewer: Viewer, db: Db, message_id: MessageId) -> Turn:

@@ -14,7 +14,16 @@ from core.errors import BadInputError, ConflictError, NotFoundError
 from core.history.branches import delete_branch
 from core.history.messages import Added, NewMessage
 from core.history.snapshots import SnapshotRow, create_snapshot
-from core.history.turns import EDITS, UNFINISHED, ThreadKind, Turn, get_path, get_turn, get_turn_of_thread
+from core.history.turns import (
+    EDITED_AT,
+    EDITS,
+    UNFINISHED,
+    ThreadKind,
+    Turn,
+    get_path,
+    get_turn,
+    get_turn_of_thread,
+)
 from core.ids import BranchId, MessageId, ThreadId
 from core.runs.engine import Engine, WhenBusy
 from core.runs.execute import StateStep
@@ -51,12 +60,22 @@ def retry(engine: Engine, viewer: Viewer, thread_id: ThreadId) -> Added:
     if turn.status not in UNFINISHED:
         raise ConflictError("Only an answer that was stopped, failed or lost can be retried.")
     new = _beside(turn, ThreadKind.RETRY)
-    if turn.source_checkpoint_id is not None and not _is_begun(engine, viewer, turn):
+    source = _source_of(turn)
+    if source["source_checkpoint_id"] is not None and not _is_begun(engine, viewer, turn):
         # There is nothing to go on with: it begins where it was to begin.
-        if turn.parent_thread_id is None:
-            raise NotFoundError("The state that this was to start from was deleted; ask the message again instead.")
-        return engine.start(viewer, replace(new, **_source_of(turn)))
+        _check_there(engine, viewer, source["parent_thread_id"])
+        return engine.start(viewer, replace(new, **source))
     return engine.start(viewer, replace(new, parent_thread_id=turn.thread_id))
+
+
+def _check_there(engine: Engine, viewer: Viewer, thread_id: ThreadId | None) -> None:
+    try:
+        if thread_id is not None:
+            _turn_of(engine, viewer, thread_id)
+            return
+    except NotFoundError:
+        pass
+    raise NotFoundError("The state that this was to start from was deleted; ask the message again instead.")
 
 
 def _is_begun(engine: Engine, viewer: Viewer, turn: Turn) -> bool:
@@ -94,13 +113,9 @@ def fork(
     if edits:
         _check_size(edits)
         engine.check_edits(owner.agent_id, edits)
-    new = replace(
-        _placed(owner, step, text),
-        parent_thread_id=owner.thread_id,
-        source_checkpoint_id=step.checkpoint_id,
-        config=turn.settings | ({EDITS: dict(edits)} if edits else {}),
-        name=name,
-    )
+    source: dict[str, Any] = {"parent_thread_id": owner.thread_id, "source_checkpoint_id": step.checkpoint_id}
+    edited = {EDITS: dict(edits), EDITED_AT: source} if edits else {}
+    new = replace(_placed(owner, step, text), **source, config=turn.settings | edited, name=name)
     return engine.start(viewer, new)
 
 
@@ -175,8 +190,9 @@ def sibling(
         turn = get_turn(viewer, db, message_id)
         parent = get_turn(viewer, db, turn.parent_message_id) if turn.parent_message_id else None
     new = _beside(turn, kind)
-    if _was_forked(turn) and parent is not None and turn.parent_thread_id == parent.thread_id:
-        return replace(new, **_source_of(turn))
+    source = _source_of(turn)
+    if _was_forked(turn) and parent is not None and source["parent_thread_id"] == parent.thread_id:
+        return replace(new, **source)
     return replace(new, config=turn.settings)
 
 
@@ -200,7 +216,9 @@ def _beside(turn: Turn, kind: ThreadKind) -> NewMessage:
 
 
 def _source_of(turn: Turn) -> dict[str, Any]:
-    return {"parent_thread_id": turn.parent_thread_id, "source_checkpoint_id": turn.source_checkpoint_id}
+    """Where its state came from; where there are edits, the state that was edited."""
+    own = {"parent_thread_id": turn.parent_thread_id, "source_checkpoint_id": turn.source_checkpoint_id}
+    return dict(turn.config.get(EDITED_AT) or own)
 
 
 def _was_forked(turn: Turn) -> bool:
@@ -215,7 +233,7 @@ def _variant_of(new: NewMessage, name: str, variant: Variant) -> NewMessage:
     config = new.config | {key: value for key, value in chosen.items() if value is not None}
     if variant.agent_id not in {None, new.agent_id}:
         # Another agent cannot start from this one's checkpoint; it is given what was said.
-        config.pop(EDITS, None)
+        config = {name: value for name, value in config.items() if name not in {EDITS, EDITED_AT}}
         new = replace(new, parent_thread_id=None, source_checkpoint_id=None)
     return replace(
         new, kind=ThreadKind.FAN_OUT, name=name, agent_id=variant.agent_id or new.agent_id, config=config

@@ -153,7 +153,8 @@ class Said:
     """A message with its answer and its thread.
 
     ``origin`` is there when the message, or the one that it repeats, was forked to be said below a state that was
-    chosen; ``source`` is the checkpoint that the thread starts from, ``went_on`` whether in the middle of a run.
+    chosen; ``begins_at`` is that of a fork of any state, and of what was asked again with the same edits.
+    ``source`` is the checkpoint that the thread starts from, ``went_on`` whether in the middle of a run.
     """
 
     parent: str | None
@@ -168,12 +169,17 @@ class Said:
     steps: list[Step] = field(default_factory=list)
     source: tuple[str | None, str] | None = None
     origin: Origin | None = None
+    begins_at: Origin | None = None
     went_on: bool = False
     deleted: int | None = None
 
     @property
     def newest(self) -> Step:
         return self.steps[-1]
+
+    @property
+    def edited_at(self) -> Origin | None:
+        return self.begins_at if self.begins_at and self.begins_at.edits else None
 
     @property
     def seen(self) -> str:
@@ -221,6 +227,9 @@ class Reference:
     def below(self, parent: str | None) -> list[str]:
         return [one.message_id for one in self.present if one.parent == parent]
 
+    def is_gone(self, thread_id: str) -> bool:
+        return thread_id not in {one.thread_id for one in self.present}
+
     def path(self, message_id: str | None) -> list[Said]:
         path: list[Said] = []
         while message_id is not None:
@@ -242,11 +251,11 @@ class Reference:
         new.source = (base.thread_id, base.newest.checkpoint_id)
         return self._said_after(new, [base.newest], (*base.missing(), *given))
 
-    def at(self, new: Said, origin: Origin) -> Said:
+    def at(self, new: Said, origin: Origin, *, resumes: bool = False) -> Said:
         """Start from a checkpoint: go on in the middle of its run, or say the message after it."""
         new.source = (origin.thread_id, origin.step.checkpoint_id)
         new.went_on = bool(origin.step.next)
-        is_anew = bool(origin.edits) or (new.went_on and new.kind == "fork" and not origin.step.anew)
+        is_anew = bool(origin.edits) or (new.went_on and not resumes and not origin.step.anew)
         steps = [origin.step, *([origin.step.edited(origin.edits)] if is_anew else [])]
         if new.went_on:
             steps = [replace(step, above=False) for step in steps]
@@ -450,16 +459,22 @@ class Both:
         self._again(one, new, branching.regenerate, one.message_id)
 
     def retry(self, a: int, b: int, word: str) -> None:
+        """Go on with what is left; where nothing is, a fork begins anew from the state that was chosen."""
         one = pick([one for one in self.model.present if one.status in UNFINISHED], a)
-        if one.origin is not None and not one.newest.next:
-            raise NothingToChooseError  # see TestWhatWasFoundLater
         if b % 2:
             counting.MENDED.add(one.content)
-        new = Said(one.parent, one.content, "retry", one.agent, origin=one.origin)
-        goes_on = Origin(one.newest, one.thread_id) if one.newest.next else None
-        self._begin(
-            self.model.at(new, goes_on) if goes_on else self.model.under(new), branching.retry, one.thread_id
-        )
+        new = Said(one.parent, one.content, "retry", one.agent, origin=one.origin, begins_at=one.edited_at)
+        if one.newest.next:
+            new = self.model.at(new, Origin(one.newest, one.thread_id), resumes=True)
+        elif one.begins_at is None:
+            new = self.model.under(new)
+        elif self.model.is_gone(one.begins_at.thread_id):
+            with pytest.raises(NotFoundError):
+                branching.retry(self.engine, self.viewer, one.thread_id)
+            return
+        else:
+            new = self.model.at(new, one.begins_at)
+        self._begin(new, branching.retry, one.thread_id)
 
     def fork(self, a: int, b: int, word: str) -> None:
         one = pick(self.model.present, a)
@@ -470,7 +485,8 @@ class Both:
         edits = [{}, {}, {"trail": ["by hand"], "count": 100}, {"hint": "by hand"}][(a + b) % 4]
         origin, name = Origin(step, one.thread_id, edits), "by hand" if b % 5 == 4 else ""
         place, said = (one.parent, one.content) if step.next else (one.message_id, words(word))
-        new = Said(place, said, "fork", one.agent, name, origin=one.origin if step.next else origin)
+        below = one.origin if step.next else origin
+        new = Said(place, said, "fork", one.agent, name, origin=below, begins_at=origin)
         given = {"text": "" if step.next else said, "edits": edits, "name": name}
         self._begin(self.model.at(new, origin), branching.fork, chosen.thread_id, step.checkpoint_id, **given)
 
@@ -616,7 +632,7 @@ class Both:
         self.meet(one)
 
     def _again(self, one: Said, new: Said, begin: Callable[..., Added], *args: Any) -> None:
-        new.origin = one.origin
+        new.origin, new.begins_at = one.origin, one.edited_at if one.origin else None
         self._begin(self.model.at(new, one.origin) if one.origin else self.model.under(new), begin, *args)
 
     def _begin(self, new: Said, begin: Callable[..., Added], *args: Any, **named: Any) -> None:
@@ -1068,6 +1084,36 @@ class TestWhatWasFoundLater(OnSqlite):
         both.lose(1, 0, "")
         retried = settled(branching.retry(opened.engine, alice, forked.thread_id))
         assert state_of(opened, alice, retried).hint == forked.newest.state.hint
+
+    @pytest.mark.parametrize("number", range(3))
+    def test_a_fork_of_a_step_that_was_lost_at_its_end_is_retried_from_that_step_with_its_edits(
+        self, begin: Callable[[], Both], number: int
+    ) -> None:
+        both = begin()
+        both.do("first", 0, 0, "done")
+        both.do("fork", number, 2, "")  # without edits, or with others each time
+        both.do("lose", 1, 0, "")
+        both.do("retry", 0, 0, "")
+        _, forked, retried = both.model.present
+        assert (retried.answer, retried.source) == (forked.answer, forked.source)
+        assert both.read(get_turn, retried.message_id).answer.startswith("one 1\n\ntwo ")
+
+    @pytest.mark.parametrize("operation", [("edit", 2, 0, "done"), ("regenerate", 2, 0, ""), ("retry", 0, 0, "")])
+    def test_a_retry_of_an_edited_fork_is_asked_again_from_the_edited_state(
+        self, begin: Callable[[], Both], operation: tuple[str, int, int, str]
+    ) -> None:
+        both = begin()
+        both.do("first", 0, 0, "done")
+        both.do("fork", 0, 3, "late")  # with edits, below the first message
+        both.do("retry", 0, 1, "")
+        retried = both.model.present[-1]
+        assert retried.status == "done"
+        if operation[0] == "retry":
+            both.do("lose", 2, 0, "")
+            operation = ("retry", 1, 0, "")
+        both.do(*operation)
+        again = both.read(get_turn, both.model.present[-1].message_id)
+        assert (again.status, "by hand<" in again.answer) == ("done", True)
 
     def test_a_fork_of_an_edited_state_knows_what_is_shown_above_it(
         self, opened: Skein, alice: Viewer, settled: Callable[[Added], Turn]
