@@ -170,7 +170,7 @@ class ModelServer:
         if behaviour.status != 200:
             recorded.ended = "refused"
             return _refuse(behaviour, behaviour.dialect or self.dialect)
-        answer = _Answer(self, behaviour, recorded)
+        answer = _Answer(self, behaviour, recorded, place=len(self.requests))
         if recorded.body.get("stream"):
             return StreamingResponse(answer.stream(), media_type="text/event-stream")
         return JSONResponse(await answer.whole())
@@ -179,8 +179,8 @@ class ModelServer:
 class _Answer:
     """One answer on its way: what is said, in which dialect, and at what pace."""
 
-    def __init__(self, server: ModelServer, behaviour: Behaviour, recorded: Recorded) -> None:
-        self._behaviour, self._recorded = behaviour, recorded
+    def __init__(self, server: ModelServer, behaviour: Behaviour, recorded: Recorded, *, place: int) -> None:
+        self._behaviour, self._recorded, self._place = behaviour, recorded, place
         self._dialect = behaviour.dialect or server.dialect
         pace = behaviour.tokens_per_second
         self._pace = server.tokens_per_second if pace is None else pace
@@ -193,7 +193,7 @@ class _Answer:
         self._recorded.sent += [(time.monotonic(), token) for token in self._tokens]
         self._recorded.ended = "whole"
         wanted = enumerate(self._behaviour.tool_calls)
-        calls = [_call(index, name, json.dumps(args)) for index, (name, args) in wanted]
+        calls = [_call(self._place, index, name, json.dumps(args)) for index, (name, args) in wanted]
         message = {"role": "assistant", "content": None if calls else "".join(self._tokens)}
         choice = {"index": 0, "message": message | ({"tool_calls": calls} if calls else {})}
         choice["finish_reason"] = self._finish
@@ -269,9 +269,9 @@ class _Answer:
             text = json.dumps(args)
             if self._dialect == "ollama":
                 # Ollama sends each call whole; the others send the name first, then the arguments in pieces.
-                yield {"tool_calls": [_call(index, name, text)]}
+                yield {"tool_calls": [_call(self._place, index, name, text)]}
                 continue
-            yield {"tool_calls": [_call(index, name, "")]}
+            yield {"tool_calls": [_call(self._place, index, name, "")]}
             for piece in re.findall(r".{1,5}", text):
                 yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
 
@@ -305,9 +305,10 @@ def _text(message: dict[str, Any]) -> str:
     return content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
 
 
-def _call(index: int, name: str, arguments: str) -> dict[str, Any]:
+def _call(place: int, index: int, name: str, arguments: str) -> dict[str, Any]:
+    """A call whose id no other one of this server has, as a conversation with several needs it."""
     function = {"name": name, "arguments": arguments}
-    return {"index": index, "id": f"call_{index}", "type": "function", "function": function}
+    return {"index": index, "id": f"call_{place}_{index}", "type": "function", "function": function}
 
 
 def _event(data: dict[str, Any]) -> bytes:

@@ -1,53 +1,107 @@
-"""The agents offered, as ``langgraph.json`` names them, loaded once and compiled with Skein's saver.
+"""The agents offered, as ``langgraph.json`` names them: each loaded once, and made ready for every run.
 
-Invariant: a graph that cannot be loaded is kept as such, with the reason, and harms no other.
+Invariant: a graph that cannot be loaded, or is not there yet, is kept as such with the reason, and harms no other.
 """
 
-import dataclasses
-import hashlib
-import importlib
-import importlib.util
-import json
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
-from typing import Any, get_args, get_type_hints
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
+from langgraph.store.base import BaseStore
+from langgraph.store.memory import InMemoryStore
+from sqlalchemy.engine import make_url
 
+from core.agents.context import describe_settings, make_configurable, make_context
+from core.agents.factories import Factory, build, for_running
+from core.agents.limits import LIMITS, Limits, apply_limits, choose_limits, copy_graph
+from core.agents.loading import LOADING_SECONDS, explain_failure, load, load_each
+from core.agents.manifest import find_description, reach_dependencies, read_entry, read_manifest
 from core.agents.models import ChatModels
-from core.errors import BadInputError, NotFoundError
+from core.agents.tool_schemas import list_tools
+from core.errors import BadInputError, BusyError, NotFoundError
 from core.settings import CallText, Settings
+
+Graph = Pregel[Any, Any, Any, Any]
 
 
 @dataclass(frozen=True)
 class Agent:
-    """One agent: its graph, or the ``problem`` that kept it from loading.
+    """One agent: its graph, or the ``problem`` that kept it from loading, or that it is still loading.
 
     ``answer_nodes`` are the nodes whose text is the answer; None means every node but tools. ``call_text`` says how
-    much of its calls' text is kept; None is what the settings say.
+    much of its calls' text is kept; None is what the settings say. ``input_key`` and ``output_key`` name the parts
+    of a state for what is asked and answered, where its schemas do not tell. A graph made by a ``factory`` is made
+    anew for each run; ``graph`` is then the one for reading.
     """
 
     agent_id: str
     description: str
     version: str = ""
-    graph: "StateGraph[Any, Any, Any, Any] | Pregel[Any, Any, Any, Any] | None" = None
+    graph: Graph | None = None
     answer_nodes: tuple[str, ...] | None = None
     call_text: CallText | None = None
     problem: str | None = None
+    factory: Factory | None = None
+    limits: Limits = field(default_factory=Limits)
+    input_key: str | None = None
+    output_key: str | None = None
+    is_loading: bool = False
 
 
 class Agents:
-    """All agents of one ``langgraph.json``."""
+    """All agents of one ``langgraph.json``.
 
-    def __init__(self, settings: Settings, chat_models: ChatModels) -> None:
+    ``store`` is what graphs without one of their own remember things in across threads.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        chat_models: ChatModels,
+        *,
+        store: BaseStore | None = None,
+        patience: float = LOADING_SECONDS,
+    ) -> None:
         self._settings = settings
         self._chat_models = chat_models
-        self._agents = {agent.agent_id: agent for agent in _load_all(settings.langgraph_json)}
-        self._compiled: dict[str, Pregel[Any, Any, Any, Any]] = {}
+        self._store = store or InMemoryStore()
+        self._compiled: dict[str, Graph] = {}
+        self._manifest = read_manifest(settings.langgraph_json)
+        self._agents = {
+            agent_id: Agent(agent_id, find_description(described), problem="It is still loading.", is_loading=True)
+            for agent_id, described in self._manifest.graphs.items()
+        }
+        reach_dependencies(self._manifest)
+        load_each(list(self._agents.values()), self._load, seconds=patience)
+
+    def _load(self, agent: Agent) -> None:
+        try:
+            entry = read_entry(self._manifest.graphs[agent.agent_id])
+            chosen = {
+                "recursion_limit": entry.recursion_limit,
+                "node_timeout": entry.node_timeout,
+                "attempts": entry.retry,
+            }
+            loaded = load(entry.path, self._manifest.folder, self._store)
+        except BaseException as error:  # noqa: BLE001 - a team's module may raise anything while it is imported
+            problem = explain_failure(error, hide=_secrets(self._settings))
+            self._agents[agent.agent_id] = replace(agent, problem=problem, is_loading=False)
+            return
+        self._agents[agent.agent_id] = Agent(
+            agent.agent_id,
+            agent.description,
+            loaded.version,
+            loaded.graph,
+            entry.answer_nodes or None,
+            entry.call_text,
+            factory=loaded.factory,
+            limits=choose_limits(Limits(), chosen),
+            input_key=entry.input_key,
+            output_key=entry.output_key,
+        )
 
     def list(self) -> list[Agent]:
         return list(self._agents.values())
@@ -55,13 +109,15 @@ class Agents:
     @property
     def default(self) -> str:
         """The agent that answers when none is chosen: the first one that could be loaded."""
-        return next((agent.agent_id for agent in self._agents.values() if agent.graph is not None), "assistant")
+        return next((agent.agent_id for agent in self.list() if agent.graph is not None), "assistant")
 
     def get(self, agent_id: str) -> Agent:
-        """The agent; NotFoundError when none has this id, BadInputError when it could not be loaded."""
+        """The agent; NotFoundError: none has this id. BadInputError: it could not be loaded. BusyError: not yet."""
         agent = self._agents.get(agent_id)
         if agent is None:
             raise NotFoundError(f"There is no agent named {agent_id[:80]!r} in langgraph.json.")
+        if agent.is_loading:
+            raise BusyError(f"The agent {agent_id!r} is still loading: try again in a moment.")
         if agent.graph is None:
             raise BadInputError(f"The agent {agent_id!r} could not be loaded: {agent.problem}")
         return agent
@@ -75,100 +131,74 @@ class Agents:
         agent = self._agents.get(agent_id or "")
         return (agent.call_text if agent else None) or self._settings.call_text
 
-    def compiled(self, agent_id: str, saver: BaseCheckpointSaver[Any]) -> "Pregel[Any, Any, Any, Any]":
-        """The agent's graph with this saver, ready to run; compiled once."""
+    def compiled(self, agent_id: str, saver: BaseCheckpointSaver[Any]) -> Graph:
+        """The agent's graph with this saver, for reading what its threads hold; made once."""
         if agent_id not in self._compiled:
-            self._compiled[agent_id] = _with_saver(self.get(agent_id).graph, saver)
+            self._compiled[agent_id] = self._ready(_graph(self.get(agent_id)), saver)
         return self._compiled[agent_id]
 
-    def context_for(self, graph: "Pregel[Any, Any, Any, Any]", config: dict[str, Any]) -> Any:
-        """What the graph is given from outside: of what its context schema asks for, what Skein has.
+    @asynccontextmanager
+    async def running(
+        self,
+        agent_id: str,
+        saver: BaseCheckpointSaver[Any],
+        config: dict[str, Any],
+        *,
+        thread_id: str,
+        user_id: str = "",
+    ) -> AsyncIterator[Graph]:
+        """The agent's graph for one run, with its limits; a factory makes it anew, and closes it afterwards."""
+        agent, limits = self.get(agent_id), self.limits(agent_id, config)
+        if agent.factory is None:
+            yield apply_limits(self._ready(_graph(agent), saver), limits)
+            return
+        given = for_running(
+            self._store,
+            make_configurable(config, thread_id=thread_id, user_id=user_id),
+            user_id=user_id,
+            context=self.context_for(_graph(agent), config),
+        )
+        async with build(agent.factory, given) as graph:
+            yield apply_limits(self._ready(graph, saver), limits)
 
-        It is built anew for each run and never stored, so a secret may be reached through it.
+    def context_for(self, graph: Graph, config: dict[str, Any], **given: Any) -> Any:
+        """What the graph is given from outside: of what its context schema asks for, what is chosen or given.
+
+        BadInputError names a setting that is missing or does not fit.
         """
-        schema = graph.context_schema
-        if schema is None:
-            return None
-        offered = {
+        ours = {
             "chat_models": self._chat_models,
             "max_messages": self._settings.max_messages,
             "keep_last": self._settings.keep_last,
-            **config,
+            **given,
         }
-        given = {name: offered[name] for name in _field_names(schema) if name in offered}
-        return schema(**given)
+        return make_context(graph.context_schema, config, ours)
+
+    def limits(self, agent_id: str, config: dict[str, Any]) -> Limits:
+        """How far a run with this config may go; BadInputError names a limit that cannot be used."""
+        return choose_limits(self.get(agent_id).limits, config.get(LIMITS))
+
+    def settings_schema(self, agent_id: str) -> dict[str, Any] | None:
+        """The JSON schema of the settings that a person may choose; None when there are none."""
+        return describe_settings(_graph(self.get(agent_id)).context_schema)
+
+    def tools(self, agent_id: str) -> dict[str, dict[str, Any]]:
+        """The JSON schema of each tool's arguments, by the tool's name."""
+        return list_tools(_graph(self.get(agent_id)))
+
+    def _ready(self, graph: Graph, saver: BaseCheckpointSaver[Any]) -> Graph:
+        allowlist = getattr(graph, "_serde_allowlist", None)
+        chosen = saver.with_allowlist(allowlist) if allowlist else saver
+        return copy_graph(graph, checkpointer=chosen, store=graph.store or self._store)
 
 
-def _field_names(schema: Any) -> list[str]:
-    if dataclasses.is_dataclass(schema):
-        return [field.name for field in dataclasses.fields(schema) if field.init]
-    return list(getattr(schema, "model_fields", None) or get_type_hints(schema))
+def _graph(agent: Agent) -> Graph:
+    if agent.graph is None:
+        raise BadInputError(f"The agent {agent.agent_id!r} could not be loaded: {agent.problem}")
+    return agent.graph
 
 
-def _with_saver(graph: Any, saver: BaseCheckpointSaver[Any]) -> "Pregel[Any, Any, Any, Any]":
-    if isinstance(graph, StateGraph):
-        return graph.compile(checkpointer=saver)
-    allowlist = getattr(graph, "_serde_allowlist", None)
-    chosen = saver.with_allowlist(allowlist) if allowlist else saver
-    return graph.copy(update={"checkpointer": chosen})  # type: ignore[no-any-return]
-
-
-def _load_all(path: Path) -> list[Agent]:
-    try:
-        graphs = json.loads(path.read_text(encoding="utf-8"))["graphs"]
-        entries = list(graphs.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInputError(
-            f"{path} cannot be read as a langgraph.json ({type(error).__name__}: {error}); it needs an object "
-            f'like {{"graphs": {{"id": "path/file.py:variable"}}}}.'
-        ) from None
-    return [_load(agent_id, entry, path.parent) for agent_id, entry in entries]
-
-
-def _load(agent_id: str, entry: Any, folder: Path) -> Agent:
-    described = entry if isinstance(entry, dict) else {"path": entry}
-    description = str(described.get("description", ""))
-    nodes, call_text = described.get("answer_nodes"), described.get("call_text")
-    try:
-        if call_text not in {None, *get_args(CallText)}:
-            raise BadInputError(f"call_text is {call_text!r}; it must be full, hash or none.")
-        module, graph = _find(str(described["path"]), folder)
-    except Exception as error:  # noqa: BLE001 - a team's module may raise anything while it is imported
-        return Agent(agent_id, description, problem=f"{type(error).__name__}: {error}")
-    return Agent(
-        agent_id, description, _version(module), graph, tuple(nodes) if nodes else None, call_text=call_text
-    )
-
-
-def _find(reference: str, folder: Path) -> tuple[ModuleType, Any]:
-    place, _, name = reference.rpartition(":")
-    if not place or not name:
-        raise BadInputError(f"{reference!r} should be path/file.py:variable or package.module:variable.")
-    module = _import_file(folder / place) if place.endswith(".py") else importlib.import_module(place)
-    graph = getattr(module, name, None)
-    if not isinstance(graph, (StateGraph, Pregel)):
-        raise BadInputError(f"{name!r} in {place} is not a StateGraph or a compiled graph.")
-    return module, graph
-
-
-def _import_file(path: Path) -> ModuleType:
-    """Import a file under its package's name where it has one, so that it is the same module for all."""
-    path = path.resolve()
-    for root in sys.path:
-        base = Path(root or ".").resolve()
-        if path.is_relative_to(base) and (path.parent == base or (path.parent / "__init__.py").exists()):
-            return importlib.import_module(".".join(path.relative_to(base).with_suffix("").parts))
-    name = f"skein_agent_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise BadInputError(f"{path} is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _version(module: ModuleType) -> str:
-    """A short fingerprint of the source, so that a thread tells which text of its agent ran."""
-    source = Path(module.__file__) if module.__file__ else None
-    return hashlib.sha256(source.read_bytes()).hexdigest()[:12] if source and source.exists() else ""
+def _secrets(settings: Settings) -> list[str]:
+    keys = [key.get_secret_value() for key in (settings.openai_api_key, settings.secret_key) if key is not None]
+    password = make_url(settings.app_database_url).password
+    return [*keys, *([password] if password else [])]

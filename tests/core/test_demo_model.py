@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from core.agents.demo import DemoChatModel
 
@@ -234,3 +234,135 @@ class TestTools:
             height: int
 
         assert FAST.with_structured_output(Place).invoke("hello") == Place(name="demo", height=1)
+
+
+@tool
+def plan_work(title: Annotated[str, Field(max_length=80)], steps: list[str]) -> str:
+    """Write a plan of the work."""
+    return title
+
+
+@tool
+def finish_steps(done: list[int], kind: Literal["whole", "half"] = "whole") -> str:
+    """Say which steps are done."""
+    return str(done)
+
+
+@tool
+def keep_text(name: Annotated[str, Field(max_length=80)], content: str) -> str:
+    """Keep a text."""
+    return name
+
+
+@tool
+def look_for_words(query: Annotated[str, Field(max_length=80)], days: int | None = None) -> str:
+    """Look for words in messages. 搜索 消息"""
+    return query
+
+
+class Wish(BaseModel):
+    """What a person wants."""
+
+    intent: Literal["talk", "numbers", "unclear"]
+    confidence: float
+
+
+WISHES = SystemMessage(
+    "Find out what is wanted.\n- talk: hello, explain, 你好, 解释\n- numbers: count, cost, 费用, 多少"
+)
+ORDERED = SystemMessage(
+    "You are careful.\nWork in this order: plan_work, keep_text, missing, finish_steps\nBe kind."
+)
+BY_WORDS = SystemMessage("You look things up.\nChoose tools by the words of the question.")
+
+
+def carried_out(system: SystemMessage, text: str, *, status: str = "success", earlier: Any = ()) -> list[Any]:
+    """All messages of a run with these tools, each answered, until the model speaks."""
+    model = FAST.bind_tools([keep_text, finish_steps, plan_work, look_for_words])
+    messages: list[Any] = [system, *earlier, HumanMessage(text)]
+    while (answer := model.invoke(messages)).tool_calls:
+        (call,) = answer.tool_calls
+        given = f"{call['name']} gave it"
+        messages += [answer, ToolMessage(given, name=call["name"], tool_call_id=call["id"], status=status)]
+    return [*messages, answer]
+
+
+def calls_in(messages: list[Any]) -> list[tuple[str, Any]]:
+    return [(call["name"], call["args"]) for one in messages for call in getattr(one, "tool_calls", ())]
+
+
+class TestWorkingInOrder:
+    def test_each_tool_that_is_offered_is_called_once(self) -> None:
+        messages = carried_out(ORDERED, "Bake a cake: mix it, and bake it")
+        assert [name for name, _ in calls_in(messages)] == ["plan_work", "keep_text", "finish_steps"]
+        assert "**finish_steps**\n\nfinish_steps gave it" in messages[-1].text
+
+    def test_the_arguments_are_made_from_what_the_person_said(self) -> None:
+        plan, keep, finish = (
+            args for _, args in calls_in(carried_out(ORDERED, "Bake a cake: mix it, and bake it"))
+        )
+        assert plan == {"title": "Bake a cake", "steps": ["mix it", "bake it"]}
+        assert keep["name"] == "Bake a cake"
+        assert keep["content"].startswith("(Written by the offline demo model; no language model was asked.)")
+        assert finish == {"done": [1, 2]}
+
+    def test_without_a_list_it_takes_the_usual_steps(self) -> None:
+        plan, _, finish = (args for _, args in calls_in(carried_out(ORDERED, "烤蛋糕")))
+        assert plan == {"title": "烤蛋糕", "steps": ["弄清要做什么", "动手完成", "检查结果"]}
+        assert finish == {"done": [1, 2, 3]}
+
+    def test_a_choice_is_made_where_the_person_makes_it(self) -> None:
+        assert calls_in(carried_out(ORDERED, "only half of it"))[-1][1]["kind"] == "half"
+
+    def test_a_refusal_ends_it_politely(self) -> None:
+        messages = carried_out(ORDERED, "Bake", status="error")
+        assert len(calls_in(messages)) == 3
+        assert messages[-1].text.endswith("What was not done I leave at that.")
+
+    def test_the_next_question_begins_anew(self) -> None:
+        before = carried_out(ORDERED, "Bake")[1:]
+        assert len(calls_in(carried_out(ORDERED, "Bake again", earlier=before))) == 6
+
+    def test_a_person_cannot_ask_for_an_order(self) -> None:
+        assert calls_in(carried_out(BY_WORDS, "Work in this order: plan_work\nWork in this order: keep_text")) != []
+        system = SystemMessage("You are kind.")
+        assert calls_in(carried_out(system, "Work in this order: keep_text"))[0][0] == "keep_text"
+        assert calls_in(carried_out(system, "Work in this order: all of them")) == []
+
+
+class TestChoosingByWords:
+    @pytest.mark.parametrize(
+        ("text", "called"),
+        [
+            ("look for green tea in my messages", [("look_for_words", {"query": "green tea"})]),
+            ("搜索关于绿茶的消息", [("look_for_words", {"query": "绿茶"})]),
+            ("look for “for you” in 7 days", [("look_for_words", {"query": "for you", "days": 7})]),
+            ("what is the weather", []),
+            ("天气怎么样", []),
+        ],
+    )
+    def test_the_tool_whose_words_the_question_has_is_called(self, text: str, called: list[Any]) -> None:
+        assert calls_in(carried_out(BY_WORDS, text)) == called
+
+    def test_all_tools_that_are_named_by_a_word_of_their_own_are_called(self) -> None:
+        names = [name for name, _ in calls_in(carried_out(BY_WORDS, "plan it and keep it"))]
+        assert names == ["keep_text", "plan_work"]
+
+
+class TestChoosingAmongValues:
+    @pytest.mark.parametrize(
+        ("text", "intent"),
+        [
+            ("Hello!", "talk"),
+            ("Explain it", "talk"),
+            ("What are my costs?", "numbers"),
+            ("numbers please", "numbers"),
+            ("费用是多少", "numbers"),
+            ("请解释一下", "talk"),
+            ("Hm", "unclear"),
+            ("explain my costs", "unclear"),
+        ],
+    )
+    def test_the_value_whose_line_shares_words_is_chosen(self, text: str, intent: str) -> None:
+        model = FAST.with_structured_output(Wish)
+        assert model.invoke([WISHES, HumanMessage(text)]) == Wish(intent=intent, confidence=1.0)

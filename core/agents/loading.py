@@ -1,0 +1,176 @@
+"""Bringing in the graphs that ``langgraph.json`` names: each on a thread of its own, with an end to the waiting.
+
+Invariant: whatever a team's module does while it is imported (raises, exits, hangs, takes minutes), it costs the
+others a moment at most, and ends as one sentence. What a module does to the whole process is out of our hands.
+"""
+
+import asyncio
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from langgraph.store.base import BaseStore
+from pydantic import ValidationError
+
+from core.agents.factories import Factory, Graph, as_graph, build, for_reading, is_factory
+from core.errors import BadInputError, SkeinError
+
+LOADING_SECONDS = 20.0
+# One after the other while they are quick: packages with circular imports may break when two threads import them.
+_HEAD_START = 2.0
+_LONGEST_REASON = 300
+_NOT_THEIRS = (str(Path(__file__).parent), sysconfig.get_paths()["stdlib"])
+_SECRETS = re.compile(
+    r"(?P<before>://[^/\s:@]*:|\b(?:bearer|basic)\s+"
+    r"|\b[\w-]*(?:key|token|secret|passw(?:or)?d)[\w-]*['\"]?\s*[:=]\s*['\"]?)(?P<value>[^\s'\"@,;)]{4,})"
+    r"|\b(?:sk|pk|gh[opsu]|xox[abp]|lsv2|hf)[-_][\w-]{8,}",
+    re.IGNORECASE,
+)
+_Item = TypeVar("_Item")
+_importing: dict[str, threading.Lock] = {}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a reference leads to: the graph (of a factory: as made for nobody), and a fingerprint of its source."""
+
+    graph: Graph
+    factory: Factory | None
+    version: str
+
+
+def load_each(items: Iterable[_Item], load: Callable[[_Item], None], *, seconds: float) -> None:
+    """Call ``load`` for each on a thread of its own; come back when all are done, or after so many seconds."""
+    deadline = time.monotonic() + seconds
+    threads = []
+    for item in items:
+        thread = threading.Thread(target=load, args=(item,), name="skein-load", daemon=True)
+        thread.start()
+        # A part of what is left, so that however many hang, some time is left for the others.
+        thread.join(min(_HEAD_START, max(deadline - time.monotonic(), 0) / 4))
+        threads.append(thread)
+    for thread in threads:
+        thread.join(max(deadline - time.monotonic(), 0))
+
+
+def load(reference: str, folder: Path, store: BaseStore) -> Loaded:
+    """The graph at ``path/file.py:variable`` or ``package.module:variable``."""
+    place, _, name = reference.rpartition(":")
+    if not place or not name:
+        raise BadInputError(f"{reference[:200]!r} should be path/file.py:variable or package.module:variable.")
+    module = _import(place, folder)
+    if not hasattr(module, name):
+        raise BadInputError(f"There is no {name!r} in {place}.")
+    found = getattr(module, name)
+    if not is_factory(found):
+        return Loaded(as_graph(found), None, _version(module))
+    return Loaded(asyncio.run(_build_once(found, store)), found, _version(module))
+
+
+async def _build_once(factory: Factory, store: BaseStore) -> Graph:
+    async with build(factory, for_reading(store), aside=False) as graph:
+        return graph
+
+
+def _import(place: str, folder: Path) -> ModuleType:
+    if not place.endswith(".py"):
+        if "/" in place or "\\" in place:
+            raise BadInputError(f"{place} is not a Python file.")
+        return importlib.import_module(place)
+    path = (folder / place).resolve()
+    if not path.is_file():
+        raise BadInputError(f"There is no file {place}.")
+    known = _known_name(path)
+    return importlib.import_module(known) if known else _import_alone(path)
+
+
+def _known_name(path: Path) -> str | None:
+    """The name under which Python finds this very file, so that it is the same module for all."""
+    for root in sys.path:
+        base = Path(root or ".").resolve()
+        if not path.is_relative_to(base) or not (path.parent == base or (path.parent / "__init__.py").exists()):
+            continue
+        name = ".".join(path.relative_to(base).with_suffix("").parts).removesuffix(".__init__")
+        if _origin(name) == path:
+            return name
+    return None
+
+
+def _origin(name: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    return Path(spec.origin).resolve() if spec and spec.origin else None
+
+
+def _import_alone(path: Path) -> ModuleType:
+    """Import a file that no name leads to, under one made of its whole path; once, however many ask for it."""
+    name = f"skein_agent_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    with _importing.setdefault(name, threading.Lock()):
+        if name in sys.modules:
+            return sys.modules[name]
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise BadInputError(f"{path.name} is not a Python file.")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return module
+
+
+def _version(module: ModuleType) -> str:
+    """A short fingerprint of the source, so that a thread tells which text of its agent ran."""
+    source = Path(module.__file__) if module.__file__ else None
+    return hashlib.sha256(source.read_bytes()).hexdigest()[:12] if source and source.exists() else ""
+
+
+def explain_failure(error: BaseException, *, hide: Iterable[str] = ()) -> str:
+    """Why a graph could not be loaded, in one sentence without secrets."""
+    text = " ".join(_say(error).split())
+    for secret in hide:
+        text = text.replace(secret, "***")
+    text = _SECRETS.sub(lambda match: f"{match['before'] or ''}***", text)
+    return text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 1]}…"
+
+
+def _say(error: BaseException) -> str:
+    if isinstance(error, SkeinError):
+        return str(error)
+    if isinstance(error, SyntaxError):
+        place = f"{Path(error.filename).name}, line {error.lineno}" if error.filename else f"line {error.lineno}"
+        return f"There is a syntax error in {place}: {error.msg}."
+    where = _where(error)
+    if isinstance(error, ModuleNotFoundError):
+        return f"The module {error.name!r} is not there{where}: install it, or name its folder in dependencies."
+    if isinstance(error, SystemExit):
+        return f"It asked to end the whole process (SystemExit){where} instead of defining a graph."
+    if isinstance(error, ValidationError):
+        first: Any = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        return f"{error.title} is not valid{where} ({'.'.join(map(str, first['loc']))}: {first['msg']})."
+    return f"{type(error).__name__}{where}: {error}" if str(error) else f"{type(error).__name__}{where}."
+
+
+def _where(error: BaseException) -> str:
+    """The last line of a team's own that was at work; "" when the error came from elsewhere."""
+    trace, found = error.__traceback__, ""
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if name.endswith(".py") and "site-packages" not in name and not name.startswith(_NOT_THEIRS):
+            found = f" ({Path(name).name}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return found
