@@ -18,20 +18,22 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.access.viewer import Viewer
 from core.calls.capture.log import CallLog
+from core.checkpoints.plain import require_storable
 from core.database import Database
 from core.errors import BusyError, CreationError, ForbiddenError, NotFoundError
 from core.history.messages import Added, NewMessage, add_messages
 from core.history.turns import get_turn_of_thread
 from core.ids import MessageId, ThreadId
 from core.runs import store
+from core.runs.asking import stop_asking
 from core.runs.events import Event
 from core.runs.execute import Executor, StateStep
-from core.runs.heart import Heart, hold_until
+from core.runs.heart import Heart
 from core.runs.log import RunLog
 from core.runs.loop import LoopThread
 from core.runs.run import ActiveRun, Run, awaited, to_spec
 from core.runs.scheduler import Scheduler
-from core.runs.worker import Worker
+from core.runs.worker import Worker, hold_until
 from core.settings import Settings
 from core.tables import clean_text, utc_now
 
@@ -64,6 +66,7 @@ class Engine:
         self._heart = Heart(
             settings=settings,
             database=database,
+            executor=executor,
             scheduler=self._scheduler,
             loop=loop,
             calls=calls,
@@ -124,6 +127,7 @@ class Engine:
 
     def _checked(self, new: NewMessage) -> NewMessage:
         agent = self._executor.agents.get(new.agent_id)
+        require_storable(new.config, "The choice of model and settings")
         return replace(new, text=clean_text(new.text), agent_version=agent.version)
 
     def _begin(self, viewer: Viewer, new: NewMessage, added: Added, held_until: float) -> None:
@@ -133,6 +137,33 @@ class Engine:
             run.parent_is_done = parent.status == "done" and parent.agent_id == new.agent_id
         self._loop.call(self._scheduler.admit, run)
         self._scheduler.look_after_waiting([run])
+
+    def settle(self, thread_id: ThreadId, job: Callable[[Any], None]) -> None:
+        """Settle in one transaction what a waiting thread asks, and let it go on if there is a decision then."""
+        if self._scheduler.closing.is_set():
+            raise BusyError("Skein is shutting down; please decide this again in a moment.")
+        holds, until = hold_until(self._settings), utc_now() + timedelta(seconds=self._settings.lease_seconds)
+
+        def settled(db: Any) -> store.Spec | None:
+            store.hold_thread(db, thread_id)
+            job(db)
+            return store.claim(db, thread_id, worker=self._worker.name, until=until)
+
+        spec = self._database.write(settled)
+        if spec is not None:
+            with self._database.read() as db:
+                events = store.read_events(db, thread_id)
+            self._loop.call(self._scheduler.admit, self._scheduler.begin(spec, held_until=holds, events=events))
+
+    def find_asked(self, viewer: Viewer, thread_id: ThreadId) -> set[str]:
+        """The ids of the interrupts that a thread waits with, as its agent's graph is now."""
+        with self._database.read() as db:
+            turn = get_turn_of_thread(viewer, db, thread_id)
+        return self._loop.run(self._executor.find_asked(thread_id, turn.agent_id))
+
+    def find_missing(self, agent_id: str, node: str) -> str | None:
+        """Why an agent cannot go on at a node, in one sentence; None when it can."""
+        return self._executor.find_missing(agent_id, node)
 
     def attach(
         self, viewer: Viewer, thread_id: ThreadId, *, after: int = 0, pace: float = 0.0
@@ -152,19 +183,21 @@ class Engine:
             turn = get_turn_of_thread(viewer, db, thread_id)
         if turn.user_id != viewer.user_id and not viewer.is_admin:
             raise ForbiddenError("Only the person who started this run, or an admin, can stop it.")
-        return self._stop(thread_id)
+        return self._stop(thread_id, by=viewer)
 
     def stop_all(self, viewer: Viewer, message_ids: Collection[MessageId]) -> None:
         """Stop what of the viewer's own still answers these messages, deleted ones too."""
         with self._database.read() as db:
             live = store.find_live(db, viewer.user_id, message_ids)
         for thread_id in live:
-            self._stop(thread_id)
+            self._stop(thread_id, by=viewer)
 
-    def _stop(self, thread_id: ThreadId) -> bool:
+    def _stop(self, thread_id: ThreadId, *, by: Viewer) -> bool:
         run = self._scheduler.runs.get(thread_id)
         if run is None:
-            return self._database.write(lambda db: store.request_stop(db, thread_id))
+            return self._database.write(
+                lambda db: store.request_stop(db, thread_id) or stop_asking(db, thread_id, by)
+            )
         self._loop.call(self._scheduler.stop, run)
         return True
 

@@ -6,14 +6,25 @@ that "give me all after n" means the same wherever it is asked.
     token      a piece of the answer            payload: the text
     aside      a piece of another node's text   payload: the text
     node       a node began or ended            payload: phase, task, ns; at its end ms, error
-    tool       a tool call began or ended       payload: phase, id, args | result | error, ms
+    tool       a tool call, step by step        payload: phase, id, and by phase what is listed below
     progress   what a node reported itself      payload: whatever it wrote
     state      a checkpoint was made            payload: checkpoint_id, ns, step, next
     waiting    the run waits for a person       payload: interrupts
     error      the run failed                   payload: type, message
+    resumed    a person has decided             payload: approval_id, decision, by, tool
     end        the run is over                  payload: status, finish_reason, usage, model
+
+A run that waits has an ``end`` with that status; when it is resumed its log goes on behind it. ``node`` of an aside
+is the node, or ``node · 2`` for the second one of that name that speaks at the same time. A tool call is told in
+phases; its ``id`` is the call's own in the first two, the run's in the others, which name the call as ``call_id``:
+
+    call       a model asks for it              name, at (how long the answer was by then)
+    args       a piece of its arguments         text, as the model writes it
+    start      it runs                          call_id, args, at
+    end        it is over, or was never run     call_id, ms, result | error | waits, shows (see ``shows``)
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,11 +33,15 @@ from pydantic_core import to_json, to_jsonable_python
 
 from core.tables import clean_text
 
-EventKind = Literal["token", "aside", "node", "tool", "progress", "state", "waiting", "error", "end"]
+EventKind = Literal["token", "aside", "node", "tool", "progress", "state", "waiting", "error", "resumed", "end"]
 TEXT_KINDS = frozenset({"token", "aside"})
 LONGEST_TEXT_ROW = 500
 LARGEST_PAYLOAD = 50_000
 TOO_LARGE = "too_large"
+VOICE = " · "
+# Escape sequences of terminals; then what else cannot be seen, or turns the direction of what is read.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,1000}(?:\x07|\x1b\\)|[@-Z\\-_])")
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +84,17 @@ def expand(rows: Iterable[Any]) -> Iterator[Event]:
 def answer_text(events: Iterable[Event]) -> str:
     """The answer, as its tokens make it up."""
     return "".join(event.payload for event in events if event.kind == "token")
+
+
+def readable(text: str, limit: int) -> str:
+    """The text, at most this long, without what a terminal or a database would stumble over; cut ones say so."""
+    if len(text) <= limit and text.isprintable():
+        return text
+    part = text[: 2 * limit].replace("\r\n", "\n").replace("\r", "\n")
+    part = clean_text(_UNSEEN.sub("", _ESCAPES.sub("", part)))
+    if len(text) <= 2 * limit and len(part) <= limit:
+        return part
+    return f"{part[:limit]}… ({len(text):,} characters in all)"
 
 
 def plain(value: Any) -> Any:

@@ -1,56 +1,44 @@
 """Carrying out one thread: give it the state it starts from, then run its graph once, listening.
 
-Invariant: the source thread is only read; what the new thread starts from is written down before its first step.
+Invariant: where a thread starts, and that a decision is taken up, is written down before its first step.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_core.messages import AnyMessage, HumanMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.constants import START
-from langgraph.errors import GraphRecursionError
+from langgraph.errors import GraphRecursionError, NodeTimeoutError
 from langgraph.pregel import Pregel
 from langgraph.runtime import RunControl
-from langgraph.types import StateSnapshot, StreamMode
+from langgraph.types import Command, StateSnapshot, StreamMode
 
 from core.access.viewer import Viewer
+from core.agents.context import make_configurable
+from core.agents.inputs import find_answer, to_input
 from core.agents.models import explain_model_error
 from core.agents.registry import Agents
+from core.agents.workspace import Workspace
 from core.calls.context import THREAD_KEY
-from core.checkpoints.edit import check_values, edit_state
-from core.checkpoints.fork import fork
+from core.checkpoints.edit import check_values
 from core.database import Database
-from core.errors import SkeinError
-from core.history.turns import EDITS, Turn, get_path
-from core.ids import MessageId
+from core.errors import RunError, SkeinError
+from core.history.approvals import list_granted
+from core.history.artifacts import find_named, settle_versions
+from core.history.interrupts import Asked, arguments_hash, as_list, exactly, with_schemas
+from core.history.rules import Rule, find_rules
+from core.history.turns import get_path
+from core.ids import ThreadId
 from core.runs.events import plain, plain_state
-from core.runs.lineage import as_messages, missing_messages, read_seen
+from core.runs.gate import ASKED_BY_RULE, Gate
+from core.runs.prepare import Preparer, Start, at
 from core.runs.recorder import Recorder
 from core.runs.store import Spec
 
 STREAM_MODES: tuple[StreamMode, ...] = ("tasks", "updates", "custom", "checkpoints")
-RECURSION_LIMIT = 100
 MOST_STATES = 50
 Graph = Pregel[Any, Any, Any, Any]
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where a thread begins: the source of its state, and what its graph is given (None: go on from there).
-
-    ``said`` is the part of the answer that stands in that state already. ``goes_on_at`` is the checkpoint whose
-    step begins anew, None where the thread simply goes on; ``edited_at`` is the one that holds what was edited.
-    """
-
-    parent_thread_id: str | None
-    checkpoint_id: str | None
-    messages: list[AnyMessage] | None
-    said: tuple[str, ...] = ()
-    goes_on_at: str | None = None
-    edited_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,134 +67,166 @@ class Executor:
         self,
         spec: Spec,
         recorder: Recorder,
+        gate: Gate,
         control: RunControl,
         *,
         parent_is_done: bool,
         began: Callable[[Start], Awaitable[None]],
-    ) -> None:
-        """Run the thread to its end; ``began`` is awaited once its source is known, before its first step."""
-        graph = self.agents.compiled(spec.agent_id, self.saver)
-        start = await self._prepare(spec, graph, parent_is_done=parent_is_done)
-        await began(start)
-        recorder.carry(start.said)
-        if start.edited_at is not None:
-            recorder.edited(start.edited_at)
+    ) -> list[Asked]:
+        """Run the thread until it is over or waits for a person; gives what it then asks.
+
+        ``began`` is awaited once its source is known, before its first step.
+        """
+        running = self.agents.running(
+            spec.agent_id, self.saver, spec.config, thread_id=spec.thread_id, user_id=spec.user_id
+        )
+        async with running as graph:
+            start = await self._prepare(spec, graph, parent_is_done=parent_is_done)
+            await began(start)
+            recorder.carry(start.said)
+            if start.edited_at is not None:
+                recorder.edited(start.edited_at)
+            async for part in self._stream(spec, graph, start, [recorder, gate], control):
+                recorder.take(part)
+            if recorder.interrupts or recorder.paused:
+                return await self._read_asked(spec, graph)
+            await self._say_result(spec, graph, recorder)
+            return []
+
+    async def _prepare(self, spec: Spec, graph: Graph, *, parent_is_done: bool) -> Start:
+        if spec.resume is None:
+            preparer = Preparer(self.database, self.saver)
+            return await preparer.prepare(spec, graph, parent_is_done=parent_is_done)
+        asked = await self._read_asked(spec, graph)
+        if all(one.interrupt_id != spec.resume.interrupt_id for one in asked):
+            raise RunError(
+                "What this decision was about is not asked any more: the agent has changed since; "
+                "try again, and it starts from its last state."
+            )
+        answer = {spec.resume.interrupt_id: spec.resume.response}
+        return Start(None, None, None, resume=None if spec.resume.is_pause else Command(resume=answer))
+
+    def _stream(
+        self, spec: Spec, graph: Graph, start: Start, listeners: list[Any], control: RunControl
+    ) -> AsyncIterator[Any]:
+        where = at(spec.thread_id, start.goes_on_at)
+        if graph.context_schema is None:
+            # Graphs of the older kind find their settings here.
+            chosen = make_configurable(spec.config, thread_id=spec.thread_id, user_id=spec.user_id)
+            where = {"configurable": chosen | where["configurable"]}
         config: Any = {
-            **_at(spec.thread_id, start.goes_on_at),
+            **where,
             "metadata": {THREAD_KEY: spec.thread_id},
-            "callbacks": [recorder],
-            "recursion_limit": RECURSION_LIMIT,
+            "callbacks": listeners,
+            "recursion_limit": self.agents.limits(spec.agent_id, spec.config).recursion_limit,
         }
-        async for part in graph.astream(
-            None if start.messages is None else {"messages": start.messages},
+        key = self.agents.get(spec.agent_id).input_key
+        return graph.astream(
+            start.resume if start.messages is None else to_input(graph, start.messages, key=key),
             config,
-            context=self.agents.context_for(graph, spec.config),
+            context=self.agents.context_for(graph, spec.config, **self._given(spec, graph)),
             stream_mode=STREAM_MODES,
             subgraphs=True,
             durability="async",
             control=control,
             version="v2",
-        ):
-            recorder.take(part)
-
-    async def _prepare(self, spec: Spec, graph: Graph, *, parent_is_done: bool) -> Start:
-        """Fork what the thread starts from; the common case is the newest checkpoint of a finished parent."""
-        new = HumanMessage(spec.content, id=spec.message_id)
-        if spec.epoch > 1:
-            # Taken over from a process that may have begun it without writing that down: nobody has seen any of it.
-            await self.saver.adelete_thread(spec.thread_id)
-        if spec.source_checkpoint_id:
-            return await self._fork_at(spec, graph, new)
-        if spec.kind == "retry" and (start := await self._resume(spec, graph)) is not None:
-            return start
-        if spec.parent_message_id is None:
-            return Start(None, None, [new])
-        # A retry with nothing left to do begins anew: its own thread may hold the whole turn already.
-        if spec.kind != "retry" and parent_is_done:
-            checkpoint = await self._fork(spec, spec.parent_thread_id, None)
-            if checkpoint is not None:
-                return Start(spec.parent_thread_id, checkpoint, [new])
-        path = await asyncio.to_thread(self._path, spec, spec.parent_message_id)
-        return await self._catch_up(spec, graph, path, new)
-
-    async def _resume(self, spec: Spec, graph: Graph) -> Start | None:
-        """Go on from the last checkpoint of the thread that is retried, when there is something left to do."""
-        state = await graph.aget_state(_at(str(spec.parent_thread_id)))
-        if not state.next:
-            return None
-        checkpoint = await self._fork(spec, spec.parent_thread_id, None)
-        return Start(
-            spec.parent_thread_id, checkpoint, None, await self._said_by(str(spec.parent_thread_id), state)
         )
 
-    async def _fork_at(self, spec: Spec, graph: Graph, new: HumanMessage) -> Start:
-        """Start from one checkpoint, perhaps with edits: in the middle of a run its step begins anew."""
-        source, checkpoint = str(spec.parent_thread_id), str(spec.source_checkpoint_id)
-        state = await graph.aget_state(_at(source, checkpoint))
-        await fork(
-            self.saver,
-            source_thread=source,
-            source_checkpoint=checkpoint,
-            target_thread=spec.thread_id,
-            anew=bool(state.next),
-        )
-        edited_at = None
-        if edits := spec.config.get(EDITS):
-            edited_at = await edit_state(graph, self.saver, thread_id=spec.thread_id, values=edits)
-        if state.next:
-            begins_at = edited_at or checkpoint
-            said = await self._said_by(source, state)
-            return Start(source, checkpoint, None, said, goes_on_at=begins_at, edited_at=edited_at)
-        return Start(source, checkpoint, [new], edited_at=edited_at)
-
-    async def _said_by(self, thread_id: str, state: StateSnapshot) -> tuple[str, ...]:
-        """What people had seen of a thread's answer when a state was written; nothing before its first step."""
-        if START in state.next:
-            return ()
-        checkpoint_id = state.config["configurable"]["checkpoint_id"]
-        seen = await asyncio.to_thread(self._seen_by, thread_id, checkpoint_id)
-        return (seen,) if seen else ()
-
-    def _seen_by(self, thread_id: str, checkpoint_id: str) -> str:
+    def _given(self, spec: Spec, graph: Graph) -> dict[str, Any]:
+        """What a run's graph is given of Skein itself, when its context asks for it."""
+        if "workspace" not in _names_of(graph.context_schema):
+            return {}
         with self.database.read() as db:
-            return read_seen(db, thread_id, checkpoint_id)
+            path = get_path(Viewer(spec.user_id, ""), db, spec.message_id)
+        threads = tuple(turn.thread_id for turn in path)
+        viewer = Viewer(spec.user_id, "", "member")
+        return {
+            "workspace": Workspace(
+                database=self.database,
+                viewer=viewer,
+                session_id=spec.session_id,
+                conversation_id=spec.conversation_id,
+                message_id=spec.message_id,
+                thread_id=spec.thread_id,
+                threads=threads,
+            )
+        }
 
-    async def _catch_up(self, spec: Spec, graph: Graph, path: list[Turn], new: HumanMessage) -> Start:
-        """Start from the nearest turn above that left a checkpoint, and add what was said since."""
-        for place in range(len(path) - 1, -1, -1):
-            base, after = path[place], path[place + 1 :]
-            if base.agent_id != spec.agent_id:
+    async def _say_result(self, spec: Spec, graph: Graph, recorder: Recorder) -> None:
+        """Where no node said anything, the answer is what the graph came to."""
+        if recorder.answer:
+            return
+        state = await graph.aget_state(at(spec.thread_id))
+        recorder.carry([find_answer(graph, state.values, key=self.agents.get(spec.agent_id).output_key)])
+
+    async def settle_artifacts(self, thread_id: str) -> None:
+        """Keep of the versions that a run wrote those that its state names, and drop the others.
+
+        What a step has written counts, though a step beside it failed: a retry goes on with it.
+        """
+        named, seen = set(), set()
+        async for saved in self.saver.alist({"configurable": {"thread_id": thread_id}}):
+            place = saved.config["configurable"].get("checkpoint_ns", "")
+            if place in seen:
                 continue
-            checkpoint = await self._fork(spec, base.thread_id, None)
-            if checkpoint is not None:
-                above = path[place - 1].thread_id if place else None
-                # A thread that went on from elsewhere keeps where from, but not whom from, when that is purged.
-                parent = base.parent_thread_id
-                elsewhere = base.source_checkpoint_id is not None and (parent is None or parent != above)
-                missing = await self._missing(spec, graph, base, after, elsewhere)
-                return Start(base.thread_id, checkpoint, [*missing, new])
-        return Start(None, None, [*as_messages(path), new])
+            seen.add(place)
+            named |= find_named(saved.checkpoint["channel_values"])
+            for _, channel, value in saved.pending_writes or ():
+                named |= find_named({channel: value})
+        await asyncio.wrap_future(self.database.submit(lambda db: settle_versions(db, ThreadId(thread_id), named)))
 
-    async def _missing(
-        self, spec: Spec, graph: Graph, base: Turn, after: list[Turn], base_elsewhere: bool
-    ) -> list[AnyMessage]:
-        if base.status == "done":
-            return as_messages(after)
-        state = await graph.aget_state(_at(spec.thread_id))
-        messages = state.values.get("messages", []) if isinstance(state.values, dict) else []
-        resumed = base.kind in {"retry", "fork"} and base_elsewhere
-        return missing_messages(messages, base, resumed=resumed, after=after)
+    def gate(self, spec: Spec) -> Gate:
+        """The gate for a run's tool calls; rules are read when the first of them comes."""
+        return Gate(lambda: self._read_rules(spec), granted=self._read_granted(spec) if spec.resume else ())
 
-    async def _fork(self, spec: Spec, source: str | None, checkpoint: str | None) -> str | None:
-        if source is None:
-            return None
-        return await fork(
-            self.saver, source_thread=source, source_checkpoint=checkpoint, target_thread=spec.thread_id
-        )
-
-    def _path(self, spec: Spec, message_id: MessageId) -> list[Turn]:
+    def _read_rules(self, spec: Spec) -> list[Rule]:
         with self.database.read() as db:
-            return get_path(Viewer(spec.user_id, ""), db, message_id)
+            return find_rules(db, user_id=spec.user_id, session_id=spec.session_id, agent_id=spec.agent_id)
+
+    def _read_granted(self, spec: Spec) -> set[tuple[str, str]]:
+        """What a person has approved of a thread's tool calls because its graph asked; the gate asks no more."""
+        with self.database.read() as db:
+            return {
+                (action.tool, arguments_hash(action.tool, arguments))
+                for row in list_granted(db, spec.thread_id)
+                if not (isinstance(row.value, dict) and row.value.get(ASKED_BY_RULE))
+                for action, arguments in zip(row.actions, as_list(row.arguments_after), strict=False)
+            }
+
+    async def _read_asked(self, spec: Spec, graph: Graph) -> list[Asked]:
+        """The open interrupts of a thread, or the pause that it stands at."""
+        state = await graph.aget_state(at(spec.thread_id))
+        schemas = self.agents.tools(spec.agent_id)
+        asked = {
+            one.id: Asked(
+                one.id,
+                task.name,
+                with_schemas(exactly(one.value), schemas),
+                one.response_schema if isinstance(one.response_schema, dict) else None,
+            )
+            for task in state.tasks
+            for one in task.interrupts
+        }
+        if not asked and state.next:
+            where, node = state.config["configurable"]["checkpoint_id"], ", ".join(state.next)
+            asked[where] = Asked(where, node, {"next": list(state.next)}, is_pause=True)
+        return list(asked.values())
+
+    def find_missing(self, agent_id: str, node: str) -> str | None:
+        """Why an agent cannot go on at a node, in one sentence; None when it can."""
+        try:
+            nodes = self.agents.compiled(agent_id, self.saver).nodes
+        except SkeinError as error:
+            return str(error)
+        gone = [name for name in node.split(", ") if name and name not in nodes]
+        return f"The agent {agent_id!r} has no step {gone[0]!r} any more, so this cannot go on." if gone else None
+
+    async def find_asked(self, thread_id: str, agent_id: str) -> set[str]:
+        """The ids of what a thread asks of people, as its agent's graph is now."""
+        graph = self.agents.compiled(agent_id, self.saver)
+        state = await graph.aget_state(at(thread_id))
+        ids = {one.id for task in state.tasks for one in task.interrupts}
+        return ids or ({state.config["configurable"]["checkpoint_id"]} if state.next else set())
 
     def check_edits(self, agent_id: str, edits: Mapping[str, Any]) -> None:
         """BadInputError says what of an edited state the agent's graph does not take."""
@@ -215,13 +235,13 @@ class Executor:
     async def read_state(self, thread_id: str, agent_id: str, checkpoint_id: str | None) -> StateStep | None:
         """The state of a thread at one checkpoint (None: its newest); None when that is not there."""
         graph = self.agents.compiled(agent_id, self.saver)
-        state = await graph.aget_state(_at(thread_id, checkpoint_id))
+        state = await graph.aget_state(at(thread_id, checkpoint_id))
         return _to_step(state) if state.created_at is not None else None
 
     async def read_states(self, thread_id: str, agent_id: str) -> list[StateStep]:
         """The newest states of a thread, oldest first."""
         graph = self.agents.compiled(agent_id, self.saver)
-        history = graph.aget_state_history(_at(thread_id), limit=MOST_STATES)
+        history = graph.aget_state_history(at(thread_id), limit=MOST_STATES)
         return [_to_step(snapshot) async for snapshot in history][::-1]
 
     def explain(self, error: BaseException) -> str:
@@ -229,7 +249,9 @@ class Executor:
         if isinstance(error, SkeinError):
             text = str(error)
         elif isinstance(error, GraphRecursionError):
-            text = f"The agent took more than {RECURSION_LIMIT} steps without coming to an end; it was stopped."
+            text = "The agent took more steps than its limit without coming to an end; it was stopped."
+        elif isinstance(error, NodeTimeoutError):
+            text = "A step of the agent took longer than its limit and was ended; try again, or raise the limit."
         else:
             text = explain_model_error(error) or f"The agent failed with {type(error).__name__}: {error}"
         for secret in self.secrets:
@@ -237,10 +259,9 @@ class Executor:
         return text[:2_000]
 
 
-def _at(thread_id: str, checkpoint_id: str | None = None) -> Any:
-    """LangGraph's config of a thread; with a checkpoint it goes on from there anew, and does not resume."""
-    at = {"checkpoint_ns": "", "checkpoint_id": checkpoint_id} if checkpoint_id else {}
-    return {"configurable": {"thread_id": thread_id, **at}}
+def _names_of(schema: Any) -> set[str]:
+    """The names of a context schema's fields, whatever kind of class it is."""
+    return {name for cls in getattr(schema, "__mro__", ()) for name in getattr(cls, "__annotations__", ())}
 
 
 def _to_step(snapshot: StateSnapshot) -> StateStep:

@@ -5,27 +5,26 @@ queued ones are taken over.
 """
 
 import threading
-import time
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
 from core.calls.capture.log import CallLog
 from core.database import Database
+from core.history.approvals import list_expired
 from core.runs import store
+from core.runs.asking import expire
+from core.runs.events import Event
+from core.runs.execute import Executor
 from core.runs.loop import LoopThread
 from core.runs.scheduler import Scheduler
-from core.runs.worker import Worker
+from core.runs.store import Spec
+from core.runs.worker import Worker, hold_until
 from core.settings import Settings
 from core.tables import utc_now
 
-_MARGIN = 0.8
 log = structlog.get_logger("skein.runs")
-
-
-def hold_until(settings: Settings) -> float:
-    """Until when a lease that is taken now surely holds, on the monotonic clock."""
-    return time.monotonic() + settings.lease_seconds * _MARGIN
 
 
 class Heart:
@@ -36,6 +35,7 @@ class Heart:
         *,
         settings: Settings,
         database: Database,
+        executor: Executor,
         scheduler: Scheduler,
         loop: LoopThread,
         calls: CallLog,
@@ -43,6 +43,7 @@ class Heart:
     ) -> None:
         self._settings = settings
         self._database = database
+        self._executor = executor
         self._scheduler = scheduler
         self._loop = loop
         self._calls = calls
@@ -87,6 +88,37 @@ class Heart:
         for thread_id in recovered.lost:
             log.warning("run_lost", thread_id=thread_id)
         self._calls.settle(recovered.lost)
-        for spec in recovered.adopted:
-            self._loop.call(scheduler.admit, scheduler.begin(spec, held_until=good_until))
+        for spec in [*recovered.adopted, *self._claim_decided(until)]:
+            self._loop.call(
+                scheduler.admit, scheduler.begin(spec, held_until=good_until, events=self._events_of(spec))
+            )
         scheduler.look_after_waiting(list(scheduler.runs.values()))
+        self._settle_artifacts()
+
+    def _settle_artifacts(self) -> None:
+        """Let the artifacts of runs whose process was killed agree with their states."""
+        with self._database.read() as db:
+            found = store.find_unsettled(db)
+        for thread_id in found:
+            self._loop.run(self._executor.settle_artifacts(thread_id))
+
+    def _claim_decided(self, until: datetime) -> list[Spec]:
+        """Let time decide what nobody did, and take the waiting threads that a decision is there for."""
+        if self._scheduler.closing.is_set():
+            return []
+        with self._database.read() as db:
+            expired, found = list_expired(db, utc_now()), store.find_resumable(db)
+        for row in expired:
+            self._database.write(partial(expire, row=row))
+        name = self._worker.name
+        threads = dict.fromkeys([*found, *(row.thread_id for row in expired)])
+        claimed = [
+            self._database.write(partial(store.claim, thread_id=key, worker=name, until=until)) for key in threads
+        ]
+        return [spec for spec in claimed if spec is not None]
+
+    def _events_of(self, spec: Spec) -> list[Event]:
+        if spec.resume is None:
+            return []
+        with self._database.read() as db:
+            return store.read_events(db, spec.thread_id)

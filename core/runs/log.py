@@ -5,6 +5,7 @@ Invariant: readers see every event once and in order; a reader is never woken fo
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from core.runs.events import Event, EventKind
@@ -16,17 +17,18 @@ _QUIET = frozenset({"state", "node"})
 class RunLog:
     """The growing log of one run: ``append`` while it runs, ``seal`` when it is over, ``close`` with its end."""
 
-    def __init__(self) -> None:
-        self._events: list[Event] = []
+    def __init__(self, events: Sequence[Event] = ()) -> None:
+        """``events`` are those of a run that paused, which now goes on."""
+        self._events: list[Event] = list(events)
         self._changed = threading.Condition(threading.Lock())
         self._waiting = 0
         self._began = time.monotonic()
         self._sealed = False
         self._closed = threading.Event()
 
-    def begin(self) -> None:
-        """Start the clock of ``at_ms``: when the run begins, not when it was queued."""
-        self._began = time.monotonic()
+    def begin(self, ago: float = 0.0) -> None:
+        """Start the clock of ``at_ms``: when the run begins, not when it was queued; ``ago`` seconds before now."""
+        self._began = time.monotonic() - ago
 
     def append(self, kind: EventKind, node: str | None, payload: Any) -> None:
         """Add what happened; what still comes after the log was sealed (a late thread) is dropped."""

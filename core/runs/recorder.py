@@ -5,42 +5,50 @@ one ``astream`` pass. Invariant: only the answering node's text becomes ``token`
 same time never mix in one answer, the later one is an ``aside``.
 """
 
-import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
 from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.tracers._streaming import _StreamingCallbackHandler
 from langgraph.constants import TAG_NOSTREAM
+from langgraph.errors import GraphInterrupt
 
-from core.runs.events import EventKind, plain
+from core.runs.events import VOICE, Event, EventKind, plain
 from core.runs.log import RunLog
+from core.runs.shows import has_shows, safe_shows
+from core.runs.tool_events import (
+    LONGEST_RESULT,
+    ToolEvents,
+    Working,
+    find_message,
+    messages_in,
+    read_error,
+    read_outcome,
+)
 from core.tables import clean_text
 
 TOOL_NODE = "tools"
-LONGEST_RESULT = 4_000
 PARAGRAPH = "\n\n"
 
 
 @dataclass
 class _Speaker:
-    """One model call that is being listened to."""
+    """One model call that is being listened to; ``voice`` names what it says beside the answer.
+
+    ``fills_form``: it was asked for data of a given form, and writes no text, nor calls a tool, for people to see.
+    """
 
     node: str
     answers: bool
+    fills_form: bool = False
     spoke: bool = False
-
-
-@dataclass
-class _Working:
-    """A node or tool at work, and since when (monotonic seconds)."""
-
-    name: str
-    since: float = field(default_factory=time.monotonic)
+    voice: str = ""
 
 
 class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
@@ -57,13 +65,16 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
         self.finish_reason: str | None = None
         self.model: str | None = None
         self.interrupts: list[Any] = []
+        self.paused = False
         self._answer_nodes = frozenset(answer_nodes) if answer_nodes is not None else None
         self._speakers: dict[UUID, _Speaker] = {}
         self._speaking: UUID | None = None
         self._last_spoken: UUID | None = None
         self._seen: set[str] = set()
-        self._tasks: dict[str, _Working] = {}
-        self._tools: dict[UUID, _Working] = {}
+        self._voices: dict[str, UUID] = {}
+        self._tasks: dict[str, Working] = {}
+        self._length = 0
+        self._tools = ToolEvents(lambda name, told: self._write("tool", name, told), lambda: self._length)
 
     @property
     def working_node(self) -> str | None:
@@ -74,6 +85,22 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
         """Begin the answer with what the thread that is retried had said before the point it goes on from."""
         for text in said:
             self._say("", text, apart=bool(self.answer))
+
+    def resume(self, events: Sequence[Event]) -> None:
+        """Go on behind the part of the log that ended as waiting; what is said next is a paragraph of its own."""
+        for event in events:
+            match event.kind:
+                case "token":
+                    self._keep(event.payload)
+                case "tool":
+                    self._tools.resume(event)
+                case "end":
+                    self._take_up(event.payload)
+
+    def _take_up(self, end: Mapping[str, Any]) -> None:
+        self.finish_reason, self.model = end.get("finish_reason"), end.get("model")
+        if usage := end.get("usage"):
+            self.has_usage, self.usage = True, dict(usage)
 
     # -- the parts of astream ---------------------------------------------------------------------------
 
@@ -92,25 +119,28 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
 
     def _task(self, ns: tuple[str, ...], data: Mapping[str, Any]) -> None:
         if "triggers" in data:
-            self._tasks[data["id"]] = _Working(data["name"])
+            self._tasks[data["id"]] = Working(data["name"])
             if not ns:
-                self._seen.update(message.id for message in _messages_in(data["input"]) if message.id)
+                self._seen.update(message.id for message in messages_in(data["input"]) if message.id)
             self._write("node", data["name"], {"phase": "start", "task": data["id"], "ns": list(ns)})
             return
+        messages = messages_in(data["result"])
+        self._tools.answered(messages)
         if not ns:
-            self._unstreamed_answer(data["name"], data["result"])
-        payload = {
-            "phase": "end",
-            "task": data["id"],
-            "ns": list(ns),
-            "ms": _ms(self._tasks.pop(data["id"], None)),
-        }
+            self._unstreamed_answer(data["name"], messages)
+        task = self._tasks.pop(data["id"], None)
+        payload = {"phase": "end", "task": data["id"], "ns": list(ns), "ms": task.ms if task else None}
+        if data.get("interrupts"):
+            payload["waits"] = True
         if data.get("error"):
             payload["error"] = clean_text(str(data["error"]))[:LONGEST_RESULT]
         self._write("node", data["name"], payload)
 
     def _update(self, data: Any) -> None:
         interrupts = data.get("__interrupt__") if isinstance(data, Mapping) else None
+        if interrupts is not None and not interrupts:
+            # A stop that the graph was compiled with asks nothing.
+            self.paused = True
         for interrupt in interrupts or ():
             if all(interrupt.id != known["id"] for known in self.interrupts):
                 self.interrupts.append({"id": interrupt.id, "value": plain(interrupt.value)})
@@ -129,11 +159,11 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
         }
         self._write("state", None, payload)
 
-    def _unstreamed_answer(self, node: str, result: Any) -> None:
+    def _unstreamed_answer(self, node: str, messages: list[BaseMessage]) -> None:
         """A node's own AIMessage that no model streamed is part of the answer too."""
         if not self._may_answer(node, (node,)):
             return
-        for message in _messages_in(result):
+        for message in messages:
             if isinstance(message, AIMessage) and message.id not in self._seen and message.text:
                 if message.id:
                     self._seen.add(message.id)
@@ -164,11 +194,19 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
         places = tuple(
             place.split(":")[0] for place in str((metadata or {}).get("langgraph_checkpoint_ns", "")).split("|")
         )
-        self._speakers[run_id] = _Speaker(node, self._may_answer(node, places))
+        fills_form = "ls_structured_output_format" in (kwargs.get("options") or {})
+        self._speakers[run_id] = _Speaker(node, self._may_answer(node, places) and not fills_form, fills_form)
 
-    def on_llm_new_token(self, token: str | list[str | dict[str, Any]], *, run_id: UUID, **kwargs: Any) -> None:
-        if token and isinstance(token, str) and (speaker := self._speakers.get(run_id)) is not None:
+    def on_llm_new_token(
+        self, token: str | list[str | dict[str, Any]], *, chunk: Any = None, run_id: UUID, **kwargs: Any
+    ) -> None:
+        if (speaker := self._speakers.get(run_id)) is None:
+            return
+        if token and isinstance(token, str):
             self._hear(run_id, speaker, token)
+        calls = getattr(getattr(chunk, "message", None), "tool_call_chunks", None)
+        if calls and not speaker.fills_form:
+            self._tools.hear(run_id, calls)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         speaker = self._speakers.pop(run_id, None)
@@ -180,13 +218,16 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         self._speakers.pop(run_id, None)
+        self._tools.conclude(run_id)
         self._fall_silent(run_id)
 
     def _conclude(self, run_id: UUID, speaker: _Speaker, message: BaseMessage) -> None:
         if not speaker.spoke and message.text:
             self._hear(run_id, speaker, message.text)
-        if message.id:
-            self._seen.add(message.id)
+        if not speaker.fills_form:
+            self._tools.conclude(run_id, message)
+            # What fills a form is heard again, as a part of the answer, when a node makes it its message.
+            self._seen.update({message.id} if message.id else ())
         if not speaker.answers:
             return
         self.finish_reason = message.response_metadata.get("finish_reason") or self.finish_reason
@@ -199,18 +240,33 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
 
     def _hear(self, run_id: UUID, speaker: _Speaker, text: str) -> None:
         speaker.spoke = True
-        if not speaker.answers or self._speaking not in {None, run_id}:
-            self._write("aside", speaker.node, clean_text(text))
+        if speaker.voice or not speaker.answers or self._speaking not in {None, run_id}:
+            self._hear_beside(run_id, speaker, clean_text(text))
             return
         apart = bool(self.answer) and self._last_spoken != run_id
         self._speaking = self._last_spoken = run_id
         self._say(speaker.node, text, apart=apart)
 
+    def _hear_beside(self, run_id: UUID, speaker: _Speaker, text: str) -> None:
+        """Two that speak at the same time have a voice each, also where they are of one node."""
+        if not speaker.voice:
+            busy = {one.voice for one in list(self._speakers.values())}
+            names = (speaker.node if n == 1 else f"{speaker.node}{VOICE}{n}" for n in count(1))
+            speaker.voice = next(name for name in names if name not in busy)
+            if self._voices.setdefault(speaker.voice, run_id) != run_id:
+                text = PARAGRAPH + text
+            self._voices[speaker.voice] = run_id
+        self._write("aside", speaker.voice, text)
+
     def _say(self, node: str, text: str, *, apart: bool) -> None:
         text = clean_text(PARAGRAPH + text if apart else text)
         if text:
-            self.answer.append(text)
+            self._keep(text)
             self._write("token", node or None, text)
+
+    def _keep(self, text: str) -> None:
+        self.answer.append(text)
+        self._length += len(text)
 
     def _fall_silent(self, run_id: UUID) -> None:
         if self._speaking == run_id:
@@ -232,41 +288,18 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
         inputs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        name = str(kwargs.get("name") or (serialized or {}).get("name") or "tool")
-        self._tools[run_id] = _Working(name)
-        args = plain(inputs) if inputs is not None else clean_text(input_str)
-        self._write("tool", name, {"phase": "start", "id": str(run_id), "args": args})
+        name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
+        self._tools.start(run_id, name, input_str if inputs is None else inputs, kwargs.get("tool_call_id"))
 
-    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        text = output.text if isinstance(output, ToolMessage) else str(output)
-        self._tool_ended(run_id, {"result": clean_text(text)[:LONGEST_RESULT]})
+    async def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        outcome, message = read_outcome(output), find_message(output)
+        if message is not None and has_shows(message):
+            # Pictures are drawn anew, which takes its time: not on the loop that all runs share.
+            outcome["shows"] = await asyncio.to_thread(safe_shows, message)
+        self._tools.end(run_id, outcome)
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        if type(error).__name__ == "GraphInterrupt":
-            self._tool_ended(run_id, {"result": "waits for a person"})
-        else:
-            self._tool_ended(run_id, {"error": clean_text(f"{type(error).__name__}: {error}")[:LONGEST_RESULT]})
-
-    def _tool_ended(self, run_id: UUID, outcome: dict[str, Any]) -> None:
-        tool = self._tools.pop(run_id, None)
-        payload = {"phase": "end", "id": str(run_id), "ms": _ms(tool), **outcome}
-        self._write("tool", tool.name if tool else "tool", payload)
+        self._tools.end(run_id, {"waits": True} if isinstance(error, GraphInterrupt) else read_error(error))
 
     def _write(self, kind: EventKind, node: str | None, payload: Any) -> None:
         self.log.append(kind, node, payload)
-
-
-def _ms(working: _Working | None) -> int | None:
-    return None if working is None else int((time.monotonic() - working.since) * 1000)
-
-
-def _messages_in(state: Any) -> list[BaseMessage]:
-    """The messages right inside a node's input or result, whatever shape that has."""
-    if isinstance(state, BaseMessage):
-        return [state]
-    if isinstance(state, Mapping):
-        state = [item for value in state.values() for item in (value if isinstance(value, list) else [value])]
-    elif not isinstance(state, (list, tuple)):
-        state = list(vars(state).values()) if hasattr(state, "__dict__") else []
-        state = [item for value in state for item in (value if isinstance(value, list) else [value])]
-    return [item for item in state if isinstance(item, BaseMessage)]

@@ -7,8 +7,10 @@ from typing import Any
 from langgraph.runtime import RunControl
 
 from core.access.viewer import Viewer
+from core.history.interrupts import Asked
 from core.history.messages import Added, NewMessage
 from core.ids import ThreadId
+from core.runs.gate import Gate
 from core.runs.log import RunLog
 from core.runs.recorder import Recorder
 from core.runs.store import Outcome, Spec
@@ -21,6 +23,7 @@ class Run:
     spec: Spec
     log: RunLog
     recorder: Recorder
+    gate: Gate
     after: ThreadId | None = None
     parent_is_done: bool = False
     held_until: float = 0.0
@@ -28,6 +31,8 @@ class Run:
     control: RunControl = field(default_factory=RunControl)
     work: "asyncio.Task[None] | None" = None
     began_at: float | None = None
+    asked: list[Asked] = field(default_factory=list)
+    has_pending: bool = False
     ending: bool = False
     lost: bool = False
 

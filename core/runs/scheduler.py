@@ -7,27 +7,33 @@ gets its place; a run that another worker has taken over writes nothing more.
 import asyncio
 import threading
 import time
+from collections.abc import Sequence
 from contextvars import Context
+from datetime import timedelta
 
 import structlog
 from langgraph.errors import GraphDrained
 from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Session as Db
 
 from core.calls.capture.log import CallLog
 from core.calls.context import CallContext, run_thread
 from core.database import Database
 from core.errors import SkeinError
 from core.runs import store
-from core.runs.events import Event, answer_text
-from core.runs.execute import Executor, Start
+from core.runs.asking import settle_asked
+from core.runs.events import Event, answer_text, plain
+from core.runs.execute import Executor
 from core.runs.fair_queue import FairQueue
 from core.runs.log import RunLog
 from core.runs.loop import LoopThread
+from core.runs.prepare import Start
 from core.runs.recorder import Recorder
 from core.runs.run import Run, end_payload
-from core.runs.store import Outcome, Spec
-from core.runs.worker import Worker
+from core.runs.store import Outcome, Resume, Spec
+from core.runs.worker import Worker, hold_until
 from core.settings import Settings
+from core.tables import utc_now
 
 _INSIST_SECONDS = 0.1
 _SHUTDOWN = "Skein was shut down while this ran; what had been said by then is kept."
@@ -60,11 +66,23 @@ class Scheduler:
         # Until when all leases hold, on the monotonic clock; the heart sets it.
         self.renewed_until = 0.0
 
-    def begin(self, spec: Spec, *, held_until: float) -> Run:
-        """A run that is known from now on, for ``admit`` to be called on the loop; from any thread."""
-        run_log = RunLog()
-        nodes = self._executor.agents.answer_nodes(spec.agent_id)
-        run = Run(spec, run_log, Recorder(run_log, answer_nodes=nodes), spec.awaits, held_until=held_until)
+    def begin(self, spec: Spec, *, held_until: float, events: Sequence[Event] = ()) -> Run:
+        """A run that is known from now on, for ``admit`` to be called on the loop; from any thread.
+
+        ``events`` are those of the thread until now, where it goes on with a decision.
+        """
+        run_log = RunLog(events)
+        recorder = Recorder(run_log, answer_nodes=self._executor.agents.answer_nodes(spec.agent_id))
+        recorder.resume(events)
+        run = Run(
+            spec,
+            run_log,
+            recorder,
+            self._executor.gate(spec),
+            spec.awaits,
+            held_until=held_until,
+            flushed=len(events),
+        )
         self.runs[spec.thread_id] = run
         return run
 
@@ -100,12 +118,13 @@ class Scheduler:
 
     async def _work(self, run: Run) -> None:
         run.began_at = time.monotonic()
-        run.log.begin()
+        run.log.begin(_seconds_since(run.spec.resume))
         self._calls.begin_run(_call_context(run.spec))
         run_thread.set(run.spec.thread_id)
-        await self._executor.run(
+        run.asked = await self._executor.run(
             run.spec,
             run.recorder,
+            run.gate,
             run.control,
             parent_is_done=run.parent_is_done,
             began=lambda start: self._began(run, start),
@@ -113,6 +132,14 @@ class Scheduler:
 
     async def _began(self, run: Run, start: Start) -> None:
         """Write down that it runs; wait for that only when the lease may have run out meanwhile."""
+        if (resume := run.spec.resume) is not None:
+            # Always waited for: what was decided is taken up once, or not at all.
+            await asyncio.wrap_future(
+                self._database.submit(lambda db: store.go_on(db, run.spec, resume, worker=self._worker.name))
+            )
+            told = {"approval_id": resume.approval_id, "decision": resume.decision, "by": resume.by}
+            run.log.append("resumed", None, {**told, "tool": resume.tool})
+            return
         written = asyncio.wrap_future(
             self._database.submit(
                 lambda db: store.begin_run(
@@ -141,7 +168,7 @@ class Scheduler:
         if error is not None:
             log.warning("run_failed", thread_id=run.spec.thread_id, error=type(error).__name__)
             return Outcome("failed", answer, None, type(error).__name__, self._executor.explain(error))
-        return Outcome("waiting" if run.recorder.interrupts else "done", answer, reason)
+        return Outcome("waiting" if run.asked else "done", answer, reason)
 
     async def _end(self, run: Run, outcome: Outcome) -> None:
         """Write the end in one transaction, then tell the readers; whoever reads it finds it committed."""
@@ -150,11 +177,16 @@ class Scheduler:
         if outcome.status == "failed":
             run.log.append("error", None, {"type": outcome.error_type, "message": outcome.error_message})
         if outcome.status == "waiting":
-            run.log.append("waiting", None, {"interrupts": run.recorder.interrupts})
-        end = run.log.seal(end_payload(outcome, run.recorder))
+            asked = [{"id": one.interrupt_id, "node": one.node, "value": plain(one.value)} for one in run.asked]
+            run.log.append("waiting", None, {"interrupts": asked})
+        end, goes_on = run.log.seal(end_payload(outcome, run.recorder)), None
         if not run.lost:
-            await self._write_end(run, outcome, [*run.log.after(run.flushed), end])
+            goes_on = await self._write_end(run, outcome, [*run.log.after(run.flushed), end])
+            await self._settle_artifacts(run)
         self._forget(run, None if run.lost else end)
+        if goes_on is not None:
+            # A rule has decided, or a person did while it ran.
+            self.admit(self.begin(goes_on, held_until=hold_until(self._settings), events=run.log.after(0)))
         log.info(
             "run_ended",
             conversation_id=run.spec.conversation_id,
@@ -163,17 +195,40 @@ class Scheduler:
             status=outcome.status,
         )
 
-    async def _write_end(self, run: Run, outcome: Outcome, events: list[Event]) -> None:
-        try:
-            await asyncio.wrap_future(
-                self._database.submit(
-                    lambda db: store.end_run(db, run.spec, outcome, events, worker=self._worker.name)
-                )
+    async def _settle_artifacts(self, run: Run) -> None:
+        if run.has_pending:
+            try:
+                await self._executor.settle_artifacts(run.spec.thread_id)
+            except Exception as error:  # noqa: BLE001 - the heart tries again until it is done
+                log.warning("artifacts_not_settled", thread_id=run.spec.thread_id, error=type(error).__name__)
+
+    async def _write_end(self, run: Run, outcome: Outcome, events: list[Event]) -> Spec | None:
+        """Write the end; gives what the thread goes on with if there is a decision about what it asked."""
+        until = utc_now() + timedelta(seconds=self._settings.lease_seconds)
+        days = self._settings.approval_days
+
+        def job(db: Db) -> Spec | None:
+            store.end_run(db, run.spec, outcome, events, worker=self._worker.name)
+            run.has_pending = store.has_pending(db, run.spec.thread_id)
+            settle_asked(
+                db,
+                run.spec,
+                outcome.status,
+                run.asked,
+                run.gate.denied,
+                waits=timedelta(days=days) if days else None,
             )
+            if outcome.status != "waiting" or self.closing.is_set():
+                return None
+            return store.claim(db, run.spec.thread_id, worker=self._worker.name, until=until)
+
+        try:
+            return await asyncio.wrap_future(self._database.submit(job))
         except (SQLAlchemyError, SkeinError) as error:
             # Its lease is no longer renewed, so that the thread is settled as lost when it has run out.
             log.warning("run_end_not_written", thread_id=run.spec.thread_id, error=type(error).__name__)
             run.lost = True
+            return None
 
     def _forget(self, run: Run, end: Event | None = None) -> None:
         self.runs.pop(run.spec.thread_id, None)
@@ -277,6 +332,13 @@ class Scheduler:
 
     async def place_of(self, thread_id: str) -> int | None:
         return self._queue.place_of(thread_id)
+
+
+def _seconds_since(resume: Resume | None) -> float:
+    """How long ago a thread first began that now goes on."""
+    if resume is None or resume.started_at is None:
+        return 0.0
+    return max((utc_now() - resume.started_at).total_seconds(), 0.0)
 
 
 def _call_context(spec: Spec) -> CallContext:

@@ -16,9 +16,10 @@ from sqlmodel import col, func, select
 
 from core.database import table_of, upsert
 from core.errors import ConflictError
-from core.ids import ConversationId, MessageId, SessionId, ThreadId, UserId
+from core.history.approvals import find_unapplied, mark_applied, withdraw_waiting
+from core.ids import ApprovalId, ConversationId, MessageId, SessionId, ThreadId, UserId
 from core.runs.events import Event, answer_text, expand, pack
-from core.tables import Conversation, Message, RunEvent, Thread, utc_now
+from core.tables import Approval, ArtifactVersion, Conversation, Message, RunEvent, Thread, utc_now
 
 STOP_REQUESTED = "stop_requested"
 _LIVE = ("queued", "running")
@@ -35,6 +36,8 @@ _BEGIN = _HELD.where(_thread.c.status == "queued").values(
     parent_thread_id=bindparam("new_parent"),
     source_checkpoint_id=bindparam("new_source"),
 )
+# A thread that goes on keeps where its state came from, and when it first began.
+_GO_ON = _HELD.where(_thread.c.status == "queued").values(status="running")
 _END = _HELD.where(_thread.c.status.in_(_LIVE)).values(
     status=bindparam("new_status"),
     finish_reason=bindparam("new_reason"),
@@ -43,7 +46,39 @@ _END = _HELD.where(_thread.c.status.in_(_LIVE)).values(
     lease_until=None,
     ended_at=bindparam("new_ended_at"),
 )
+_CLAIM = (
+    update(_thread)
+    .where(_thread.c.thread_id == bindparam("of"), _thread.c.status == "waiting")
+    .values(
+        status="queued",
+        worker=bindparam("by"),
+        lease_epoch=_thread.c.lease_epoch + 1,
+        lease_until=bindparam("until"),
+        ended_at=None,
+    )
+)
+_STOP_WAITING = (
+    update(_thread)
+    .where(_thread.c.thread_id == bindparam("of"), _thread.c.status == "waiting")
+    .values(
+        status=bindparam("new_status"), finish_reason=bindparam("new_status"), error_message=bindparam("sentence")
+    )
+)
 _ANSWER = update(_message).where(_message.c.message_id == bindparam("of")).values(answer=bindparam("new_answer"))
+
+
+@dataclass(frozen=True)
+class Resume:
+    """The decision that a thread goes on with: the answer to one of its interrupts."""
+
+    approval_id: ApprovalId
+    interrupt_id: str
+    response: Any
+    is_pause: bool
+    decision: str
+    tool: str
+    by: str | None
+    started_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -64,6 +99,7 @@ class Spec:
     agent_id: str
     config: dict[str, Any] = field(default_factory=dict)
     awaits: ThreadId | None = None
+    resume: Resume | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +149,23 @@ def load_spec(db: Db, thread_id: str) -> Spec:
         thread.agent_id,
         dict(thread.config),
         _find_awaited(db, message.parent_message_id),
+        _find_resume(db, thread),
+    )
+
+
+def _find_resume(db: Db, thread: Thread) -> Resume | None:
+    row = find_unapplied(db, thread.thread_id)
+    if row is None:
+        return None
+    return Resume(
+        row.approval_id,
+        row.interrupt_id,
+        row.response,
+        row.kind == "pause",
+        str(row.decision),
+        row.tool,
+        row.decided_by_name,
+        thread.started_at,
     )
 
 
@@ -133,6 +186,68 @@ def begin_run(
         "new_source": source_checkpoint_id,
     }
     _require_one(db.connection().execute(_BEGIN, change))
+
+
+def go_on(db: Db, spec: Spec, resume: Resume, *, worker: str) -> None:
+    """Mark a thread as running again and its decision as taken up, or neither; ConflictError if it is not ours."""
+    _require_one(db.connection().execute(_GO_ON, _ours(spec, worker)))
+    mark_applied(db, resume.approval_id)
+
+
+def hold_thread(db: Db, thread_id: str) -> None:
+    """Let whoever else settles this thread wait until the caller is done; SQLite has one writer anyway."""
+    db.exec(select(Thread.thread_id).where(Thread.thread_id == thread_id).with_for_update()).all()
+
+
+def find_resumable(db: Db) -> list[ThreadId]:
+    """Waiting threads whose decision nobody has taken up, as when a process ended just then."""
+    query = (
+        select(Thread.thread_id)
+        .join(Approval, col(Approval.thread_id) == Thread.thread_id)
+        .where(Thread.status == "waiting", Approval.status == "decided", col(Approval.applied_at).is_(None))
+        .distinct()
+    )
+    return [ThreadId(thread_id) for thread_id in db.exec(query)]
+
+
+def has_pending(db: Db, thread_id: str) -> bool:
+    """Whether a thread wrote versions of artifacts that are not settled yet."""
+    query = select(ArtifactVersion.version).where(
+        ArtifactVersion.thread_id == thread_id, ArtifactVersion.status == "pending"
+    )
+    return db.exec(query.limit(1)).first() is not None
+
+
+def find_unsettled(db: Db) -> list[ThreadId]:
+    """Threads that do not run any more, whose versions of artifacts are not settled, as after a kill."""
+    query = (
+        select(Thread.thread_id)
+        .join(ArtifactVersion, col(ArtifactVersion.thread_id) == Thread.thread_id)
+        .where(ArtifactVersion.status == "pending", col(Thread.status).not_in(_LIVE))
+        .distinct()
+    )
+    return [ThreadId(thread_id) for thread_id in db.exec(query)]
+
+
+def claim(db: Db, thread_id: str, *, worker: str, until: datetime) -> Spec | None:
+    """Take a waiting thread that a decision is there for; None when there is none, or another worker has it."""
+    if find_unapplied(db, thread_id) is None:
+        return None
+    if not _count(db.connection().execute(_CLAIM, {"of": thread_id, "by": worker, "until": until})):
+        return None
+    return load_spec(db, thread_id)
+
+
+def stop_waiting(db: Db, thread_id: str, *, status: str, sentence: str | None) -> bool:
+    """End a thread that waits for a person; False when it does not."""
+    change = {"of": thread_id, "new_status": status, "sentence": sentence}
+    if not _count(db.connection().execute(_STOP_WAITING, change)):
+        return False
+    last = read_events(db, thread_id)[-1:]
+    seq, at_ms = (last[0].seq, last[0].at_ms) if last else (0, 0)
+    end = Event(seq + 1, at_ms, "end", None, {"status": status, "finish_reason": status})
+    upsert(db, RunEvent, pack(thread_id, [end]))
+    return True
 
 
 def append_events(db: Db, batches: Sequence[tuple[Spec, list[Event]]], *, worker: str) -> list[Held]:
@@ -277,6 +392,7 @@ def _settle_lost(db: Db, thread: Thread) -> None:
     upsert(db, RunEvent, pack(thread.thread_id, [end]))
     db.get_one(Message, thread.message_id).answer = answer_text(events)
     thread.status, thread.ended_at, thread.lease_until, thread.finish_reason = "lost", utc_now(), None, None
+    withdraw_waiting(db, ThreadId(thread.thread_id), by=None, reason="The run that asked this was lost.")
     thread.error_message = "The process that ran this was ended; what had been said by then is kept."
 
 

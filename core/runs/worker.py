@@ -8,10 +8,20 @@ machine), leases alone decide.
 
 import secrets
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from core.settings import Settings
+
+_MARGIN = 0.8
+
+
+def hold_until(settings: Settings) -> float:
+    """Until when a lease that is taken now surely holds, on the monotonic clock."""
+    return time.monotonic() + settings.lease_seconds * _MARGIN
 
 
 class Worker:

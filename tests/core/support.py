@@ -31,6 +31,7 @@ GRAPHS = {
     "script": {},
     "stubborn": {},
 }
+ASKING = ("per_call", "batched", "ungated", "paused", "question", "wish", "several", "twice", "nested")
 CALLERS = ("callers", "left_behind", "given_up", "traced")
 
 
@@ -66,6 +67,7 @@ def write_langgraph_json(folder: Path) -> Path:
         name: {"path": f"{files / 'showcase.py'}:{name}", **more} for name, more in GRAPHS.items()
     }
     graphs |= {name: {"path": f"{files / 'callers.py'}:{name}"} for name in CALLERS}
+    graphs |= {name: {"path": f"{files / 'asking.py'}:{name}"} for name in ASKING}
     graphs["assistant"] = {
         "path": str(ROOT / "core" / "agents" / "assistant.py") + ":graph",
         "answer_nodes": ["conversation"],

@@ -1,0 +1,61 @@
+"""What stored runs did besides answering, for showing many finished answers at once.
+
+Invariant: one query for all of them, however many; who may not see a thread gets nothing of it.
+"""
+
+from collections.abc import Collection
+
+from sqlalchemy import bindparam, case, select
+from sqlmodel import Session as Db
+
+from core.access.viewer import Viewer
+from core.database import table_of
+from core.history.turns import get_turn_of_thread
+from core.ids import ThreadId
+from core.runs.events import Event, expand
+from core.tables import Conversation, Message, RunEvent, Session, Thread
+
+_event, _thread, _message = table_of(RunEvent), table_of(Thread), table_of(Message)
+_conversation, _session = table_of(Conversation), table_of(Session)
+
+
+def read_tools(viewer: Viewer, db: Db, thread_ids: Collection[ThreadId]) -> dict[ThreadId, list[Event]]:
+    """The tool events of these threads, in order, and an ``aside`` without its text for each stretch of one."""
+    statement, given = (_TOOLS, {}) if viewer.reads_all else (_OWN_TOOLS, {"who": viewer.user_id})
+    found: dict[ThreadId, list[Event]] = {}
+    for row in db.connection().execute(statement, {**given, "threads": list(thread_ids)}):
+        event = Event(row.seq, row.at_ms, row.kind, row.node, row.payload if row.kind == "tool" else "")
+        found.setdefault(ThreadId(row.thread_id), []).append(event)
+    return found
+
+
+def read_asides(viewer: Viewer, db: Db, thread_id: ThreadId) -> dict[str, str]:
+    """What was said beside the answer of a thread, by voice; NotFoundError when the viewer may not see it."""
+    get_turn_of_thread(viewer, db, thread_id)
+    said: dict[str, list[str]] = {}
+    for event in expand(db.connection().execute(_ASIDES, {"thread": thread_id})):
+        said.setdefault(event.node or "", []).append(event.payload)
+    return {voice: "".join(texts) for voice, texts in said.items()}
+
+
+_COLUMNS = (_event.c.thread_id, _event.c.seq, _event.c.at_ms, _event.c.kind, _event.c.node)
+_TOOLS = (
+    select(*_COLUMNS, case((_event.c.kind == "tool", _event.c.payload), else_=None).label("payload"))
+    .join(_thread, _thread.c.thread_id == _event.c.thread_id)
+    .join(_message, _message.c.message_id == _thread.c.message_id)
+    .join(_conversation, _conversation.c.conversation_id == _message.c.conversation_id)
+    .join(_session, _session.c.session_id == _conversation.c.session_id)
+    .where(
+        _event.c.thread_id.in_(bindparam("threads", expanding=True)),
+        _event.c.kind.in_(("tool", "aside")),
+        _message.c.deleted_at.is_(None),
+        _conversation.c.deleted_at.is_(None),
+    )
+    .order_by(_event.c.thread_id, _event.c.seq)
+)
+_OWN_TOOLS = _TOOLS.where(_session.c.user_id == bindparam("who"))
+_ASIDES = (
+    select(*_COLUMNS, _event.c.payload)
+    .where(_event.c.thread_id == bindparam("thread"), _event.c.kind == "aside")
+    .order_by(_event.c.seq)
+)

@@ -1,0 +1,151 @@
+"""A decision is taken up once, whichever processes give it, and whichever of them are killed around it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.access.viewer import Viewer
+from core.history.approvals import ApprovalRow, list_approvals
+from core.ids import ThreadId
+from core.settings import Settings
+from core.skein import Skein
+from tests.conftest import make_person
+from tests.core.support import (
+    ROOT,
+    another_skein,
+    answered,
+    ask,
+    follow,
+    graph_settings,
+    status_of,
+    wait_until,
+)
+
+LEASE = 1.0
+
+
+class Decider:
+    """Another process that decides what it is told to."""
+
+    def __init__(self, settings: Settings, folder: Path, *, dies: bool = False) -> None:
+        told = {
+            "folder": str(folder),
+            "database_url": settings.app_database_url,
+            "dies": dies,
+            "lease_seconds": LEASE,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.core.deciding_process", json.dumps(told)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.line() == {"ready": True}
+
+    def ask(self, viewer: Viewer, text: str) -> ThreadId:
+        """Have it run a message until that waits for a person."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(
+            json.dumps({"user_id": viewer.user_id, "text": text, "agent_id": "per_call"}) + "\n"
+        )
+        self.process.stdin.flush()
+        return ThreadId(self.line()["paused"])
+
+    def tell(self, viewer: Viewer, row: ApprovalRow) -> None:
+        wanted = {
+            "user_id": viewer.user_id,
+            "approval_id": row.approval_id,
+            "arguments_hash": row.arguments_hash,
+        }
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(wanted) + "\n")
+        self.process.stdin.flush()
+
+    def line(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        found = json.loads(self.process.stdout.readline())
+        assert isinstance(found, dict)
+        return found
+
+
+@contextmanager
+def deciders(settings: Settings, folder: Path, count: int, *, dies: bool = False) -> Iterator[list[Decider]]:
+    found: list[Decider] = []
+    try:
+        for _ in range(count):
+            found += [Decider(settings, folder, dies=dies)]
+        yield found
+    finally:
+        for one in found:
+            one.process.kill()
+            one.process.communicate()
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return graph_settings(tmp_path, database_url, lease_seconds=LEASE)
+
+
+def waiting(skein: Skein, viewer: Viewer, file: Path) -> ApprovalRow:
+    turn = ask(skein, viewer, text_for(file), agent="per_call")
+    follow(skein, viewer, turn.thread_id)
+    with skein.database.read() as db:
+        return next(row for row in list_approvals(viewer, db) if row.thread_id == turn.thread_id)
+
+
+def text_for(file: Path) -> str:
+    return "send " + json.dumps({"to": "bob", "file": str(file)})
+
+
+class TestTwoProcesses:
+    def test_that_decide_at_once_decide_once(self, settings: Settings, tmp_path: Path) -> None:
+        with another_skein(settings) as skein, deciders(settings, tmp_path, 2) as others:
+            alice = make_person(skein, "alice")
+            for number in range(4):
+                file = tmp_path / f"sent{number}.txt"
+                row = waiting(skein, alice, file)
+                for other in others:
+                    other.tell(alice, row)
+                told = [other.line() for other in others]
+                assert sorted(key for one in told for key in one) == ["decided", "refused"]
+                assert file.read_text() == "bob 1\n"
+                assert status_of(skein, alice, row.thread_id) == "done"
+
+
+class TestAKill:
+    def test_between_interrupt_and_decision_loses_nothing(self, settings: Settings, tmp_path: Path) -> None:
+        file = tmp_path / "sent.txt"
+        with another_skein(settings) as skein:
+            alice = make_person(skein, "alice")
+            with deciders(settings, tmp_path, 1) as [other]:
+                thread_id = other.ask(alice, text_for(file))
+                other.process.kill()
+                other.process.wait()
+        with another_skein(settings) as skein, deciders(settings, tmp_path, 1) as [other]:
+            assert status_of(skein, alice, thread_id) == "waiting"
+            with skein.database.read() as db:
+                [row] = list_approvals(alice, db)
+            other.tell(alice, row)
+            assert other.line() == {"decided": row.approval_id}
+            assert file.read_text() == "bob 1\n"
+
+    def test_between_decision_and_its_run_is_made_good_by_another_process(
+        self, settings: Settings, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "sent.txt"
+        with another_skein(settings) as skein:
+            alice = make_person(skein, "alice")
+            row = waiting(skein, alice, file)
+            with deciders(settings, tmp_path, 1, dies=True) as [other]:
+                other.tell(alice, row)
+                other.process.wait(10)
+                wait_until(lambda: status_of(skein, alice, row.thread_id) == "done")
+            assert file.read_text() == "bob 1\n"
+            assert "sent to bob" in answered(skein, alice, row.thread_id).answer
