@@ -9,7 +9,7 @@ nothing but use its session.
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +21,7 @@ import stamina
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
+from psycopg import IsolationLevel
 from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event, inspect, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.postgresql.psycopg import dialect as postgresql_dialect
@@ -38,6 +39,7 @@ _Fix = Callable[[Any], Any]
 
 BUSY_SECONDS = 5.0
 _LARGEST_BATCH = 200
+_MOST_PARAMETERS = 10_000
 _MIGRATION_LOCK = 4_781_220_251
 # Classes of states (connection, conflict, resources), and words of messages.
 _OUTAGES_OF_POSTGRES = {"08", "40", "53", "55", "57", "58"}
@@ -57,8 +59,8 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
-        self._reading = _sqlite_engine(url, writer=False) if self.is_sqlite else _postgres_engine(url)
-        self._writing = _sqlite_engine(url, writer=True) if self.is_sqlite else self._reading
+        engine = _sqlite_engine if self.is_sqlite else _postgres_engine
+        self._reading, self._writing = engine(url, writer=False), engine(url, writer=True)
         self._jobs: queue.SimpleQueue[_Queued[Any] | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._closed = False
@@ -234,8 +236,17 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(getattr(error, "orig", error)).strip().splitlines()), "")
 
 
-def _postgres_engine(url: str) -> Engine:
-    return create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True, pool_timeout=BUSY_SECONDS)
+def _postgres_engine(url: str, *, writer: bool) -> Engine:
+    """An engine whose transactions, but the writer's, read all as of one moment, and cannot write."""
+    size = {"pool_size": 1, "max_overflow": 0} if writer else {"pool_size": 10, "max_overflow": 20}
+    engine = create_engine(url, pool_pre_ping=True, pool_timeout=BUSY_SECONDS, **size)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        if not writer:  # the driver says so with BEGIN, so that it costs nothing
+            connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
+
+    return engine
 
 
 def _sqlite_engine(url: str, *, writer: bool) -> Engine:
@@ -264,6 +275,12 @@ def _sqlite_engine(url: str, *, writer: bool) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
     return engine
+
+
+def in_parts(items: Collection[T]) -> Iterator[list[T]]:
+    """The items in lists that are short enough for an ``IN``: databases take only so many parameters at once."""
+    listed = list(items)
+    return (listed[start : start + _MOST_PARAMETERS] for start in range(0, len(listed), _MOST_PARAMETERS))
 
 
 def upsert(db: Session, table: type[SQLModel], rows: list[dict[str, Any]]) -> None:

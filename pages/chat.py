@@ -13,7 +13,10 @@ from core.history.messages import Added, NewMessage
 from core.runs.branching import Variant, fan_out
 from core.skein import Skein
 from pages.parts import state
+from pages.parts.agent_options import chosen_agent, chosen_config, draw_agent_options, draw_agents
 from pages.parts.answer import Show
+from pages.parts.artifact_panel import draw_artifacts, draw_artifacts_button
+from pages.parts.artifact_shelf import Shelf, read_shelf
 from pages.parts.conversation_list import draw_conversation_list
 from pages.parts.crumbs import draw_crumbs
 from pages.parts.guard import require_viewer
@@ -41,12 +44,15 @@ def main(skein: Skein, viewer: Viewer) -> None:
             draw_chosen(state.FAN)
     if text:
         opened = _send(skein, viewer, opened, text)
-    header = st.container(key="chat_header_place")
+    header, beside = st.container(key="chat_header_place"), st.container(key="chat_beside")
 
     def draw_around() -> None:
         draw_conversation_list(skein, viewer, opened.conversation_id)
+        shelf = read_shelf(skein, viewer, opened)
         with header:
-            _draw_header(skein, viewer, opened, is_own=is_own)
+            _draw_header(skein, viewer, opened, shelf, is_own=is_own)
+        with beside:
+            draw_artifacts(skein, viewer, opened, shelf)
 
     if problem := state.take(state.PROBLEM):
         st.warning(problem, icon=":material/info:")
@@ -61,12 +67,13 @@ def main(skein: Skein, viewer: Viewer) -> None:
         st.rerun()
 
 
-def _draw_header(skein: Skein, viewer: Viewer, opened: Opened, *, is_own: bool) -> None:
+def _draw_header(skein: Skein, viewer: Viewer, opened: Opened, shelf: Shelf, *, is_own: bool) -> None:
     conversation = opened.conversation
     with st.container(horizontal=True, vertical_alignment="center", key="chat_header"):
         title = conversation.title if conversation else "New conversation"
         with st.container(width="stretch"):
             st.markdown(f"#### {plain(title)}")
+        draw_artifacts_button(shelf)
         if conversation is not None and is_own:
             chosen = st.menu_button(
                 "More",
@@ -80,18 +87,17 @@ def _draw_header(skein: Skein, viewer: Viewer, opened: Opened, *, is_own: bool) 
                 _rename(skein, viewer, conversation)
             elif chosen == "Delete":
                 _delete(skein, viewer, conversation)
-        _draw_options(skein)
+        _draw_options(skein, opened)
     draw_crumbs(opened)
 
 
-def _draw_options(skein: Skein) -> None:
+def _draw_options(skein: Skein, opened: Opened) -> None:
     with st.popover("Options", icon=":material/tune:", type="tertiary", help="Model, agent, and what is shown"):
-        agents = {agent.agent_id: agent for agent in skein.agents.list()}
-        if len(agents) > 1:
-            st.selectbox("Agent", list(agents), key=state.AGENT, format_func=lambda name: name)
+        agent_id = draw_agents(skein, opened)
         models = {model.name: model.label for model in skein.chat_models.offered()}
         st.selectbox("Model", list(models), key=state.MODEL, format_func=models.__getitem__)
         st.slider("Temperature", 0.0, 2.0, skein.settings.temperature, 0.1, key=state.TEMPERATURE)
+        draw_agent_options(skein, agent_id)
         with st.expander("Ask several at once", icon=":material/splitscreen_right:"):
             st.caption("The next message goes to each of them; the answers stand side by side.")
             draw_variants(skein, key=state.FAN)
@@ -118,9 +124,9 @@ def _draw_welcome(skein: Skein) -> str | None:
 
 def _send(skein: Skein, viewer: Viewer, opened: Opened, text: str) -> Opened:
     """Start the run, and give the conversation as it is now; what cannot be sent is held back, never lost."""
-    new, variants, head = _message(skein, opened, text), chosen_variants(state.FAN), opened.head
+    variants, head = chosen_variants(state.FAN), opened.head
     try:
-        added = _start(skein, viewer, new, variants)
+        added = _start(skein, viewer, _message(skein, opened, text), variants)
     except SkeinError as error:
         if not (isinstance(error, BusyError) and head is not None and head.is_live):
             state.put(state.PROBLEM, str(error))
@@ -140,14 +146,14 @@ def _start(skein: Skein, viewer: Viewer, new: NewMessage, variants: dict[str, Va
 
 def _message(skein: Skein, opened: Opened, text: str) -> NewMessage:
     chosen = {"model": state.get(state.MODEL), "temperature": state.get(state.TEMPERATURE)}
-    head = opened.head
+    head, agent_id = opened.head, chosen_agent(skein, opened)
     return NewMessage(
         text,
         conversation_id=opened.conversation_id,
         parent_message_id=head.message_id if head else None,
         branch_id=opened.branch.branch_id if opened.branch else None,
-        agent_id=state.get(state.AGENT) or (head.agent_id if head else skein.agents.default),
-        config={name: value for name, value in chosen.items() if value is not None},
+        agent_id=agent_id,
+        config={name: value for name, value in chosen.items() if value is not None} | chosen_config(agent_id),
     )
 
 

@@ -9,7 +9,7 @@ from core.access.viewer import Viewer
 from core.access.web import ICON
 from pages.parts.gate import drawing
 from pages.parts.guard import require_viewer
-from pages.parts.resources import get_skein
+from pages.parts.resources import count_waiting_of, get_skein
 
 _HERE = Path(__file__).resolve().parent
 _ACCOUNT, _SIGN_OUT = "Your account", "Sign out"
@@ -46,14 +46,21 @@ def _pages(viewer: Viewer) -> list[st.Page]:
     pages = [
         _page("chat", "Chat", ":material/forum:", default=True),
         _page("branches", "Branches", ":material/account_tree:"),
+        _page("approvals", _approvals_title(viewer), ":material/front_hand:"),
         _page("live", "Running now", ":material/play_circle:"),
         _page("calls", "Calls", ":material/analytics:"),
+        _page("agents", "Agents", ":material/smart_toy:"),
     ]
     if viewer.is_admin:
         pages.append(_page("admin", "Accounts", ":material/group:"))
         if (_HERE / "prices.py").exists():
             pages.append(_page("prices", "Prices", ":material/payments:"))
     return pages
+
+
+def _approvals_title(viewer: Viewer) -> str:
+    waiting = count_waiting_of(viewer)
+    return f"Approvals ({waiting:,})" if waiting else "Approvals"
 
 
 def _page(stem: str, title: str, icon: str, *, default: bool = False) -> st.Page:

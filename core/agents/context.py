@@ -14,11 +14,11 @@ from pydantic import create_model as make_model
 from core.agents.limits import LIMITS
 from core.agents.shapes import read_fields, required_fields
 from core.errors import BadInputError
-from core.history.turns import EDITS
+from core.history.turns import ATTACHMENTS, EDITS
 
 # Not for people to choose: Skein gives them.
 GIVEN = frozenset({"chat_models", "workspace", "max_messages", "keep_last"})
-_OURS = frozenset({LIMITS, EDITS})
+_OURS = frozenset({LIMITS, EDITS, ATTACHMENTS})
 # What LangGraph itself reads of a config; a setting may not pass for it.
 _RESERVED = frozenset({"thread_id", "user_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"})
 _RESERVED_STARTS = ("__", "langgraph_")

@@ -18,6 +18,7 @@ To go on, run the graph with ``None`` and the new checkpoint's id in its config.
 the run for an answer to a question, and a subgraph that has a memory resumes it instead of reading its input.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import NoneType, UnionType
@@ -41,6 +42,7 @@ from pydantic_core import to_json
 from typing_extensions import ReadOnly, TypedDict, is_typeddict
 
 from core.checkpoints.fork import NO_TASK
+from core.checkpoints.plain import require_storable
 from core.errors import BadInputError, BusyError, NotFoundError
 
 Graph = Pregel[Any, Any, Any, Any]
@@ -166,11 +168,12 @@ def _check(graph: Graph, annotations: Mapping[str, Any], key: str, value: Any) -
         names = ", ".join(editable_keys(graph)) or "none"
         raise BadInputError(f"The key {str(key)[:80]!r} {_why_not(graph, key)}; keys that can be edited: {names}.")
     takes = f"it takes {_describe(annotations[key])}"
-    if isinstance(value, str) and "\0" in value:
-        raise BadInputError(f"The value of {key!r} holds a NUL character, which cannot be stored; delete it.")
-    try:
-        # By way of JSON, so that a list may become a set, but no text a number.
-        return adapter.validate_json(to_json(value), strict=True)
+    try:  # by way of JSON, so that a list may become a set, but no text a number
+        data = to_json(value)
+        require_storable(json.loads(data), f"The value of {key!r}")
+        return adapter.validate_json(data, strict=True)
+    except BadInputError:
+        raise
     except Mismatch as error:
         raise BadInputError(f"The value of {key!r} does not fit{_problem(error)}; {takes}.") from None
     except Exception:  # noqa: BLE001 - the validators of an agent's own types may raise anything

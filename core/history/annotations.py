@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, delete, select, union_all
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
-from core.database import table_of, upsert
+from core.database import in_parts, table_of, upsert
 from core.errors import BadInputError
 from core.history.branches import get_branch
 from core.history.conversations import hold_conversation
@@ -48,7 +48,10 @@ def set_note(viewer: Viewer, db: Db, target_id: MessageId | BranchId, note: str)
 
 def find_marks(viewer: Viewer, db: Db, targets: Collection[str]) -> dict[str, Mark]:
     """The viewer's own stars and notes on these, by what they are on."""
-    return _read(db, _FIND, {"who": viewer.user_id, "targets": list(targets)})
+    found: dict[str, Mark] = {}
+    for some in in_parts(targets):
+        found |= _read(db, _FIND, {"who": viewer.user_id, "targets": some})
+    return found
 
 
 def find_marks_in(viewer: Viewer, db: Db, conversation_id: ConversationId) -> dict[str, Mark]:

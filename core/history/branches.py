@@ -13,18 +13,16 @@ from sqlalchemy import bindparam, select, text, update
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
-from core.database import table_of
+from core.database import in_parts, table_of
 from core.errors import BadInputError, ConflictError, NotFoundError
 from core.history.activity import record
 from core.history.conversations import get_conversation, hold_conversation, require_own_conversation
-from core.history.heads import LONGEST_NAME, begin_branch, free_name
+from core.history.heads import LONGEST_NAME, begin_branch, free_name, tidy_name
 from core.history.turns import get_turn
 from core.ids import BranchId, ConversationId, MessageId, UserId
-from core.tables import Branch, Message, UtcTime, clean_text, utc_now
+from core.tables import Branch, Message, UtcTime, utc_now
 
 UNDO = timedelta(minutes=1)
-# Databases take only so many parameters in one statement.
-_IDS_AT_ONCE = 10_000
 _branch, _message = table_of(Branch), table_of(Message)
 
 
@@ -124,8 +122,8 @@ def delete_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> list[MessageId
     if len(list_branches(viewer, db, branch.conversation_id)) == 1:
         raise ConflictError("This is the conversation's only branch; delete the conversation instead.")
     messages = own_messages(db, branch)
-    for first in range(0, len(messages), _IDS_AT_ONCE):
-        db.connection().execute(_MARK_MESSAGES, {"ids": messages[first : first + _IDS_AT_ONCE], "at": now})
+    for some in in_parts(messages):
+        db.connection().execute(_MARK_MESSAGES, {"ids": some, "at": now})
     _change(db, branch_id, deleted_at=now)
     record(
         db, viewer, "branch.delete", target_id=branch_id, detail={"name": branch.name, "messages": len(messages)}
@@ -164,7 +162,7 @@ def own_messages(db: Db, branch: BranchRow) -> list[MessageId]:
 
 
 def _checked(name: str) -> str:
-    name = " ".join(clean_text(name).split())
+    name = tidy_name(name)
     if not name:
         raise BadInputError("A branch needs a name of at least one character; please type one.")
     if len(name) > LONGEST_NAME:

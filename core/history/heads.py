@@ -4,6 +4,7 @@ Invariant: every message that nothing hangs below is the head of a branch. Going
 by compare-and-set; whoever comes second, and every edit, new answer, fork and fan-out, begins a branch of its own.
 """
 
+import unicodedata
 from collections.abc import Collection
 from datetime import datetime
 from itertools import count
@@ -16,6 +17,8 @@ from core.ids import BranchId, ConversationId, MessageId, UserId, new_branch_id
 from core.tables import Branch, clean_text
 
 LONGEST_NAME = 100
+# Controls, and formats such as those that turn the direction of what follows.
+_UNSEEN = {"Cc", "Cf"}
 _branch = table_of(Branch)
 _WORDS = {
     "first": "beginning",
@@ -66,6 +69,12 @@ def begin_branch(
     return branch_id
 
 
+def tidy_name(text: str) -> str:
+    """A name as it is kept: one line, of characters that show, and the same bytes for what looks the same."""
+    shown = (char for char in clean_text(text) if char.isspace() or unicodedata.category(char) not in _UNSEEN)
+    return " ".join(unicodedata.normalize("NFC", "".join(shown)).split())
+
+
 def free_name(wanted: str, taken: Collection[str], *, first: int = 1) -> str:
     """The name with the first number, from ``first`` on, that makes it one of its own; a 1 is not written."""
     names = (wanted if number == 1 else f"{wanted} {number}" for number in count(first))
@@ -73,7 +82,7 @@ def free_name(wanted: str, taken: Collection[str], *, first: int = 1) -> str:
 
 
 def _name_of(wanted: str, kind: str, taken: Collection[str]) -> str:
-    wanted = " ".join(clean_text(wanted).split())[:LONGEST_NAME]
+    wanted = tidy_name(wanted)[:LONGEST_NAME]
     if wanted or not taken:
         return free_name(wanted or "main", taken)
     return free_name(_WORDS[kind], taken, first=len(taken) + 1)

@@ -16,9 +16,11 @@ from sqlmodel import col, select
 from core.access.viewer import Viewer
 from core.database import table_of
 from core.errors import BadInputError, ForbiddenError, NotFoundError
+from core.history.clearing import require_unclaimed
 from core.history.conversations import default_title
+from core.history.files import Attachment, store_files
 from core.history.heads import begin_branch, move_branch
-from core.history.turns import ThreadKind, Turn, find_turn, get_turn_of_thread
+from core.history.turns import ATTACHMENTS, ThreadKind, Turn, find_turn, get_turn_of_thread
 from core.ids import (
     BranchId,
     ConversationId,
@@ -46,6 +48,7 @@ class NewMessage:
     ``parent_message_id`` the message is a root. ``parent_thread_id`` and ``source_checkpoint_id`` say where its
     state comes from when that is not the parent's newest. ``branch_id`` is the branch that is looked at, which goes
     on when the parent is its head; ``name`` is what sets this one apart from others that are asked with it.
+    ``files`` are new ones that come with it; ``config`` names those that came with it before.
     """
 
     text: str
@@ -60,17 +63,19 @@ class NewMessage:
     agent_id: str = "assistant"
     agent_version: str = ""
     config: dict[str, Any] = field(default_factory=dict)
+    files: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True)
 class Added:
-    """A message that was just written, with its thread, and the turn above it as it stood then."""
+    """A message that was just written, with its thread and config, and the turn above it as it stood then."""
 
     message_id: MessageId
     thread_id: ThreadId
     conversation_id: ConversationId
     session_id: SessionId
     kind: ThreadKind
+    config: dict[str, Any]
     parent: "Turn | None" = None
     branch_id: BranchId = _NO_BRANCH
 
@@ -78,16 +83,23 @@ class Added:
 def add_messages(
     viewer: Viewer, db: Db, news: Sequence[NewMessage], *, worker: str, lease_until: datetime
 ) -> list[Added]:
-    """Write all of these or none; those that begin a new conversation begin the same one."""
-    now, conversation_id = utc_now(), None
-    written: list[Added] = []
+    """Write all of these or none; those that begin a new conversation begin the same one.
+
+    The same files are kept once.
+    """
+    now, written = utc_now(), list[Added]()
     for new in news:
-        place = (
-            new if new.conversation_id or conversation_id is None else replace(new, conversation_id=conversation_id)
-        )
+        place = replace(new, **_shared(new, news[0], written[0])) if written else new
         written.append(add_message(viewer, db, place, worker=worker, lease_until=lease_until, now=now))
-        conversation_id = written[-1].conversation_id
     return written
+
+
+def _shared(new: NewMessage, first: NewMessage, written: Added) -> dict[str, Any]:
+    """What a message has in common with the one that was written first."""
+    shared: dict[str, Any] = {"conversation_id": new.conversation_id or written.conversation_id}
+    if new.files and new.files == first.files:
+        shared |= {"files": (), "config": new.config | {ATTACHMENTS: written.config[ATTACHMENTS]}}
+    return shared
 
 
 def add_message(
@@ -101,12 +113,12 @@ def add_message(
     if new.conversation_id is not None:
         # First of all: on PostgreSQL this also makes others who change the conversation wait.
         connection.execute(_TOUCH, {"of": new.conversation_id, "now": now})
-    if new.parent_thread_id is not None:
-        get_turn_of_thread(viewer, db, new.parent_thread_id)
+    _require_source(viewer, db, new)
     parent, place = _parent_of(viewer, db, new)
     conversation_id, session_id = place or _place_for(viewer, db, new, now)
     kind = ThreadKind.FIRST if new.kind is ThreadKind.CONTINUE and parent is None else new.kind
-    added = Added(new_message_id(), new_thread_id(), conversation_id, session_id, kind, parent)
+    config = _with_files(viewer, db, new, session_id)
+    added = Added(new_message_id(), new_thread_id(), conversation_id, session_id, kind, config, parent)
     connection.execute(_INSERT_MESSAGE, _message_row(new, added, text, now))
     connection.execute(
         _INSERT_THREAD, _thread_row(viewer, new, added, now) | {"worker": worker, "lease_until": lease_until}
@@ -155,11 +167,30 @@ def _thread_row(viewer: Viewer, new: NewMessage, added: Added, now: datetime) ->
         "source_checkpoint_id": new.source_checkpoint_id,
         "agent_id": new.agent_id,
         "agent_version": new.agent_version,
-        "config": new.config,
+        "config": added.config,
         "status": "queued",
         "lease_epoch": 1,
         "created_at": now,
     }
+
+
+def _with_files(viewer: Viewer, db: Db, new: NewMessage, session_id: SessionId) -> dict[str, Any]:
+    """The thread's config, which names also the files that are kept here."""
+    if not new.files:
+        return new.config
+    refs = store_files(viewer, db, session_id, new.files)
+    return new.config | {ATTACHMENTS: [*new.config.get(ATTACHMENTS, ()), *map(str, refs)]}
+
+
+def _require_source(viewer: Viewer, db: Db, new: NewMessage) -> None:
+    """See that what the state is to come from is there for the viewer, and stays."""
+    if new.parent_thread_id is not None:
+        get_turn_of_thread(viewer, db, new.parent_thread_id)
+    if new.source_checkpoint_id is None:
+        return
+    if new.parent_thread_id is None:
+        raise BadInputError("A checkpoint to start from needs the thread that it is of; please name that too.")
+    require_unclaimed(db, new.parent_thread_id)
 
 
 def _checked(text: str) -> str:

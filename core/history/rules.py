@@ -109,7 +109,7 @@ def add_rule(
 def revoke_rule(viewer: Viewer, db: Db, rule_id: RuleId) -> None:
     """Let a rule apply no longer; to revoke it twice changes nothing."""
     row = db.connection().execute(_BY_ID, {"key": rule_id}).first()
-    if row is None or not (viewer.is_admin or _concerns(viewer, row)):
+    if row is None or not (viewer.reads_all or _concerns(viewer, row)):
         raise NotFoundError("There is no such rule here; the link may be wrong.")
     if not viewer.is_admin and row.created_by != viewer.user_id:
         raise ForbiddenError("Only an admin can revoke this rule; please ask one.")
@@ -120,9 +120,9 @@ def revoke_rule(viewer: Viewer, db: Db, rule_id: RuleId) -> None:
 
 
 def list_rules(viewer: Viewer, db: Db, *, revoked: bool = False) -> list[RuleRow]:
-    """The rules that concern the viewer (an admin: all), newest first; with ``revoked`` also those that were."""
+    """The rules that concern the viewer, newest first; ``revoked`` ones only when asked for."""
     query = _LISTED if revoked else _LISTED.where(_rule.c.revoked_at.is_(None))
-    if not viewer.is_admin:
+    if not viewer.reads_all:
         own = select(_session.c.session_id).where(_session.c.user_id == viewer.user_id)
         query = query.where(
             or_(

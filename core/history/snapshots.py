@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.database import table_of
 from core.errors import BadInputError, ConflictError, NotFoundError
 from core.history.activity import record
+from core.history.clearing import require_unclaimed
 from core.history.conversations import get_conversation, hold_conversation, require_own_conversation
+from core.history.heads import LONGEST_NAME, free_name, tidy_name
 from core.history.turns import get_turn_of_thread
 from core.ids import ConversationId, MessageId, SnapshotId, ThreadId, UserId, new_snapshot_id
-from core.tables import Message, Snapshot, Thread, clean_text, utc_now
+from core.tables import Message, Snapshot, Thread, utc_now
 
-LONGEST_NAME = 100
 _snapshot, _thread, _message = table_of(Snapshot), table_of(Thread), table_of(Message)
 
 
@@ -60,13 +61,11 @@ def create_snapshot(viewer: Viewer, db: Db, thread_id: ThreadId, checkpoint_id: 
     hold_conversation(db, turn.conversation_id)
     # Once more: while this waited, somebody may have deleted it.
     get_turn_of_thread(viewer, db, thread_id)
-    name = " ".join(clean_text(name).split())
+    require_unclaimed(db, thread_id)
+    name = tidy_name(name)
     if not name or len(name) > LONGEST_NAME:
         raise BadInputError(f"A snapshot needs a name of 1 to {LONGEST_NAME} characters; please type one.")
-    if db.connection().execute(_NAMED, {"conversation": turn.conversation_id, "name": name}).first():
-        raise ConflictError(
-            f"Another snapshot of this conversation is called {name!r}; please choose another name."
-        )
+    _take_name(db, turn.conversation_id, name)
     snapshot_id = new_snapshot_id()
     row: dict[str, Any] = {
         "snapshot_id": snapshot_id,
@@ -80,6 +79,19 @@ def create_snapshot(viewer: Viewer, db: Db, thread_id: ThreadId, checkpoint_id: 
     db.connection().execute(insert(_snapshot), row)
     record(db, viewer, "snapshot.create", target_id=snapshot_id, detail={"name": name, "thread_id": thread_id})
     return get_snapshot(viewer, db, snapshot_id)
+
+
+def _take_name(db: Db, conversation_id: ConversationId, name: str) -> None:
+    """See that nobody has the name; one whose message was deleted gets another, by which it may come back."""
+    names = {row.name: row for row in db.connection().execute(_NAMES, {"conversation": conversation_id})}
+    if (known := names.get(name)) is None:
+        return
+    if known.deleted_at is None:
+        raise ConflictError(
+            f"Another snapshot of this conversation is called {name!r}; please choose another name."
+        )
+    renamed = update(_snapshot).where(_snapshot.c.snapshot_id == known.snapshot_id)
+    db.connection().execute(renamed.values(name=free_name(name, names)))
 
 
 def delete_snapshot(viewer: Viewer, db: Db, snapshot_id: SnapshotId) -> None:
@@ -109,6 +121,10 @@ _BY_ID = _rows.where(_snapshot.c.snapshot_id == bindparam("key"))
 _OF_CONVERSATION = _rows.where(_snapshot.c.conversation_id == bindparam("conversation")).order_by(
     _snapshot.c.snapshot_id
 )
-_NAMED = select(_snapshot.c.snapshot_id).where(
-    _snapshot.c.conversation_id == bindparam("conversation"), _snapshot.c.name == bindparam("name")
+# Those of deleted messages too, for their names are in the table as well.
+_NAMES = (
+    select(_snapshot.c.snapshot_id, _snapshot.c.name, _message.c.deleted_at)
+    .join(_thread, _thread.c.thread_id == _snapshot.c.thread_id)
+    .join(_message, _message.c.message_id == _thread.c.message_id)
+    .where(_snapshot.c.conversation_id == bindparam("conversation"))
 )

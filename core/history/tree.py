@@ -15,7 +15,7 @@ from sqlalchemy import DateTime, bindparam, select, type_coerce, union_all
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
-from core.database import table_of
+from core.database import in_parts, table_of
 from core.history.conversations import get_conversation
 from core.history.turns import get_turn
 from core.ids import ConversationId, MessageId, ThreadId, UserId
@@ -99,10 +99,11 @@ def find_siblings(viewer: Viewer, db: Db, path: Sequence[MessageId]) -> dict[Mes
     if not path:
         return {}
     head = get_turn(viewer, db, path[-1])
-    given = {"messages": list(path), "conversation": head.conversation_id}
     found: dict[MessageId, list[MessageId]] = {}
-    for own, sibling in db.connection().execute(_SIBLINGS, given):
-        found.setdefault(MessageId(own), []).append(MessageId(sibling))
+    for some in in_parts(path):
+        given = {"messages": some, "conversation": head.conversation_id}
+        for own, sibling in db.connection().execute(_SIBLINGS, given):
+            found.setdefault(MessageId(own), []).append(MessageId(sibling))
     return found
 
 

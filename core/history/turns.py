@@ -3,6 +3,7 @@
 Invariant: the transcript that people see is read from here and is never shortened; who may not see it finds none.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -29,6 +30,8 @@ from core.tables import Conversation, Message, Session, Thread
 EDITS = "edited_state"
 # The thread and checkpoint whose state was edited: a retry that goes on with it comes from elsewhere.
 EDITED_AT = "edited_at"
+# The files that came with the message, as names of versions of artifacts: "art_...@1".
+ATTACHMENTS = "attachments"
 
 
 class ThreadKind(StrEnum):
@@ -82,7 +85,17 @@ class Turn:
     @property
     def settings(self) -> dict[str, Any]:
         """What it was answered with: model, temperature and the agent's own settings."""
-        return {name: value for name, value in self.config.items() if name not in {EDITS, EDITED_AT}}
+        return settings_of(self.config)
+
+    @property
+    def attached(self) -> dict[str, Any]:
+        """The part of its config that names the files of the message; nothing without files."""
+        return {name: value for name, value in self.config.items() if name == ATTACHMENTS}
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a thread's config was chosen; the rest says what it begins with."""
+    return {name: value for name, value in config.items() if name not in {EDITS, EDITED_AT, ATTACHMENTS}}
 
 
 def get_turn(viewer: Viewer, db: Db, message_id: MessageId) -> Turn:

@@ -18,7 +18,7 @@ from sqlmodel import Session as Db
 from core.access.viewer import Viewer
 from core.calls.capture.masking import hide_credentials
 from core.calls.listing.sums import ThreadCalls, summarize_threads
-from core.database import Database, table_of
+from core.database import Database, in_parts, table_of
 from core.history.activity import record
 from core.history.conversations import ConversationRow, get_conversation, get_headings
 from core.history.turns import EDITS, Turn, get_path
@@ -97,10 +97,11 @@ def _read(viewer: Viewer, db: Db, message_id: MessageId) -> _Branch:
 
 def _read_models(viewer: Viewer, db: Db, threads: Sequence[str]) -> dict[str, list[str]]:
     """Which models were called in each thread."""
-    given = {"ids": threads, "all": viewer.reads_all, "owner": viewer.user_id}
     models: dict[str, list[str]] = {}
-    for thread_id, model in sorted(tuple(row) for row in db.connection().execute(_MODELS, given)):
-        models.setdefault(thread_id, []).append(model)
+    for some in in_parts(threads):
+        given = {"ids": some, "all": viewer.reads_all, "owner": viewer.user_id}
+        for thread_id, model in sorted(tuple(row) for row in db.connection().execute(_MODELS, given)):
+            models.setdefault(thread_id, []).append(model)
     return models
 
 

@@ -1,7 +1,7 @@
 """Finished threads keep only what can still be started from: their last state, snapshots and fork points.
 
-Invariant: what is kept is exactly as it was. A thread that waits for a person, or was cut short, is left whole: it
-may yet be taken up from any of its states.
+Invariant: what is kept is exactly as it was, and is all that anybody has named, for each thread is claimed first. A
+thread that waits for a person, or was cut short, is left whole: it may yet be taken up from any of its states.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -12,6 +12,8 @@ import structlog
 from sqlalchemy import bindparam, select, union
 
 from core.database import Database, table_of
+from core.history.clearing import claim_states, release_states
+from core.ids import ThreadId
 from core.tables import Snapshot, Thread
 
 _THREADS_AT_ONCE = 200
@@ -42,12 +44,22 @@ def compact_threads(database: Database, count: Count, compact: Compact, *, befor
         after = done[-1]
         for thread_id in [found for found, number in count(done).items() if number > 1]:
             try:
-                gone = compact(thread_id, _read_kept(database, thread_id))
+                gone = _compact_claimed(database, compact, ThreadId(thread_id))
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one must not keep the others
                 log.warning("compaction_failed", thread_id=thread_id, error=type(error).__name__)
                 continue
             threads, checkpoints = threads + (gone > 0), checkpoints + gone
     return Compacted(threads, checkpoints)
+
+
+def _compact_claimed(database: Database, compact: Compact, thread_id: ThreadId) -> int:
+    """What ``compact`` drops of one thread, while nobody can name a state of it; nothing when another is at it."""
+    if not database.write(lambda db: claim_states(db, thread_id)):
+        return 0
+    try:
+        return compact(thread_id, _read_kept(database, thread_id))
+    finally:
+        database.write(lambda db: release_states(db, thread_id))
 
 
 def _list_done(database: Database, before: datetime, after: str) -> list[str]:

@@ -11,13 +11,23 @@ from functools import partial
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, or_, select, update
 from sqlmodel import Session as Db
 
 from core.database import Database, table_of
 from core.history.branches import UNDO
 from core.ids import BranchId, MessageId, ThreadId
-from core.tables import Annotation, Branch, Message, RunEvent, Snapshot, Thread, utc_now
+from core.tables import (
+    Annotation,
+    Approval,
+    ArtifactVersion,
+    Branch,
+    Message,
+    RunEvent,
+    Snapshot,
+    Thread,
+    utc_now,
+)
 
 T = TypeVar("T")
 GRACE = timedelta(seconds=5)
@@ -25,6 +35,7 @@ GRACE = timedelta(seconds=5)
 _MESSAGES_AT_ONCE = 25
 log = structlog.get_logger("skein.records")
 _branch, _message, _thread = table_of(Branch), table_of(Message), table_of(Thread)
+_version = table_of(ArtifactVersion)
 
 
 @dataclass(frozen=True)
@@ -100,11 +111,13 @@ def _delete(
     for table, column, ids in (
         (RunEvent, "thread_id", threads),
         (Snapshot, "thread_id", threads),
+        (Approval, "thread_id", threads),
         (Annotation, "target_id", [*messages, branch_id]),
         (Branch, "head_message_id", messages),
     ):
         connection.execute(delete(table_of(table)).where(table_of(table).c[column].in_(ids)))
-    connection.execute(_ORPHAN, {"threads": threads})
+    for statement in (_DROP_VERSIONS, _KEEP_VERSIONS, _ORPHAN):
+        connection.execute(statement, {"threads": threads})
     connection.execute(delete(_thread).where(_thread.c.thread_id.in_(threads)))
     connection.execute(delete(_message).where(_message.c.message_id.in_(messages)))
 
@@ -141,3 +154,9 @@ _ORPHAN = (
     .where(_thread.c.parent_thread_id.in_(bindparam("threads", expanding=True)))
     .values(parent_thread_id=None)
 )
+# What a run wrote and its state named is the session's; all else was of that thread alone.
+_of_threads = update(_version).where(_version.c.thread_id.in_(bindparam("threads", expanding=True)))
+_DROP_VERSIONS = _of_threads.where(or_(_version.c.by_hand, _version.c.status == "pending")).values(
+    thread_id=None, status="dropped"
+)
+_KEEP_VERSIONS = _of_threads.values(thread_id=None)

@@ -11,19 +11,14 @@ from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.errors import ConflictError
-from core.history.approvals import (
-    ApprovalRow,
-    Decided,
-    withdraw_waiting,
-    write_asked,
-    write_decision,
-    write_denied,
-)
+from core.history.approval_steps import Decided, withdraw_waiting, write_asked, write_decision, write_denied
+from core.history.approvals import ApprovalRow
 from core.history.interrupts import Asked, Decision, respond, tool_and_arguments
 from core.history.rules import Rule, find_rules, strongest
 from core.ids import ThreadId
 from core.runs.gate import Denied
-from core.runs.store import Spec, hold_thread, stop_waiting
+from core.runs.store import Spec
+from core.runs.waiting import hold_thread, stop_waiting
 
 EXPIRED = "Nobody decided this in time."
 

@@ -5,16 +5,18 @@ leaves nothing behind.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from core.access.viewer import Viewer
 from core.errors import BadInputError, ConflictError, NotFoundError
 from core.history.branches import delete_branch
+from core.history.files import Attachment
 from core.history.messages import Added, NewMessage
 from core.history.snapshots import SnapshotRow, create_snapshot
 from core.history.turns import (
+    ATTACHMENTS,
     EDITED_AT,
     EDITS,
     UNFINISHED,
@@ -42,10 +44,22 @@ class Variant:
 
 
 def edit(
-    engine: Engine, viewer: Viewer, message_id: MessageId, text: str, *, when_busy: WhenBusy = "refuse"
+    engine: Engine,
+    viewer: Viewer,
+    message_id: MessageId,
+    text: str,
+    *,
+    files: Sequence[Attachment] | None = None,
+    when_busy: WhenBusy = "refuse",
 ) -> Added:
-    """Ask the same in other words: a sibling that starts from the same state."""
+    """Ask the same in other words: a sibling that starts from the same state.
+
+    It keeps the files of the message, unless ``files`` are given, which take their place.
+    """
     new = sibling(engine, viewer, message_id, ThreadKind.EDIT)
+    if files is not None:
+        config = {name: value for name, value in new.config.items() if name != ATTACHMENTS}
+        new = replace(new, config=config, files=tuple(files))
     return engine.start(viewer, replace(new, text=text), when_busy=when_busy)
 
 
@@ -115,7 +129,10 @@ def fork(
         engine.check_edits(owner.agent_id, edits)
     source: dict[str, Any] = {"parent_thread_id": owner.thread_id, "source_checkpoint_id": step.checkpoint_id}
     edited = {EDITS: dict(edits), EDITED_AT: source} if edits else {}
-    new = replace(_placed(owner, step, text), **source, config=turn.settings | edited, name=name)
+    new = _placed(owner, step, text)
+    # What is said next is another message, and brings no files.
+    kept = owner.attached if new.parent_message_id == owner.parent_message_id else {}
+    new = replace(new, **source, config=turn.settings | kept | edited, name=name)
     return engine.start(viewer, new)
 
 
@@ -193,7 +210,7 @@ def sibling(
     source = _source_of(turn)
     if _was_forked(turn) and parent is not None and source["parent_thread_id"] == parent.thread_id:
         return replace(new, **source)
-    return replace(new, config=turn.settings)
+    return replace(new, config=turn.settings | turn.attached)
 
 
 def snapshot(

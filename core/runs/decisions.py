@@ -13,15 +13,8 @@ from sqlmodel import Session as Db
 from core.access.viewer import Viewer
 from core.errors import BadInputError, ConflictError
 from core.history.activity import record
-from core.history.approvals import (
-    ApprovalRow,
-    Decided,
-    get_approval,
-    mark_applied,
-    require_decider,
-    settle_gone,
-    write_decision,
-)
+from core.history.approval_steps import Decided, mark_applied, settle_gone, write_decision
+from core.history.approvals import ApprovalRow, get_approval, require_decider
 from core.history.interrupts import (
     LONGEST_REASON,
     Decision,
@@ -75,7 +68,7 @@ def decide(
         detail = {"decision": decided.decision, "tool": row.tool, "reason": decided.reason}
         record(db, viewer, "decide", target_id=approval_id, session_id=row.session_id, detail=detail)
 
-    engine.settle(row.thread_id, job)
+    engine.settle(viewer, row.thread_id, job)
     return _read(engine, viewer, approval_id)
 
 

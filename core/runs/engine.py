@@ -24,7 +24,7 @@ from core.errors import BusyError, CreationError, ForbiddenError, NotFoundError
 from core.history.messages import Added, NewMessage, add_messages
 from core.history.turns import get_turn_of_thread
 from core.ids import MessageId, ThreadId
-from core.runs import store
+from core.runs import store, waiting
 from core.runs.asking import stop_asking
 from core.runs.events import Event
 from core.runs.execute import Executor, StateStep
@@ -138,16 +138,17 @@ class Engine:
         self._loop.call(self._scheduler.admit, run)
         self._scheduler.look_after_waiting([run])
 
-    def settle(self, thread_id: ThreadId, job: Callable[[Any], None]) -> None:
+    def settle(self, viewer: Viewer, thread_id: ThreadId, job: Callable[[Any], None]) -> None:
         """Settle in one transaction what a waiting thread asks, and let it go on if there is a decision then."""
+        self._require_starter(viewer, thread_id, "decide what it asks")
         if self._scheduler.closing.is_set():
             raise BusyError("Skein is shutting down; please decide this again in a moment.")
         holds, until = hold_until(self._settings), utc_now() + timedelta(seconds=self._settings.lease_seconds)
 
         def settled(db: Any) -> store.Spec | None:
-            store.hold_thread(db, thread_id)
+            waiting.hold_thread(db, thread_id)
             job(db)
-            return store.claim(db, thread_id, worker=self._worker.name, until=until)
+            return waiting.claim(db, thread_id, worker=self._worker.name, until=until)
 
         spec = self._database.write(settled)
         if spec is not None:
@@ -179,11 +180,14 @@ class Engine:
 
     def stop(self, viewer: Viewer, thread_id: ThreadId) -> bool:
         """Stop a run, wherever it is; what was said is kept. False when it was over already."""
+        self._require_starter(viewer, thread_id, "stop it")
+        return self._stop(thread_id, by=viewer)
+
+    def _require_starter(self, viewer: Viewer, thread_id: ThreadId, what: str) -> None:
         with self._database.read() as db:
             turn = get_turn_of_thread(viewer, db, thread_id)
         if turn.user_id != viewer.user_id and not viewer.is_admin:
-            raise ForbiddenError("Only the person who started this run, or an admin, can stop it.")
-        return self._stop(thread_id, by=viewer)
+            raise ForbiddenError(f"Only the person who started this run, or an admin, can {what}.")
 
     def stop_all(self, viewer: Viewer, message_ids: Collection[MessageId]) -> None:
         """Stop what of the viewer's own still answers these messages, deleted ones too."""

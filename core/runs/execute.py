@@ -24,11 +24,11 @@ from core.calls.context import THREAD_KEY
 from core.checkpoints.edit import check_values
 from core.database import Database
 from core.errors import RunError, SkeinError
-from core.history.approvals import list_granted
+from core.history.approval_steps import list_granted
 from core.history.artifacts import find_named, settle_versions
 from core.history.interrupts import Asked, arguments_hash, as_list, exactly, with_schemas
 from core.history.rules import Rule, find_rules
-from core.history.turns import get_path
+from core.history.turns import get_path, settings_of
 from core.ids import ThreadId
 from core.runs.events import plain, plain_state
 from core.runs.gate import ASKED_BY_RULE, Gate
@@ -112,7 +112,7 @@ class Executor:
         where = at(spec.thread_id, start.goes_on_at)
         if graph.context_schema is None:
             # Graphs of the older kind find their settings here.
-            chosen = make_configurable(spec.config, thread_id=spec.thread_id, user_id=spec.user_id)
+            chosen = make_configurable(settings_of(spec.config), thread_id=spec.thread_id, user_id=spec.user_id)
             where = {"configurable": chosen | where["configurable"]}
         config: Any = {
             **where,

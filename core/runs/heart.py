@@ -12,8 +12,8 @@ import structlog
 
 from core.calls.capture.log import CallLog
 from core.database import Database
-from core.history.approvals import list_expired
-from core.runs import store
+from core.history.approval_steps import list_expired
+from core.runs import store, waiting
 from core.runs.asking import expire
 from core.runs.events import Event
 from core.runs.execute import Executor
@@ -98,7 +98,7 @@ class Heart:
     def _settle_artifacts(self) -> None:
         """Let the artifacts of runs whose process was killed agree with their states."""
         with self._database.read() as db:
-            found = store.find_unsettled(db)
+            found = waiting.find_unsettled(db)
         for thread_id in found:
             self._loop.run(self._executor.settle_artifacts(thread_id))
 
@@ -107,13 +107,13 @@ class Heart:
         if self._scheduler.closing.is_set():
             return []
         with self._database.read() as db:
-            expired, found = list_expired(db, utc_now()), store.find_resumable(db)
+            expired, found = list_expired(db, utc_now()), waiting.find_resumable(db)
         for row in expired:
             self._database.write(partial(expire, row=row))
         name = self._worker.name
         threads = dict.fromkeys([*found, *(row.thread_id for row in expired)])
         claimed = [
-            self._database.write(partial(store.claim, thread_id=key, worker=name, until=until)) for key in threads
+            self._database.write(partial(waiting.claim, thread_id=key, worker=name, until=until)) for key in threads
         ]
         return [spec for spec in claimed if spec is not None]
 

@@ -4,7 +4,7 @@ Invariant: the source thread is only read; all that people saw stands in the sta
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.messages import AnyMessage, HumanMessage
@@ -14,9 +14,11 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command, StateSnapshot
 
 from core.access.viewer import Viewer
+from core.agents.file_blocks import with_files
 from core.checkpoints.edit import edit_state
 from core.checkpoints.fork import fork
 from core.database import Database
+from core.history.files import attached_refs
 from core.history.turns import EDITS, Turn, get_path
 from core.ids import MessageId
 from core.runs.lineage import as_messages, missing_messages, read_seen
@@ -56,7 +58,14 @@ class Preparer:
     saver: BaseCheckpointSaver[Any]
 
     async def prepare(self, spec: Spec, graph: Graph, *, parent_is_done: bool) -> Start:
-        """Fork what the thread starts from; the common case is the newest checkpoint of a finished parent."""
+        """Fork what the thread starts from, and give each message the files that came with it."""
+        start = await self._prepare(spec, graph, parent_is_done=parent_is_done)
+        if start.messages and (len(start.messages) > 1 or attached_refs(spec.config)):
+            return replace(start, messages=await asyncio.to_thread(self._with_files, spec, start.messages))
+        return start
+
+    async def _prepare(self, spec: Spec, graph: Graph, *, parent_is_done: bool) -> Start:
+        """The common case is the newest checkpoint of a finished parent."""
         new = HumanMessage(spec.content, id=spec.message_id)
         if spec.epoch > 1:
             # Taken over from a process that may have begun it without writing that down: nobody has seen any of it.
@@ -149,6 +158,13 @@ class Preparer:
         return await fork(
             self.saver, source_thread=source, source_checkpoint=checkpoint, target_thread=spec.thread_id
         )
+
+    def _with_files(self, spec: Spec, messages: list[AnyMessage]) -> list[AnyMessage]:
+        above = self._path(spec, spec.parent_message_id) if spec.parent_message_id and len(messages) > 1 else []
+        refs = {str(turn.message_id): attached_refs(turn.config) for turn in above}
+        refs[spec.message_id] = attached_refs(spec.config)
+        with self.database.read() as db:
+            return with_files(Viewer(spec.user_id, ""), db, messages, refs)
 
     def _path(self, spec: Spec, message_id: MessageId) -> list[Turn]:
         with self.database.read() as db:

@@ -67,7 +67,7 @@ def to_spec(viewer: Viewer, new: NewMessage, added: Added) -> Spec:
         new.parent_thread_id or (added.parent.thread_id if added.parent else None),
         new.source_checkpoint_id,
         new.agent_id,
-        new.config,
+        added.config,
         awaited(added),
     )
 

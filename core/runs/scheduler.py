@@ -20,7 +20,7 @@ from core.calls.capture.log import CallLog
 from core.calls.context import CallContext, run_thread
 from core.database import Database
 from core.errors import SkeinError
-from core.runs import store
+from core.runs import store, waiting
 from core.runs.asking import settle_asked
 from core.runs.events import Event, answer_text, plain
 from core.runs.execute import Executor
@@ -135,7 +135,7 @@ class Scheduler:
         if (resume := run.spec.resume) is not None:
             # Always waited for: what was decided is taken up once, or not at all.
             await asyncio.wrap_future(
-                self._database.submit(lambda db: store.go_on(db, run.spec, resume, worker=self._worker.name))
+                self._database.submit(lambda db: waiting.go_on(db, run.spec, resume, worker=self._worker.name))
             )
             told = {"approval_id": resume.approval_id, "decision": resume.decision, "by": resume.by}
             run.log.append("resumed", None, {**told, "tool": resume.tool})
@@ -209,7 +209,7 @@ class Scheduler:
 
         def job(db: Db) -> Spec | None:
             store.end_run(db, run.spec, outcome, events, worker=self._worker.name)
-            run.has_pending = store.has_pending(db, run.spec.thread_id)
+            run.has_pending = waiting.has_pending(db, run.spec.thread_id)
             settle_asked(
                 db,
                 run.spec,
@@ -220,7 +220,7 @@ class Scheduler:
             )
             if outcome.status != "waiting" or self.closing.is_set():
                 return None
-            return store.claim(db, run.spec.thread_id, worker=self._worker.name, until=until)
+            return waiting.claim(db, run.spec.thread_id, worker=self._worker.name, until=until)
 
         try:
             return await asyncio.wrap_future(self._database.submit(job))

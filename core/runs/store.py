@@ -16,53 +16,33 @@ from sqlmodel import col, func, select
 
 from core.database import table_of, upsert
 from core.errors import ConflictError
-from core.history.approvals import find_unapplied, mark_applied, withdraw_waiting
+from core.history.approval_steps import find_unapplied, withdraw_waiting
 from core.ids import ApprovalId, ConversationId, MessageId, SessionId, ThreadId, UserId
 from core.runs.events import Event, answer_text, expand, pack
-from core.tables import Approval, ArtifactVersion, Conversation, Message, RunEvent, Thread, utc_now
+from core.tables import Conversation, Message, RunEvent, Thread, utc_now
 
 STOP_REQUESTED = "stop_requested"
-_LIVE = ("queued", "running")
+LIVE = ("queued", "running")
 _thread, _message = table_of(Thread), table_of(Message)
 # Built once: to build a statement costs more than to run it.
-_HELD = (
+HELD = (
     update(_thread)
     .where(_thread.c.thread_id == bindparam("of"))
     .where(_thread.c.worker == bindparam("by"), _thread.c.lease_epoch == bindparam("epoch"))
 )
-_BEGIN = _HELD.where(_thread.c.status == "queued").values(
+_BEGIN = HELD.where(_thread.c.status == "queued").values(
     status="running",
     started_at=bindparam("new_started_at"),
     parent_thread_id=bindparam("new_parent"),
     source_checkpoint_id=bindparam("new_source"),
 )
-# A thread that goes on keeps where its state came from, and when it first began.
-_GO_ON = _HELD.where(_thread.c.status == "queued").values(status="running")
-_END = _HELD.where(_thread.c.status.in_(_LIVE)).values(
+_END = HELD.where(_thread.c.status.in_(LIVE)).values(
     status=bindparam("new_status"),
     finish_reason=bindparam("new_reason"),
     error_type=bindparam("new_error_type"),
     error_message=bindparam("new_error_message"),
     lease_until=None,
     ended_at=bindparam("new_ended_at"),
-)
-_CLAIM = (
-    update(_thread)
-    .where(_thread.c.thread_id == bindparam("of"), _thread.c.status == "waiting")
-    .values(
-        status="queued",
-        worker=bindparam("by"),
-        lease_epoch=_thread.c.lease_epoch + 1,
-        lease_until=bindparam("until"),
-        ended_at=None,
-    )
-)
-_STOP_WAITING = (
-    update(_thread)
-    .where(_thread.c.thread_id == bindparam("of"), _thread.c.status == "waiting")
-    .values(
-        status=bindparam("new_status"), finish_reason=bindparam("new_status"), error_message=bindparam("sentence")
-    )
 )
 _ANSWER = update(_message).where(_message.c.message_id == bindparam("of")).values(answer=bindparam("new_answer"))
 
@@ -170,7 +150,7 @@ def _find_resume(db: Db, thread: Thread) -> Resume | None:
 
 
 def _find_awaited(db: Db, parent_message_id: str | None) -> ThreadId | None:
-    query = select(Thread.thread_id).where(Thread.message_id == parent_message_id, col(Thread.status).in_(_LIVE))
+    query = select(Thread.thread_id).where(Thread.message_id == parent_message_id, col(Thread.status).in_(LIVE))
     found = db.exec(query).first()
     return ThreadId(found) if found else None
 
@@ -180,74 +160,12 @@ def begin_run(
 ) -> None:
     """Mark the thread as running, with where its state came from; ConflictError when it is not ours any more."""
     change = {
-        **_ours(spec, worker),
+        **ours(spec, worker),
         "new_started_at": utc_now(),
         "new_parent": parent_thread_id,
         "new_source": source_checkpoint_id,
     }
-    _require_one(db.connection().execute(_BEGIN, change))
-
-
-def go_on(db: Db, spec: Spec, resume: Resume, *, worker: str) -> None:
-    """Mark a thread as running again and its decision as taken up, or neither; ConflictError if it is not ours."""
-    _require_one(db.connection().execute(_GO_ON, _ours(spec, worker)))
-    mark_applied(db, resume.approval_id)
-
-
-def hold_thread(db: Db, thread_id: str) -> None:
-    """Let whoever else settles this thread wait until the caller is done; SQLite has one writer anyway."""
-    db.exec(select(Thread.thread_id).where(Thread.thread_id == thread_id).with_for_update()).all()
-
-
-def find_resumable(db: Db) -> list[ThreadId]:
-    """Waiting threads whose decision nobody has taken up, as when a process ended just then."""
-    query = (
-        select(Thread.thread_id)
-        .join(Approval, col(Approval.thread_id) == Thread.thread_id)
-        .where(Thread.status == "waiting", Approval.status == "decided", col(Approval.applied_at).is_(None))
-        .distinct()
-    )
-    return [ThreadId(thread_id) for thread_id in db.exec(query)]
-
-
-def has_pending(db: Db, thread_id: str) -> bool:
-    """Whether a thread wrote versions of artifacts that are not settled yet."""
-    query = select(ArtifactVersion.version).where(
-        ArtifactVersion.thread_id == thread_id, ArtifactVersion.status == "pending"
-    )
-    return db.exec(query.limit(1)).first() is not None
-
-
-def find_unsettled(db: Db) -> list[ThreadId]:
-    """Threads that do not run any more, whose versions of artifacts are not settled, as after a kill."""
-    query = (
-        select(Thread.thread_id)
-        .join(ArtifactVersion, col(ArtifactVersion.thread_id) == Thread.thread_id)
-        .where(ArtifactVersion.status == "pending", col(Thread.status).not_in(_LIVE))
-        .distinct()
-    )
-    return [ThreadId(thread_id) for thread_id in db.exec(query)]
-
-
-def claim(db: Db, thread_id: str, *, worker: str, until: datetime) -> Spec | None:
-    """Take a waiting thread that a decision is there for; None when there is none, or another worker has it."""
-    if find_unapplied(db, thread_id) is None:
-        return None
-    if not _count(db.connection().execute(_CLAIM, {"of": thread_id, "by": worker, "until": until})):
-        return None
-    return load_spec(db, thread_id)
-
-
-def stop_waiting(db: Db, thread_id: str, *, status: str, sentence: str | None) -> bool:
-    """End a thread that waits for a person; False when it does not."""
-    change = {"of": thread_id, "new_status": status, "sentence": sentence}
-    if not _count(db.connection().execute(_STOP_WAITING, change)):
-        return False
-    last = read_events(db, thread_id)[-1:]
-    seq, at_ms = (last[0].seq, last[0].at_ms) if last else (0, 0)
-    end = Event(seq + 1, at_ms, "end", None, {"status": status, "finish_reason": status})
-    upsert(db, RunEvent, pack(thread_id, [end]))
-    return True
+    require_one(db.connection().execute(_BEGIN, change))
 
 
 def append_events(db: Db, batches: Sequence[tuple[Spec, list[Event]]], *, worker: str) -> list[Held]:
@@ -262,14 +180,14 @@ def append_events(db: Db, batches: Sequence[tuple[Spec, list[Event]]], *, worker
 def end_run(db: Db, spec: Spec, outcome: Outcome, events: list[Event], *, worker: str) -> None:
     """Write status, answer and the last events at once; ConflictError when the thread is not ours any more."""
     change = {
-        **_ours(spec, worker),
+        **ours(spec, worker),
         "new_status": outcome.status,
         "new_reason": outcome.finish_reason,
         "new_error_type": outcome.error_type,
         "new_error_message": outcome.error_message,
         "new_ended_at": utc_now(),
     }
-    _require_one(db.connection().execute(_END, change))
+    require_one(db.connection().execute(_END, change))
     upsert(db, RunEvent, pack(spec.thread_id, events))
     db.connection().execute(_ANSWER, {"of": spec.message_id, "new_answer": outcome.answer})
 
@@ -296,10 +214,10 @@ def request_stop(db: Db, thread_id: ThreadId) -> bool:
     """Ask whichever worker runs this thread to stop it; False when it is over already."""
     change = (
         update(_thread)
-        .where(col(Thread.thread_id) == thread_id, col(Thread.status).in_(_LIVE))
+        .where(col(Thread.thread_id) == thread_id, col(Thread.status).in_(LIVE))
         .values(finish_reason=STOP_REQUESTED)
     )
-    return _count(db.execute(change)) == 1
+    return count(db.execute(change)) == 1
 
 
 def recover(db: Db, *, worker: str, held: Collection[str], dead: Collection[str], until: datetime) -> Recovered:
@@ -310,7 +228,7 @@ def recover(db: Db, *, worker: str, held: Collection[str], dead: Collection[str]
     """
     gone = or_(col(Thread.lease_until) < utc_now(), col(Thread.worker).in_(list(dead)))
     not_held = or_(col(Thread.worker) != worker, col(Thread.thread_id).not_in(list(held)))
-    query = select(Thread).where(col(Thread.status).in_(_LIVE), not_held, gone)
+    query = select(Thread).where(col(Thread.status).in_(LIVE), not_held, gone)
     threads = db.exec(query.with_for_update(skip_locked=True)).all()
     lost = [ThreadId(thread.thread_id) for thread in threads if thread.status == "running"]
     queued = [thread.thread_id for thread in threads if thread.status == "queued"]
@@ -365,7 +283,7 @@ def read_status(db: Db, thread_id: str) -> str:
 def find_live(db: Db, user_id: UserId, message_ids: Collection[MessageId]) -> list[ThreadId]:
     """The threads of this person that still answer one of these messages."""
     query = select(Thread.thread_id, Thread.message_id).where(
-        col(Thread.status).in_(_LIVE), Thread.user_id == user_id
+        col(Thread.status).in_(LIVE), Thread.user_id == user_id
     )
     wanted = set(message_ids)
     return [ThreadId(thread_id) for thread_id, message_id in db.exec(query) if message_id in wanted]
@@ -374,7 +292,7 @@ def find_live(db: Db, user_id: UserId, message_ids: Collection[MessageId]) -> li
 def find_ended(db: Db, thread_ids: Iterable[str]) -> set[str]:
     """Of these threads, those that are over."""
     query = select(Thread.thread_id).where(
-        col(Thread.thread_id).in_(list(thread_ids)), col(Thread.status).not_in(_LIVE)
+        col(Thread.thread_id).in_(list(thread_ids)), col(Thread.status).not_in(LIVE)
     )
     return set(db.exec(query))
 
@@ -400,7 +318,7 @@ def _still_held(db: Db, specs: Collection[Spec], worker: str) -> list[Held]:
     epochs = {spec.thread_id: spec.epoch for spec in specs}
     query = (
         select(Thread.thread_id, Thread.lease_epoch, Thread.finish_reason)
-        .where(col(Thread.thread_id).in_(list(epochs)), Thread.worker == worker, col(Thread.status).in_(_LIVE))
+        .where(col(Thread.thread_id).in_(list(epochs)), Thread.worker == worker, col(Thread.status).in_(LIVE))
         .with_for_update()
     )
     return [
@@ -410,14 +328,14 @@ def _still_held(db: Db, specs: Collection[Spec], worker: str) -> list[Held]:
     ]
 
 
-def _ours(spec: Spec, worker: str) -> dict[str, Any]:
+def ours(spec: Spec, worker: str) -> dict[str, Any]:
     return {"of": spec.thread_id, "by": worker, "epoch": spec.epoch}
 
 
-def _require_one(result: Any) -> None:
-    if _count(result) != 1:
+def require_one(result: Any) -> None:
+    if count(result) != 1:
         raise ConflictError("Another process has taken this run over.")
 
 
-def _count(result: Any) -> int:
+def count(result: Any) -> int:
     return result.rowcount if isinstance(result, CursorResult) else 0

@@ -1,12 +1,14 @@
 """The one renderer of a run's events: live, afterwards, and replayed. Drawing never writes.
 
-It reads lists of events as ``Engine.attach`` yields them and draws the answer with ``st.write_stream``, with a
-line above it that says what works and since when, and what nodes, tools and progress reports have to say.
+It reads lists of events as ``Engine.attach`` yields them and draws the answer with ``st.write_stream``, each tool
+call at its place between the text; above it a line that says what works and since when, bars for what nodes report,
+and a lane for each node that speaks beside the answer.
 """
 
 import time
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from functools import partial
 
 import streamlit as st
 
@@ -14,12 +16,17 @@ from core.runs.events import Event
 from pages.parts import gate
 from pages.parts.blocks import Segments
 from pages.parts.figures import milliseconds
+from pages.parts.lanes import Lanes
+from pages.parts.progress import Bars
 from pages.parts.run_summary import RunSummary, Span, ordinal
+from pages.parts.shown import MOST_BLOCKS, CallBlock
 from pages.parts.text import plain
+from pages.parts.tool_calls import ToolCall, ToolCalls
 
 PACE = 0.1
 _SILENCE = 1.5
 _CURSOR = "▍"
+_Chunk = str | Callable[[], None]
 
 
 class Show(StrEnum):
@@ -53,40 +60,85 @@ class _Drawing:
         self._summary = RunSummary()
         self._status, self._steps = st.empty(), st.empty()
         self._status_text = self._steps_text = ""
-        self._progress = ""
+        self._bars, self._lanes = Bars(), Lanes()
+        self._calls = ToolCalls()
+        self._blocks: dict[ToolCall, CallBlock] = {}
+        self._to_open: list[ToolCall] = []
+        self._segments = Segments(_nothing)
+        self._held: list[str] = []
         self._began = time.monotonic()
         self._last_text = 0.0
 
     def run(self, batches: Iterable[list[Event]]) -> RunSummary:
         st.write_stream(self._chunks(batches), cursor=_CURSOR)
         self._write_status("")
+        self._bars.clear()
         return self._summary
 
-    def _chunks(self, batches: Iterable[list[Event]]) -> Iterator[str | Callable[[], None]]:
-        segments, held = Segments(_nothing), []
+    def _chunks(self, batches: Iterable[list[Event]]) -> Iterator[_Chunk]:
         self._write_status(self._describe())
         for events in batches:
             self._take(events)
-            text = "".join(event.payload for event in events if event.kind == "token")
-            if self._show is Show.TOKENS and text:
-                yield from segments.add(text)
-            else:
-                held.append(text)
-            if self._meanwhile is not None and (text or not events):
+            yield from self._draw(events)
+            if self._meanwhile is not None and (self._last_text or not events):
                 self._meanwhile()
                 self._meanwhile = None
         if self._meanwhile is not None:
             self._meanwhile()
-        yield from segments.add("".join(held))
+        yield from self._segments.add("".join(self._held))
+        yield from self._open_blocks()
+
+    def _draw(self, events: list[Event]) -> Iterator[_Chunk]:
+        """Text and tool calls in the order in which they came; blocks that stand already are brought up to date."""
+        texts: list[str] = []
+        changed: dict[ToolCall, None] = {}
+        for event in events:
+            if event.kind == "token":
+                texts.append(event.payload)
+            elif (call := self._calls.add(event)) is not None:
+                changed[call] = None
+                if self._is_new(call):
+                    yield from self._say(texts)
+                    self._to_open.append(call)
+                    yield from self._open_blocks(unless_inside=True)
+        yield from self._say(texts)
+        for call in changed:
+            if call in self._blocks:
+                self._blocks[call].update()
+
+    def _is_new(self, call: ToolCall) -> bool:
+        is_seen = call in self._blocks or call in self._to_open
+        return self._show is not Show.RESULT and not is_seen and len(self._blocks) < MOST_BLOCKS
+
+    def _say(self, texts: list[str]) -> Iterator[_Chunk]:
+        text = "".join(texts)
+        texts.clear()
+        if self._show is not Show.TOKENS:
+            self._held.append(text)
+        elif text:
+            yield from self._segments.add(text)
+            yield from self._open_blocks(unless_inside=True)
+
+    def _open_blocks(self, *, unless_inside: bool = False) -> Iterator[_Chunk]:
+        """Blocks stand between texts, but never inside a fence or a formula that is still being written."""
+        if not self._to_open or (unless_inside and self._segments.is_open):
+            return
+        self._segments.end()
+        for call in self._to_open:
+            yield partial(self._open, call)
+        self._to_open.clear()
+
+    def _open(self, call: ToolCall) -> None:
+        self._blocks[call] = CallBlock(call)
 
     def _take(self, events: list[Event]) -> None:
         self._summary.add(events)
         if any(event.kind == "token" for event in events):
             self._last_text = time.monotonic()
-        for event in events:
-            if event.kind == "progress":
-                self._progress = _progress_text(event.payload)
         if self._show is not Show.RESULT:
+            self._bars.add(events)
+            self._lanes.add(events)
+        if self._show is Show.STEPS:
             self._write_steps()
         self._write_status(self._describe())
 
@@ -98,7 +150,7 @@ class _Drawing:
         since = f" · {seconds} s" if seconds else ""
         span = self._summary.working
         if span is not None:
-            return f":material/hourglass_top: **{plain(span.name)}** is at work{since}{self._progress}"
+            return f":material/hourglass_top: **{plain(span.name)}** is at work{since}{self._bars.text}"
         place = self._place_of() if not self._summary.spans else None
         if place is not None:
             return f":material/schedule: Queued, {ordinal(place)}{since}"
@@ -113,10 +165,7 @@ class _Drawing:
                 self._status.empty()
 
     def _write_steps(self) -> None:
-        spans = self._summary.spans
-        if self._show is Show.TOKENS:
-            spans = [span for span in spans if span.kind == "tool"]
-        text = "  \n".join(_step(span) for span in spans)
+        text = "  \n".join(_step(span) for span in self._summary.spans if span.kind == "node")
         if text != self._steps_text:
             self._steps_text = text
             self._steps.caption(text)
@@ -127,14 +176,7 @@ def _nothing() -> None:
 
 
 def _step(span: Span) -> str:
-    icon = "build" if span.kind == "tool" else "arrow_right"
     if span.took_ms is None:
-        return f":material/{icon}: {plain(span.name)} …"
+        return f":material/arrow_right: {plain(span.name)} …"
     mark = ":red[:material/close:]" if span.failed else ":material/check:"
-    return f":material/{icon}: {plain(span.name)} {mark} {milliseconds(span.took_ms)}"
-
-
-def _progress_text(payload: object) -> str:
-    if isinstance(payload, dict):
-        payload = payload.get("text") or payload.get("message") or payload.get("progress") or payload
-    return f" · {plain(str(payload))[:120]}"
+    return f":material/arrow_right: {plain(span.name)} {mark} {milliseconds(span.took_ms)}"

@@ -11,6 +11,7 @@ from core.runs.events import Event
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.figures import milliseconds
+from pages.parts.graph_lit import draw_ran
 from pages.parts.run_summary import RunSummary, summarize
 
 SPEEDS = {"1×": 1.0, "2×": 2.0, "5×": 5.0, "20×": 20.0}
@@ -27,9 +28,11 @@ def draw_details(skein: Skein, viewer: Viewer, turn: Turn) -> None:
         events = [event for batch in skein.engine.attach(viewer, turn.thread_id) for event in batch]
         summary = summarize(events)
         _draw_figures(summary, turn)
-        steps, states, raw, ids = st.tabs(["Steps", "State", "Events", "Ids"])
+        steps, graph, states, raw, ids = st.tabs(["Steps", "Graph", "State", "Events", "Ids"])
         with steps:
             _draw_steps(summary)
+        with graph:
+            draw_ran(skein, turn, events)
         with states:
             _draw_states(skein, viewer, turn)
         with raw:
@@ -46,6 +49,7 @@ def figures(summary: RunSummary, turn: Turn) -> list[tuple[str, str]]:
     rows: list[tuple[str, str | None]] = [
         ("First token", None if summary.first_token_ms is None else milliseconds(summary.first_token_ms)),
         ("Whole run", None if summary.end_ms is None else milliseconds(summary.end_ms)),
+        ("Waited for people", milliseconds(summary.waited_ms) if summary.waited_ms else None),
         ("Pace", f"{summary.tokens_per_second:,.0f} tokens/s" if summary.tokens_per_second else None),
         ("Read", f"{usage['input_tokens']:,} tokens" if usage else None),
         ("Written", f"{usage['output_tokens']:,} tokens" if usage else f"{summary.tokens:,} pieces"),

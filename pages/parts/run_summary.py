@@ -13,7 +13,7 @@ from core.runs.events import Event
 
 @dataclass
 class Span:
-    """A node or tool at work: when it began and how long it took, in ms since the run began."""
+    """A node or tool at work: when it began and how long it took, in ms; the time that it waits is not counted."""
 
     name: str
     kind: str
@@ -23,11 +23,29 @@ class Span:
     took_ms: int | None = None
     detail: Any = None
     failed: bool = False
+    call_id: str | None = None
+    waits: bool = False
+    since_ms: int = 0
+    spent_ms: int = 0
+
+    def go_on(self, at_ms: int) -> None:
+        self.waits, self.since_ms, self.took_ms = False, at_ms, None
+
+    def rest(self, at_ms: int) -> None:
+        """It waits for a person: what it has worked so far is kept."""
+        self.waits, self.spent_ms = True, self.spent_ms + at_ms - self.since_ms
+
+    def finish(self, at_ms: int) -> None:
+        self.took_ms = self.spent_ms + (0 if self.waits else at_ms - self.since_ms)
+        self.waits = False
 
 
 @dataclass
 class RunSummary:
-    """The figures of one run; a rate is in tokens per second, from the first token to the last."""
+    """The figures of one run; a rate is in tokens per second, from the first token to the last.
+
+    Every time is one of work: how long the run waited for people (``waited_ms``) is taken out of those behind it.
+    """
 
     spans: list[Span] = field(default_factory=list)
     tokens: int = 0
@@ -35,6 +53,7 @@ class RunSummary:
     last_token_ms: int | None = None
     end: dict[str, Any] | None = None
     end_ms: int | None = None
+    waited_ms: int = 0
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -45,41 +64,84 @@ class RunSummary:
 
     @property
     def working(self) -> Span | None:
-        """What began last and has not ended."""
-        return next((span for span in reversed(self.spans) if span.took_ms is None), None)
+        """What began last and has neither ended nor waits."""
+        if self.end is not None:
+            return None
+        return next((span for span in reversed(self.spans) if span.took_ms is None and not span.waits), None)
 
     def add(self, events: Sequence[Event]) -> None:
         for event in events:
             self._add(event)
 
     def _add(self, event: Event) -> None:
+        at_ms = event.at_ms - self.waited_ms
         match event.kind:
             case "token":
                 self.tokens += 1
-                self.first_token_ms = event.at_ms if self.first_token_ms is None else self.first_token_ms
-                self.last_token_ms = event.at_ms
+                self.first_token_ms = at_ms if self.first_token_ms is None else self.first_token_ms
+                self.last_token_ms = at_ms
             case "node" | "tool":
-                self._add_span(event)
+                self._add_span(event, at_ms)
+            case "resumed":
+                self._go_on(at_ms)
             case "end":
-                self.end, self.end_ms = event.payload, event.at_ms
-                self._close_open_spans(event.at_ms)
+                self._end(event.payload, at_ms)
 
-    def _add_span(self, event: Event) -> None:
-        key = str(event.payload.get("task") or event.payload.get("id"))
-        if event.payload["phase"] == "start":
-            depth = len(event.payload.get("ns") or ()) + (1 if event.kind == "tool" else 0)
-            span = Span(event.node or "", event.kind, event.at_ms, key, depth, detail=event.payload.get("args"))
-            self.spans.append(span)
-            return
-        span = next((span for span in self.spans if span.key == key), Span(event.node or "", event.kind, 0, key))
-        span.took_ms = event.at_ms - span.began_ms
-        span.failed = bool(event.payload.get("error"))
-        span.detail = event.payload.get("error") or event.payload.get("result") or span.detail
-
-    def _close_open_spans(self, at_ms: int) -> None:
+    def _end(self, payload: dict[str, Any], at_ms: int) -> None:
+        self.end, self.end_ms = payload, at_ms
         for span in self.spans:
-            if span.took_ms is None:
-                span.took_ms, span.failed = at_ms - span.began_ms, True
+            if span.took_ms is not None:
+                continue
+            if payload.get("status") != "waiting":
+                span.finish(at_ms)
+                span.failed = True
+            elif not span.waits:
+                span.rest(at_ms)
+
+    def _go_on(self, at_ms: int) -> None:
+        """A person has decided: what waited goes on as soon as it begins again."""
+        if self.end_ms is not None:
+            self.waited_ms += max(at_ms - self.end_ms, 0)
+        self.end = self.end_ms = None
+
+    def _add_span(self, event: Event, at_ms: int) -> None:
+        payload = event.payload
+        match payload["phase"]:
+            case "start":
+                self._begin(event, at_ms)
+            case "end":
+                key = str(payload.get("task") or payload.get("id"))
+                span = next((one for one in reversed(self.spans) if one.key == key), None)
+                if span is not None:
+                    _settle(span, payload, at_ms)
+
+    def _begin(self, event: Event, at_ms: int) -> None:
+        key = str(event.payload.get("task") or event.payload.get("id"))
+        waiting = next((span for span in self.spans if span.waits and _is_same(span, key, event)), None)
+        if waiting is not None:
+            waiting.key = key
+            waiting.go_on(at_ms)
+            return
+        depth = len(event.payload.get("ns") or ()) + (1 if event.kind == "tool" else 0)
+        span = Span(event.node or "", event.kind, at_ms, key, depth, since_ms=at_ms)
+        span.detail = event.payload.get("args")
+        span.call_id = event.payload.get("call_id")
+        self.spans.append(span)
+
+
+def _is_same(span: Span, key: str, event: Event) -> bool:
+    """A node that is begun again is the same task; a tool runs anew, for the same call."""
+    call_id = event.payload.get("call_id")
+    return span.key == key or (call_id is not None and span.call_id == call_id)
+
+
+def _settle(span: Span, payload: dict[str, Any], at_ms: int) -> None:
+    if payload.get("waits"):
+        span.rest(at_ms)
+        return
+    span.finish(at_ms)
+    span.failed = bool(payload.get("error"))
+    span.detail = payload.get("error") or payload.get("result") or span.detail
 
 
 def summarize(events: Sequence[Event]) -> RunSummary:

@@ -17,7 +17,10 @@ TEMPERATURE = "chat.temperature"
 WATCHED = "chat.watched"  # whether the watchdog has run as a part of the page
 SEARCH = "chat.search"
 PAGES = "chat.pages"  # how many pages of the list are shown
-AGENT = "chat.agent"
+AGENT = "chat.agent."  # before a conversation's id, or "new": who answers there next
+AGENT_SETTINGS = "chat.agent_settings."  # before an agent's id: (what was chosen for it, what is wrong with that)
+AGENT_LIMITS = "chat.agent_limits."  # likewise
+AGENT_WIDGET = "chat.agent_widget."  # before an agent's id and a name: the widget of a setting
 FAN = "chat.fan"  # before ".models", ".temperatures", ".agents": what the next message is to go to at once
 NOTICE = "admin.notice"  # one sentence about what was just done
 REFUSED = "admin.refused"  # one sentence about why the new account could not be made
@@ -41,6 +44,15 @@ BRANCHES_VIEW = "branches.view"  # (round, message to begin at, message clicked)
 BRANCHES_ROWS = "branches.rows"  # how many lines of the list are shown
 BRANCHES_MOST = "branches.most"  # how many branches are listed
 BRANCHES_DELETED = "branches.deleted"  # (branch_id, name, when) of the last deletion, for the undo
+APPROVALS_PLACE = "approvals.place."  # before the name of a parameter: the widget that shows it and writes it
+APPROVALS_WIDGET = "approvals.widget."  # before an approval's id and a name: a widget of its form
+APPROVALS_SAID = "approvals.said"  # what came of the last decision, and what was typed for one that was too late
+APPROVALS_SENT = "approvals.sent"  # the approvals that this tab has decided
+APPROVALS_NOTICE = "approvals.notice"  # one sentence about a rule that was made or revoked
+APPROVALS_PROBLEM = "approvals.problem"  # one sentence about what could not be done with a rule
+ARTIFACT_DRAFT = "chat.artifact_draft."  # before an artifact: (version, token) of what is being changed by hand
+ARTIFACT_TEXT = "chat.artifact_text."  # before the token: what is typed
+ARTIFACT_WIDGET = "chat.artifact_widget."  # before the name of a parameter: the widget that shows it and writes it
 
 
 def take(key: str) -> Any:
@@ -54,6 +66,11 @@ def get(key: str) -> Any:
 
 def put(key: str, value: Any) -> None:
     st.session_state[key] = value
+
+
+def begin(key: str, value: Any) -> None:
+    """What a widget begins with: unlike one's own default it can be taken away altogether."""
+    st.session_state.setdefault(key, value)
 
 
 def held_back(conversation_id: str | None) -> str | None:
@@ -73,6 +90,19 @@ def release(conversation_id: str | None) -> str:
     text = held.pop(conversation_id, "")
     put(HELD_BACK, held)
     return text
+
+
+def approvals_submitted() -> list[str]:
+    """The ids of the approvals whose form was sent in this very run, whether it is drawn again or not."""
+    names = [str(name) for name in st.session_state if str(name).startswith(APPROVALS_WIDGET)]
+    return [name.removeprefix(APPROVALS_WIDGET).split(".")[0] for name in names if ".send." in name and get(name)]
+
+
+def approvals_typed(approval_id: str) -> dict[str, Any]:
+    """What the fields of an approval's form hold, by their names; nothing of what is empty."""
+    prefix = f"{APPROVALS_WIDGET}{approval_id}."
+    held = {str(name).removeprefix(prefix): get(name) for name in st.session_state if str(name).startswith(prefix)}
+    return {name: value for name, value in held.items() if ".field" in name and value not in (None, "", [])}
 
 
 @contextmanager

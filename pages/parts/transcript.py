@@ -1,6 +1,6 @@
 """The transcript of a conversation: every turn from the root to the head, whole, as people see it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -11,22 +11,32 @@ from streamlit.delta_generator import DeltaGenerator
 from core.access.viewer import Viewer
 from core.calls.listing.sums import ThreadCalls, summarize_threads
 from core.history.annotations import Mark, find_marks
+from core.history.approvals import ApprovalRow, list_of_threads
 from core.history.tree import find_siblings
 from core.history.turns import UNFINISHED, Turn
-from core.ids import MessageId
+from core.ids import MessageId, ThreadId
 from core.runs.branching import retry
+from core.runs.events import Event
+from core.runs.history import read_tools
 from core.skein import Skein
 from core.tables import utc_now
 from pages.parts import state
 from pages.parts.answer import PACE, Show, draw_answer
+from pages.parts.approval_said import announce
+from pages.parts.approval_sending import rescue
+from pages.parts.approval_view import draw_of_turn, draw_watch, waiting_of
 from pages.parts.branching import draw_ways
 from pages.parts.details import draw_details
 from pages.parts.figures import counted, total_cost
+from pages.parts.graph_lit import light_up
+from pages.parts.lanes import draw_asides
 from pages.parts.opened import Opened, go_to
 from pages.parts.places import CALLS
 from pages.parts.run_summary import replay
+from pages.parts.shown import draw_said
 from pages.parts.side_by_side import draw_side_by_side
 from pages.parts.text import plain
+from pages.parts.tool_calls import collect
 
 _ON_ITS_WAY = timedelta(seconds=1)
 _ENDINGS = {
@@ -55,6 +65,8 @@ def draw_transcript(
     turns, fan = opened.turns, opened.fan
     is_followed = any(turn.is_live for turn in (turns[:-1] if fan else turns))
     about = _read_about(skein, viewer, [*turns, *fan])
+    rescue(skein, viewer)
+    announce()
     if not is_followed:
         meanwhile()
     again = state.take(state.REPLAY)
@@ -82,6 +94,7 @@ def draw_transcript(
                 _draw_ended(skein, viewer, about, turn)
     if is_followed:
         st.rerun()
+    draw_watch(skein, viewer, about.approvals)
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,8 @@ class _About:
     calls: dict[str, ThreadCalls]
     beside: dict[MessageId, list[MessageId]]
     marks: dict[str, Mark]
+    approvals: dict[ThreadId, list[ApprovalRow]]
+    tools: dict[ThreadId, list[Event]]
 
     def is_starred(self, turn: Turn) -> bool:
         return self.marks.get(turn.message_id, Mark()).starred
@@ -107,6 +122,8 @@ def _read_about(skein: Skein, viewer: Viewer, turns: list[Turn]) -> _About:
             summarize_threads(viewer, db, [turn.thread_id for turn in turns]),
             find_siblings(viewer, db, ids),
             find_marks(viewer, db, ids),
+            list_of_threads(viewer, db, [turn.thread_id for turn in turns]),
+            read_tools(viewer, db, [turn.thread_id for turn in turns if not turn.is_live]),
         )
 
 
@@ -116,15 +133,26 @@ def _draw_question(turn: Turn) -> None:
 
 
 def _draw_ended(skein: Skein, viewer: Viewer, about: _About, turn: Turn) -> None:
-    _draw_answer(skein, viewer, turn, about.calls.get(turn.thread_id))
+    approvals = about.approvals.get(turn.thread_id, [])
+    _draw_said(skein, viewer, turn, about.tools.get(turn.thread_id, []))
+    _draw_answer(skein, viewer, turn, about.calls.get(turn.thread_id), approvals)
 
 
-def _draw_answer(skein: Skein, viewer: Viewer, turn: Turn, calls: ThreadCalls | None) -> None:
-    if turn.answer:
-        st.markdown(turn.answer)
-    elif turn.status == "done":
+def _draw_said(skein: Skein, viewer: Viewer, turn: Turn, events: Sequence[Event]) -> None:
+    """The answer with its tool calls, and a fold of what other nodes said beside it."""
+    draw_said(turn.answer, collect(events))
+    if voices := {event.node for event in events if event.kind == "aside"}:
+        draw_asides(skein, viewer, turn, len(voices))
+
+
+def _draw_answer(
+    skein: Skein, viewer: Viewer, turn: Turn, calls: ThreadCalls | None, approvals: Sequence[ApprovalRow]
+) -> None:
+    if not turn.answer and turn.status == "done":
         st.caption("The agent ended without saying anything.")
-    if turn.status in _ENDINGS:
+    draw_of_turn(skein, viewer, approvals)
+    # What waits says itself that it does.
+    if turn.status in _ENDINGS and not waiting_of(approvals):
         _draw_ending(skein, viewer, turn)
     _draw_label(skein, turn, calls)
     draw_details(skein, viewer, turn)
@@ -200,7 +228,7 @@ def _follow(
             on_click=partial(_stop, skein, viewer, turn),
         )
     draw_answer(
-        skein.engine.attach(viewer, turn.thread_id, pace=PACE),
+        light_up(skein, turn, skein.engine.attach(viewer, turn.thread_id, pace=PACE)),
         show=show,
         place_of=lambda: skein.engine.place_of(viewer, turn.thread_id),
         meanwhile=meanwhile,

@@ -1,8 +1,10 @@
 """Branches: which one a message goes on, what a deleted one takes with it, and where a person looked last."""
 
 import itertools
+import math
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,20 @@ class TestNames:
             with pytest.raises(error):
                 writing(opened, branches.rename_branch, alice, main.branch_id, name)
         assert set(heads(opened, alice, first)) == {"第一条 路", "edit 2"}
+
+    def test_are_of_what_can_be_seen(self, opened: Skein, alice: Viewer, first: Turn) -> None:
+        change(opened, alice, first, "two")
+        main = branch_at(opened, alice, first)
+        rename = partial(writing, opened, branches.rename_branch, alice, main.branch_id)
+        assert rename("Cafe\u200b\u0301 \u202eroad\x07\n1") == "Caf\u00e9 road 1"
+        for name, error in (("\u200b\u202e", BadInputError), ("edit\u200b 2", ConflictError)):
+            with pytest.raises(error):
+                rename(name)
+        new = NewMessage("?", first.conversation_id, agent_id="echo")
+        begun = branching.fan_out(opened.engine, alice, new, {"a\u200b": Variant(), "\u202e": Variant()})
+        for added in begun.values():
+            answered(opened, alice, added.thread_id)
+        assert set(heads(opened, alice, first)) == {"Caf\u00e9 road 1", "edit 2", "a", "answer 4"}
 
     def test_given_by_hand_do_not_get_in_the_way_of_those_given_by_themselves(
         self, opened: Skein, alice: Viewer, first: Turn
@@ -362,6 +378,30 @@ class TestSnapshots:
         writing(opened, snapshots.delete_snapshot, alice, taken.snapshot_id)
         assert reading(opened, snapshots.list_snapshots, alice, first.conversation_id) == []
 
+    def test_of_what_was_deleted_leave_their_names_to_others(
+        self, opened: Skein, alice: Viewer, first: Turn
+    ) -> None:
+        edited = change(opened, alice, first, "one!")
+        branching.snapshot(opened.engine, alice, edited.thread_id, "lunch")
+        branching.snapshot(opened.engine, alice, edited.thread_id, "lunch 2")
+        branch = branch_at(opened, alice, edited)
+        writing(opened, branches.delete_branch, alice, branch.branch_id)
+        branching.snapshot(opened.engine, alice, first.thread_id, "lunch")
+        writing(opened, branches.restore_branch, alice, branch.branch_id)
+        rows = reading(opened, snapshots.list_snapshots, alice, first.conversation_id)
+        assert [(row.name, row.thread_id) for row in rows] == [
+            ("lunch 3", edited.thread_id),
+            ("lunch 2", edited.thread_id),
+            ("lunch", first.thread_id),
+        ]
+
+    def test_have_names_that_can_be_seen(self, opened: Skein, alice: Viewer, first: Turn) -> None:
+        taken = branching.snapshot(opened.engine, alice, first.thread_id, "Cafe\u0301\u200b")
+        assert taken.name == "Caf\u00e9"
+        for name, error in (("\u202e", BadInputError), ("Caf\u00e9", ConflictError)):
+            with pytest.raises(error):
+                branching.snapshot(opened.engine, alice, first.thread_id, name)
+
     def test_need_a_state_and_a_name(self, opened: Skein, alice: Viewer, first: Turn) -> None:
         with pytest.raises(NotFoundError, match="no such checkpoint"):
             branching.snapshot(opened.engine, alice, first.thread_id, "nowhere", checkpoint_id="1f000000")
@@ -374,6 +414,26 @@ class TestSnapshots:
     ) -> None:
         with pytest.raises(ForbiddenError):
             branching.snapshot(opened.engine, person("ann", role="analyst"), first.thread_id, "mine")
+
+
+class TestWhatCannotBeStored:
+    @pytest.mark.parametrize("variant", [Variant(model="a\0b"), Variant(model="\ud800")])
+    def test_in_the_choice_of_a_model_is_refused_and_nothing_begun(
+        self, opened: Skein, alice: Viewer, first: Turn, variant: Variant
+    ) -> None:
+        new = NewMessage("?", first.conversation_id, first.message_id, agent_id="echo")
+        with pytest.raises(BadInputError, match="cannot be stored; delete it"):
+            branching.fan_out(opened.engine, alice, new, {"a": variant, "b": Variant()})
+        assert set(heads(opened, alice, first)) == {"main"}
+
+    @pytest.mark.parametrize("value", ["a\0b", math.inf, 10**30])
+    def test_in_an_edited_state_is_refused_and_nothing_begun(
+        self, opened: Skein, alice: Viewer, first: Turn, value: object
+    ) -> None:
+        message = {"type": "human", "content": "x", "additional_kwargs": {"a": value}}
+        with pytest.raises(BadInputError, match=r"The value of 'messages' holds .* cannot be stored"):
+            branching.fork(opened.engine, alice, first.thread_id, text="next", edits={"messages": [message]})
+        assert set(heads(opened, alice, first)) == {"main"}
 
 
 class TestWhatWasDone:

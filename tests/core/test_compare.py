@@ -1,5 +1,6 @@
 """Two branches side by side: where they part, and what each has said, taken and left since."""
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -134,13 +135,16 @@ class TestDifferences:
 
     def test_of_states_are_not_told_where_one_has_none(self, opened: Skein, alice: Viewer) -> None:
         one = said(opened, alice, "one")
-        waiting = [ask(opened, alice, f"compare {number}", under=one, agent="held") for number in range(5)]
-        # Four run at once; the fifth was stopped before it had any state.
-        wait_until(lambda: all(f"compare {number}" in showcase.ENTERED for number in range(4)))
-        opened.engine.stop(alice, waiting[4].thread_id)
-        stopped = answered(opened, alice, waiting[4].thread_id)
-        for number in range(4):
-            showcase.GATES[f"compare {number}"].set()
+        # Words of its own: the gates of an earlier test, which had others, are open.
+        texts = [new_message_id() for _ in range(opened.settings.max_runs_per_user)]
+        held = [ask(opened, alice, text, under=one, agent="held") for text in texts]
+        wait_until(lambda: all(text in showcase.ENTERED for text in texts))
+        # As many as may run at once do; the next is stopped before it has any state.
+        queued = ask(opened, alice, "queued", under=one, agent="held")
+        opened.engine.stop(alice, queued.thread_id)
+        stopped = answered(opened, alice, queued.thread_id)
+        for turn in held:
+            showcase.GATES.setdefault(turn.content, threading.Event()).set()
         assert compared(opened, alice, one.message_id, stopped.message_id).state is None
         assert compared(opened, alice, stopped.message_id, stopped.message_id).state is None
 

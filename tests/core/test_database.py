@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlmodel import Session as Db
 from sqlmodel import select
 
-from core.database import Database
+from core.database import Database, in_parts
 from core.errors import BusyError, SettingsError, SkeinError
 from core.ids import new_login_id, new_user_id
 from core.tables import Login, Table, User, is_modelled
@@ -291,16 +291,24 @@ class TestAnUnusableDatabase:
 
 
 class TestReading:
-    def test_one_view_stays_as_it_was(self, in_sqlite: Database) -> None:
-        in_sqlite.write(add("a"))
-        with in_sqlite.read() as db:
+    def test_one_view_stays_as_it_was(self, database: Database) -> None:
+        database.write(add("a"))
+        with database.read() as db:
             assert len(db.exec(select(User)).all()) == 1
-            in_sqlite.write(add("b"))
-            assert len(db.exec(select(User)).all()) == 1
+            database.write(add("b"))
+            assert len(db.exec(select(User.name)).all()) == 1
+        assert names(database) == ["a", "b"]
 
-    def test_cannot_write(self, in_sqlite: Database) -> None:
-        with in_sqlite.read() as db, pytest.raises(SQLAlchemyError, match="readonly"):
-            db.execute(text("DELETE FROM user"))
+    def test_cannot_write(self, database: Database) -> None:
+        with database.read() as db, pytest.raises(SQLAlchemyError, match=r"read-?only"):
+            db.execute(text('DELETE FROM "user"'))
+        assert database.write(add("a")) == "a"
+
+    def test_of_more_ids_than_a_statement_takes_is_done_in_parts(self) -> None:
+        ids = [f"{number}" for number in range(70_000)]
+        parts = list(in_parts(ids))
+        assert ([one for part in parts for one in part], max(map(len, parts)) < 32_767) == (ids, True)
+        assert list(in_parts([])) == []
 
     def test_does_not_wait_for_a_writer(self, in_sqlite: Database, path: Path) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:

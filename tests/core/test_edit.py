@@ -3,6 +3,7 @@ every checkpoint of a run, of graphs of every shape, goes on to where its source
 
 import asyncio
 import itertools
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -527,6 +528,8 @@ class TestValues:
             ("place", {"city": "Ulm", "tags": ["old"]}, shapes.Place("Ulm", {"old"})),
             ("tags", ["a", "b"], {"a", "b"}),
             ("anything", {"deep": [1, None, "你好"]}, {"deep": [1, None, "你好"]}),
+            ("count", 2**63 - 1, 2**63 - 1),
+            ("count", -(2**63), -(2**63)),
             ("hint", "a backslash \\u0000", "a backslash \\u0000"),
         ],
     )
@@ -559,6 +562,13 @@ class TestValues:
             ("hint", "\0", "holds a NUL character"),
             ("hint", "\ud800", "cannot be read as plain JSON data; it takes text"),
             ("anything", object(), "cannot be read as plain JSON data"),
+            ("anything", {"deep": ["a\0b"]}, "holds a NUL character"),
+            ("anything", {"a\0b": 1}, "holds a NUL character"),
+            ("messages", [{"type": "human", "content": "a\0b"}], "holds a NUL character"),
+            ("anything", [math.nan], "holds a number that is infinite or none"),
+            ("price", math.inf, "holds a number that is infinite or none"),
+            ("anything", {"deep": 2**63}, "holds a whole number of more than 64 bits"),
+            ("count", -(10**30), "holds a whole number of more than 64 bits"),
         ],
     )
     def test_that_do_not_fit_are_refused_in_one_sentence(self, key, value, said):

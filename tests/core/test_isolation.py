@@ -10,16 +10,42 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.errors import ForbiddenError, NotFoundError
-from core.history import branches, conversations, excerpts, messages, positions, snapshots, stretches, tree, turns
+from core.history import (
+    approvals,
+    artifact_rows,
+    branches,
+    conversations,
+    excerpts,
+    messages,
+    positions,
+    rules,
+    snapshots,
+    stretches,
+    tree,
+    turns,
+)
+from core.history.approvals import ApprovalRow
+from core.history.artifacts import Ref, write_version
 from core.history.messages import Added, NewMessage, add_message
 from core.history.snapshots import SnapshotRow
 from core.history.turns import ThreadKind, Turn, get_turn
-from core.ids import BranchId, new_conversation_id, new_message_id, new_session_id, new_thread_id, new_view_id
-from core.runs import branching
+from core.ids import (
+    BranchId,
+    RuleId,
+    SessionId,
+    new_conversation_id,
+    new_message_id,
+    new_session_id,
+    new_thread_id,
+    new_view_id,
+)
+from core.runs import branching, decisions
 from core.runs.branching import Variant
+from core.runs.decisions import Decision
 from core.runs.engine import Engine
 from core.settings import Settings
 from core.skein import Skein
@@ -48,6 +74,9 @@ class World:
     branch_id: BranchId
     other_id: BranchId
     snapshot: SnapshotRow
+    artifact: Ref
+    asks: ApprovalRow
+    rule_id: RuleId
 
     def below_done(self) -> NewMessage:
         return NewMessage(
@@ -75,6 +104,23 @@ def _add(world: World, viewer: Viewer, **place: Any) -> Any:
     return world.writing(add_message, viewer, new, worker="nobody", lease_until=utc_now())
 
 
+def _decide(world: World, viewer: Viewer) -> Any:
+    answer, told = [Decision("answer", answer="mine now")], world.asks.arguments_hash
+    return decisions.decide(world.skein.engine, viewer, world.asks.approval_id, answer, arguments_hash=told)
+
+
+def _write(viewer: Viewer, db: Db, session_id: SessionId) -> Ref:
+    return write_version(
+        viewer,
+        db,
+        session_id=session_id,
+        kind="result",
+        name="report",
+        content=b"secret words",
+        media_type="text/plain",
+    )
+
+
 # Each gives something of Alice's, or refuses.
 READS: dict[str, Callable[[World, Viewer], Any]] = {
     "get_conversation": lambda w, v: w.reading(conversations.get_conversation, v, w.done.conversation_id),
@@ -97,6 +143,17 @@ READS: dict[str, Callable[[World, Viewer], Any]] = {
     "get_branch_to_open": lambda w, v: w.reading(positions.get_branch_to_open, v, w.done.conversation_id),
     "list_snapshots": lambda w, v: w.reading(snapshots.list_snapshots, v, w.done.conversation_id),
     "get_snapshot": lambda w, v: w.reading(snapshots.get_snapshot, v, w.snapshot.snapshot_id),
+    "list_artifacts": lambda w, v: w.reading(artifact_rows.list_artifacts, v, w.first.session_id),
+    "has_artifacts": lambda w, v: w.reading(artifact_rows.has_artifacts, v, w.first.session_id),
+    "list_versions": lambda w, v: w.reading(artifact_rows.list_versions, v, w.artifact.artifact_id),
+    "list_named": lambda w, v: w.reading(artifact_rows.list_named, v, [w.artifact]),
+    "get_version": lambda w, v: w.reading(artifact_rows.get_version, v, w.artifact),
+    "read_content": lambda w, v: w.reading(artifact_rows.read_content, v, w.artifact),
+    "find_shared": lambda w, v: w.reading(artifact_rows.find_shared, v, w.first.session_id, None),
+    "list_of_thread": lambda w, v: w.reading(approvals.list_of_thread, v, w.asks.thread_id),
+    "list_of_threads": lambda w, v: w.reading(approvals.list_of_threads, v, [w.asks.thread_id]),
+    "get_approval": lambda w, v: w.reading(approvals.get_approval, v, w.asks.approval_id),
+    "Engine.find_asked": lambda w, v: w.skein.engine.find_asked(v, w.asks.thread_id),
     "Engine.get_state": lambda w, v: w.skein.engine.get_state(v, w.done.thread_id),
     "Engine.attach": _attach,
     "Engine.read_states": lambda w, v: w.skein.engine.read_states(v, w.done.thread_id),
@@ -137,13 +194,17 @@ WRITES: dict[str, Callable[[World, Viewer], Any]] = {
         snapshots.create_snapshot, v, w.done.thread_id, w.snapshot.checkpoint_id, new_view_id()
     ),
     "delete_snapshot": lambda w, v: w.writing(snapshots.delete_snapshot, v, w.snapshot.snapshot_id),
+    "revoke_rule": lambda w, v: w.writing(rules.revoke_rule, v, w.rule_id),
+    "decisions.decide": _decide,
+    "Engine.settle": lambda w, v: w.skein.engine.settle(v, w.asks.thread_id, lambda db: None),
+    "write_version": lambda w, v: w.writing(_write, v, w.first.session_id),
     "require_own_conversation": lambda w, v: w.writing(
         conversations.require_own_conversation, v, w.done.conversation_id
     ),
     "Engine.stop": lambda w, v: w.skein.engine.stop(v, w.runs.thread_id),
 }
 # These give nothing where others refuse.
-FINDS_NOTHING = {"get_headings"}
+FINDS_NOTHING = {"get_headings", "list_named", "list_of_thread", "list_of_threads"}
 # These give what is the viewer's own and nothing else: each has a test of its own below.
 OWN = {
     "list_conversations",
@@ -153,20 +214,31 @@ OWN = {
     "find_siblings",
     *("find_marks", "find_marks_in", "set_star", "set_note", "remember_position", "find_position"),
     *("save_view", "list_views", "get_view", "delete_view"),
+    # In test_approvals.py:
+    *("list_approvals", "count_waiting", "list_rules", "add_rule"),
 }
 # These touch nobody's rows.
 HARMLESS = {
     "default_title",
     *("hold_conversation", "move_branch", "begin_branch", "free_name", "own_messages", "find_owners"),
+    *("tidy_name", "claim_states", "release_states", "require_unclaimed"),
     *("Engine.stop_all", "Engine.database", "Engine.check_edits"),
+    # Steps of the engine's transactions, and what has no rows at all.
+    *("write_asked", "write_denied", "write_decision", "mark_applied", "find_unapplied", "withdraw_waiting"),
+    *("list_expired", "list_granted", "settle_gone", "find_rules", "strongest", "require_decider", "read_rows"),
+    *("exactly", "kind_of", "read_actions", "with_schemas", "tool_and_arguments", "as_list", "arguments_hash"),
+    *("check_decisions", "check_answer", "respond", "settings_of", "decisions.find_obstacle"),
+    "Engine.find_missing",
     "Engine.open",
     "Engine.close",
     *("find_words", "snippet", "to_fts5", "to_tsquery", "to_tsvector", "to_words"),
     *("record", "record_once", "is_recorded"),
+    *("resolve", "resolve_all", "settle_versions", "parse_ref", "find_named", "not_found"),
+    *("check_content", "clean_name", "is_text", "read_plan", "write_plan", "plan_to_text", "text_to_plan"),
     *("word_differences", "state_differences", "align", "common_start"),
 }
 # An admin may stop what anybody runs.
-FOR_ADMINS = {"Engine.stop"}
+FOR_ADMINS = {"Engine.stop", "Engine.settle", "decisions.decide", "revoke_rule"}
 
 
 @pytest.fixture
@@ -180,7 +252,14 @@ def world(opened: Skein, person: Person) -> Iterator[World]:
     with opened.database.read() as db:
         branch = branches.get_branch_below(alice, db, failed.message_id)
     other = opened.database.write(lambda db: branches.create_branch(alice, db, done.message_id))
-    yield World(opened, alice, done, failed, runs, first, branch.branch_id, other.branch_id, taken)
+    artifact = opened.database.write(lambda db: _write(alice, db, first.session_id))
+    waits = opened.engine.start(alice, NewMessage("anything", agent_id="question"))
+    follow(opened, alice, waits.thread_id)
+    with opened.database.read() as db:
+        [asks] = approvals.list_of_thread(alice, db, waits.thread_id)
+    rule = opened.database.write(lambda db: rules.add_rule(alice, db, effect="ask", tool="send"))
+    ids = (branch.branch_id, other.branch_id)
+    yield World(opened, alice, done, failed, runs, first, *ids, taken, artifact, asks, rule)
     opened.engine.stop(alice, runs.thread_id)
     follow(opened, alice, runs.thread_id)
     for shared in (showcase.GATES, showcase.ENTERED, showcase.RAN, showcase.SEEN):
@@ -199,9 +278,10 @@ def public_functions() -> set[str]:
     }
     names |= {f"Engine.{name}" for name in vars(Engine) if not name.startswith("_")}
     return names | {
-        f"branching.{name}"
-        for name, found in vars(branching).items()
-        if inspect.isfunction(found) and not name.startswith("_") and found.__module__ == branching.__name__
+        f"{module.__name__.rpartition('.')[2]}.{name}"
+        for module in (branching, decisions)
+        for name, found in vars(module).items()
+        if inspect.isfunction(found) and not name.startswith("_") and found.__module__ == module.__name__
     }
 
 

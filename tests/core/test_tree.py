@@ -1,16 +1,23 @@
 """Asking again in other words, or for another answer: siblings beside one another, each with its own thread."""
 
+import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from core import database
 from core.access.viewer import Viewer
+from core.calls.listing.sums import summarize_threads
 from core.errors import NotFoundError
+from core.history.annotations import find_marks, set_star
 from core.history.messages import NewMessage
 from core.history.tree import find_siblings
 from core.history.turns import ThreadKind, Turn
-from core.ids import MessageId
+from core.ids import MessageId, new_message_id
+from core.records.branch_export import branch_json
 from core.settings import Settings
 from core.skein import Skein
 from tests.core.support import answered, ask, graph_settings, turn_at
@@ -65,6 +72,42 @@ class TestSiblings:
         beside(opened, alice, second, ThreadKind.EDIT, "what did I say?")
         seen = [message.text for message in showcase.SEEN["what did I say?"]]
         assert ("my name is Ada" in seen, "a secret" in seen) == (True, False)
+
+    def test_marks_and_sums_are_found_however_many_a_statement_takes(
+        self, opened: Skein, person: Person, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        alice, path = person("alice"), []
+        for text in ("one", "two", "three"):
+            above = path[-1] if path else None
+            path.append(answered(opened, alice, ask(opened, alice, text, under=above, agent="assistant").thread_id))
+        beside(opened, alice, path[1], ThreadKind.EDIT, "two, in other words")
+        for turn in path[1:]:
+            mark = partial(set_star, alice, target_id=turn.message_id, starred=True)
+            opened.database.write(lambda db, mark=mark: mark(db))
+        opened.call_log.flush(5)
+        whole = self.found_for(opened, alice, path)
+        monkeypatch.setattr(database, "_MOST_PARAMETERS", 1)
+        assert self.found_for(opened, alice, path) == whole
+        assert [len(found) for found in whole[:-1]] == [3, 2, 3]
+
+    def found_for(self, skein: Skein, viewer: Viewer, path: list[Turn]) -> tuple[Any, ...]:
+        messages, threads = [turn.message_id for turn in path], [turn.thread_id for turn in path]
+        with skein.database.read() as db:
+            found = find_siblings(viewer, db, messages), find_marks(viewer, db, messages)
+            sums = summarize_threads(viewer, db, threads)
+        turns = json.loads(branch_json(viewer, skein.database, messages[-1]))["turns"]
+        return *found, sums, turns
+
+    @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+    def test_and_sums_of_a_very_long_path_are_found(self, opened: Skein, person: Person) -> None:
+        alice = person("alice")
+        only = answered(opened, alice, ask(opened, alice, "one", agent="assistant").thread_id)
+        opened.call_log.flush(5)
+        messages = [*(new_message_id() for _ in range(70_000)), only.message_id]
+        with opened.database.read() as db:
+            assert find_siblings(alice, db, messages) == {only.message_id: [only.message_id]}
+            assert find_marks(alice, db, messages) == {}
+            assert list(summarize_threads(alice, db, [*messages, only.thread_id])) == [only.thread_id]
 
     def test_are_not_there_for_another_member(self, opened: Skein, person: Person) -> None:
         alice, mallory = person("alice"), person("mallory")

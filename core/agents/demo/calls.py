@@ -21,6 +21,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from core.agents.demo.arguments import Question, default_of, fill, object_in
 from core.agents.demo.terms import most_alike, terms_of
 from core.agents.demo.words import since_question
+from core.agents.file_blocks import words_in
 
 Tool = dict[str, Any]
 _ORDER = re.compile(r"^Work in this order:\s*(.+)$", re.MULTILINE)
@@ -47,7 +48,7 @@ def _named(choice: object) -> object:
 
 def _find(tools: Sequence[Tool], messages: Sequence[BaseMessage], choice: object) -> tuple[Tool, Any] | None:
     """The tool to call, and its arguments."""
-    text = next((str(m.text) for m in reversed(messages) if isinstance(m, HumanMessage)), "")
+    text = next((words_in(m) for m in reversed(messages) if isinstance(m, HumanMessage)), "")
     system = "\n".join(str(m.text) for m in messages if isinstance(m, SystemMessage))
     if choice and choice != "auto":
         return _demanded(tools, messages, choice, Question(text, system))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
+from core.agents.file_blocks import files_in, words_in
+
 MOST_TOKENS = 20_000
 _LONGEST_SUMMARY, _LONGEST_RESULT = 1_200, 4_000
 CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -33,6 +35,7 @@ _LONG = re.compile(r"\blong\b|(?<![成校队部市增擅])长(?![大辈城])", r
 class Texts:
     who: str
     seen: str
+    files: str
     first: str
     tool: str
     tools: str
@@ -49,6 +52,7 @@ _ENGLISH = Texts(
     who="I am Skein's offline demo model, and no language model was asked. "
     "You wrote “{words}”. Earlier turns of this conversation that I was given: {count}.",
     seen="I was also given a summary of what came before.",
+    files="You attached {files}; I was given that, but I did not look into it.",
     first="The first thing you said, as far as I can see, was “{words}”.",
     tool="I am Skein's offline demo model, and no language model was asked. The tool answered:\n\n{result}",
     tools="I am Skein's offline demo model, and no language model was asked. The tools answered, one by one:",
@@ -67,6 +71,7 @@ _ENGLISH = Texts(
 _CHINESE = Texts(
     who="我是 Skein 的离线演示模型,没有调用任何语言模型。你写的是“{words}”。我看到了这个对话里之前的 {count} 轮。",
     seen="我还看到了更早内容的摘要。",
+    files="你附上了 {files};我收到了,但没有查看其中的内容。",
     first="在我能看到的内容里,你说的第一句是“{words}”。",
     tool="这是 Skein 的离线演示模型,没有调用任何语言模型。工具的结果:\n\n{result}",
     tools="这是 Skein 的离线演示模型,没有调用任何语言模型。各个工具的结果依次是:",
@@ -86,7 +91,8 @@ _CHINESE = Texts(
 
 def answer(messages: Sequence[BaseMessage]) -> str:
     """What there is to say after these messages."""
-    said = [str(message.text) for message in messages if isinstance(message, HumanMessage)] or [""]
+    people = [message for message in messages if isinstance(message, HumanMessage)]
+    said = [words_in(message) for message in people] or [""]
     texts = texts_for(said[-1])
     if messages and isinstance(messages[-1], ToolMessage):
         return _tell(results_of(messages), texts)
@@ -98,7 +104,8 @@ def answer(messages: Sequence[BaseMessage]) -> str:
         return _summarise(said, system)
     if match := _COUNT.search(said[-1]):
         return " ".join(f"w{number}" for number in range(1, min(int(match[1]), MOST_TOKENS) + 1))
-    return "\n\n".join([_introduce(said, system, texts), *_exhibits(said[-1], texts)])
+    files = files_in(people[-1]) if people else []
+    return "\n\n".join([_introduce(said, system, texts), *_tell_files(files, texts), *_exhibits(said[-1], texts)])
 
 
 def texts_for(said: str) -> Texts:
@@ -132,6 +139,11 @@ def _introduce(said: list[str], system: list[str], texts: Texts) -> str:
     if _FIRST.search(said[-1]):
         parts.append(texts.first.format(words=" ".join(said[0].split())[:400]))
     return texts.space.join(parts)
+
+
+def _tell_files(files: list[tuple[str, str]], texts: Texts) -> list[str]:
+    named = ", ".join(f"“{name}” ({media_type})" for name, media_type in files)
+    return [texts.files.format(files=named)] if files else []
 
 
 def _exhibits(question: str, texts: Texts) -> list[str]:

@@ -196,7 +196,9 @@ def _visible(workspace: Workspace, db: Db, state: dict[str, Any]) -> list[Versio
     own = _own(workspace, db, state)
     known = {one.artifact_id for one in own}
     shared = find_shared(workspace.viewer, db, workspace.session_id, workspace.conversation_id)
-    return [*own, *(one for one in shared if one.artifact_id not in known)]
+    others = [one.ref for one in shared if one.artifact_id not in known]
+    current = resolve_all(db, others, workspace.threads)
+    return [*own, *list_named(workspace.viewer, db, [current[ref] for ref in others])]
 
 
 def _find(name: str, among: Sequence[VersionRow]) -> VersionRow:

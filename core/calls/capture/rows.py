@@ -1,7 +1,7 @@
 """From a call as it was seen to its row and body, as the tables hold them.
 
 Invariant: nothing goes into a row that could hold a key: parameters come from a list of known ones, all else goes
-through ``masking``. What the model was shown and said is kept whole, or not at all.
+through ``masking``. What the model was shown and said is kept whole, or not at all; of a file inside it, the hash.
 """
 
 import hmac
@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
+from core.calls.capture.inline_files import NOTE, without_files
 from core.calls.capture.masking import hide_credentials, mask, without_credentials
 from core.calls.capture.observed import ObservedCall, partial_response
 from core.calls.context import COMPACTED_KEY, KEY_SOURCE_KEY, CallContext
@@ -92,7 +93,7 @@ def start_body(call: ObservedCall) -> dict[str, Any]:
     tools = call.params.get("tools") or call.params.get("functions")
     return {
         "call_id": call.call_id,
-        "prompt": to_json(call.prompt),
+        "prompt": to_json(without_files(call.prompt)),
         "response": None,
         "tools": to_json(hide_credentials(_plain(tools))) if tools else None,
         "salt": hmac.digest(_PROCESS_SECRET, call.call_id.encode(), "sha256")[:16].hex(),
@@ -123,7 +124,7 @@ def end_row(row: dict[str, Any], call: ObservedCall) -> dict[str, Any]:
 def end_body(call: ObservedCall) -> str | None:
     """What the model said, as JSON text; of a call that was cut, what was heard of it."""
     said = call.response if call.response is not None else partial_response(call.tokens, call.tool_parts)
-    return to_json(said) if said else None
+    return to_json(without_files(said)) if said else None
 
 
 def measure(
@@ -247,7 +248,7 @@ def _has_summary(prompt: list[dict[str, Any]]) -> bool:
 
 def _estimate(*texts: str | None) -> int:
     """A file that is sent inside a prompt counts as an image does, not as text."""
-    files = sum(len(_INLINE_FILE.findall(text)) for text in texts if text)
+    files = sum(len(pattern.findall(text)) for text in texts if text for pattern in (_INLINE_FILE, NOTE))
     return files * _TOKENS_OF_A_FILE + sum(estimate_tokens(_INLINE_FILE.sub("", text)) for text in texts if text)
 
 

@@ -12,7 +12,7 @@ from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.calls.listing.paging import IS_NEWEST
-from core.database import table_of
+from core.database import in_parts, table_of
 from core.ids import ConversationId, SessionId
 from core.tables import CostCorrection, LlmCall
 
@@ -42,10 +42,10 @@ def summarize_thread(viewer: Viewer, db: Db, thread_id: str) -> ThreadCalls:
 
 def summarize_threads(viewer: Viewer, db: Db, thread_ids: Collection[str]) -> dict[str, ThreadCalls]:
     """The same for many threads at once; those without calls are left out."""
-    if not thread_ids:
-        return {}
-    given = {"ids": list(thread_ids), "all": viewer.reads_all, "owner": viewer.user_id}
-    return _read(db, _OF_THREADS, given)
+    found: dict[str, ThreadCalls] = {}
+    for some in in_parts(thread_ids):
+        found |= _read(db, _OF_THREADS, {"ids": some, "all": viewer.reads_all, "owner": viewer.user_id})
+    return found
 
 
 def summarize_conversation(

@@ -1,0 +1,45 @@
+"""Files inside prompts and answers, as the record keeps them: their type, size and hash in place of their bytes.
+
+Invariant: the hash is that of the file itself, which names what the model saw: a version of an artifact has the same.
+"""
+
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+NOTE = re.compile(r"\[[\w.+-]+/[\w.+-]+, [\d,]+ bytes, sha256 [0-9a-f]{64}\]")
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?[^,]{0,200};base64,", re.IGNORECASE)
+_KEYS = ("base64", "data")
+_TYPES = ("mime_type", "media_type")
+# A shorter one is as good as a note of it.
+_SHORTEST = 200
+
+
+def without_files(value: Any) -> Any:
+    """The same messages or blocks with a note in the place of each file that is written out in Base64."""
+    if isinstance(value, Mapping):
+        media_type = next((str(value[name]) for name in _TYPES if value.get(name)), None)
+        return {key: _noted(key, item, media_type) for key, item in value.items()}
+    return [without_files(item) for item in value] if isinstance(value, list) else value
+
+
+def _noted(key: Any, value: Any, media_type: str | None) -> Any:
+    if not isinstance(value, str) or len(value) < _SHORTEST:
+        return without_files(value)
+    if key in {"text", "content"}:
+        return value
+    if url := _DATA_URL.match(value):
+        return _note(value[url.end() :], url[1] or media_type) or value
+    return (_note(value, media_type) or value) if key in _KEYS and media_type else value
+
+
+def _note(text: str, media_type: str | None) -> str | None:
+    """What stands for a file; None when the text is not one in Base64."""
+    try:
+        content = binascii.a2b_base64(text, strict_mode=True)
+    except (binascii.Error, ValueError):
+        return None
+    kind = media_type if media_type and re.fullmatch(r"[\w.+-]+/[\w.+-]+", media_type) else "application/octet-stream"
+    return f"[{kind}, {len(content):,} bytes, sha256 {hashlib.sha256(content).hexdigest()}]"

@@ -1,0 +1,84 @@
+"""The fields of a decision: edited arguments, an answer, a reason, and whether it is to hold from now on.
+
+Each gives what it holds and a sentence for each thing that is wrong with it; nothing here decides anything.
+"""
+
+import json
+from typing import Any
+
+import streamlit as st
+
+from core.access.viewer import Viewer
+from core.history.approvals import ApprovalRow
+from core.history.interrupts import LONGEST_REASON, Action, Decision
+from pages.parts import state
+from pages.parts.schema_form import draw_fields
+
+SCOPES = {"session": "in this session", "user": "for me", "everyone": "for everyone"}
+_LARGEST_EDIT = 200_000
+_TOO_LARGE = "These arguments are too large to be edited here; approve or refuse them as they are."
+_EMPTY = "The answer is empty; please type one."
+
+
+def widget_key(row: ApprovalRow, name: str) -> str:
+    """The key of a widget of this approval."""
+    return f"{state.APPROVALS_WIDGET}{row.approval_id}.{name}"
+
+
+def draw_decision(
+    row: ApprovalRow, action: Action | None, kind: str, *, number: int = 0
+) -> tuple[Decision, list[str]]:
+    """The fields of one kind of decision about one tool call, or about what is no tool call."""
+    key = widget_key(row, f"{kind}.{number}.field")
+    if kind == "edit" and action is not None:
+        return _draw_edit(action, key)
+    if kind == "answer":
+        text = st.text_area("Your answer, in place of the tool's result", key=key)
+        return Decision("answer", answer=text), [] if text.strip() else [_EMPTY]
+    if kind == "refuse":
+        label = "Why? The agent is told." if action else "Why?"
+        reason = st.text_area(label, key=key, max_chars=LONGEST_REASON, height=90)
+        return Decision("refuse", reason=reason.strip()), []
+    return Decision("approve"), []
+
+
+def _draw_edit(action: Action, key: str) -> tuple[Decision, list[str]]:
+    if len(json.dumps(action.arguments, default=str)) > _LARGEST_EDIT:
+        st.caption(_TOO_LARGE)
+        return Decision("edit"), [_TOO_LARGE]
+    filled = draw_fields(action.schema, key=key, value=action.arguments)
+    problems = list(filled.problems)
+    if not problems and not isinstance(filled.value, dict):
+        problems = ["The arguments of a tool are an object of names and values; please write one, like {}."]
+    return Decision("edit", arguments=filled.value), problems
+
+
+def draw_answer(row: ApprovalRow, label: str) -> tuple[Any, list[str]]:
+    """The answer to a question: by its schema, or as text, or as data where that is chosen."""
+    key = widget_key(row, "answer.field")
+    if row.response_schema:
+        filled = draw_fields(row.response_schema, key=key)
+        return filled.value, list(filled.problems)
+    text = st.text_area(label, key=key, height=100)
+    if not st.toggle("as JSON", key=widget_key(row, "answer.json"), help="Give the agent data instead of text"):
+        return text, [] if text.strip() else [_EMPTY]
+    try:
+        return json.loads(text), []
+    except (ValueError, RecursionError) as error:
+        return text, [f"This is no JSON: {error}. Correct it, or send it as text."]
+
+
+def scopes_for(viewer: Viewer, row: ApprovalRow) -> list[str]:
+    """For whom this person can make a rule here."""
+    own = ["user"] if row.user_id == viewer.user_id else []
+    return ["session", *own, *(["everyone"] if viewer.is_admin else [])]
+
+
+def draw_scope(viewer: Viewer, row: ApprovalRow, always: str) -> str | None:
+    """Whether the decision is to hold from now on, and for whom; None for this once."""
+    return st.selectbox(
+        "From now on",
+        [None, *scopes_for(viewer, row)],
+        format_func=lambda scope: f"{always} {SCOPES[scope]}" if scope else "Ask again",
+        key=widget_key(row, "scope"),
+    )

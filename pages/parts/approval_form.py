@@ -1,0 +1,244 @@
+"""Deciding an approval where it stands: approve, edit, answer or refuse, as it allows; continue or stop a pause.
+
+Invariant: what a form holds is read in the very run in which it is sent, and stays as typed until it is taken.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from core.access.viewer import Viewer
+from core.history.approvals import ApprovalRow
+from core.history.interrupts import Action, Decision
+from core.runs.decisions import find_obstacle
+from core.skein import Skein
+from pages.parts import state
+from pages.parts.approval_fields import SCOPES, draw_answer, draw_decision, draw_scope, scopes_for, widget_key
+from pages.parts.approval_sending import send, send_at_once, start_anew, stop
+from pages.parts.approval_texts import in_a_line, options_of, visible
+from pages.parts.text import plain, shortened
+
+_NAMES = {"approve": "Approve", "edit": "Edit", "answer": "Answer", "refuse": "Refuse"}
+_ICONS = {"edit": "edit", "answer": "reply", "refuse": "block"}
+_SEND = {"edit": "Approve with these arguments", "answer": "Send the answer", "refuse": "Refuse"}
+_LONGEST_OPTION = 80
+
+
+def draw_form(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
+    """What this person can do about what waits, or why they cannot."""
+    if row.user_id != viewer.user_id and not viewer.is_admin:
+        st.caption(f":material/lock: Only {plain(row.user_name)} or an admin can decide this.")
+        return
+    if obstacle := find_obstacle(skein.engine, row):
+        _draw_obstacle(skein, viewer, row, obstacle)
+        return
+    actions = row.actions
+    if row.kind == "pause":
+        _draw_pause(skein, viewer, row)
+    elif not actions:
+        _draw_question(skein, viewer, row)
+    elif len(actions) == 1:
+        _draw_one(skein, viewer, row, actions[0])
+    else:
+        _draw_several(skein, viewer, row, actions)
+
+
+def holds_typing(row: ApprovalRow) -> bool:
+    """Whether its form may hold what somebody is typing, which drawing the page without it would lose."""
+    is_single = len(row.actions) == 1
+    return row.kind == "question" or not is_single or bool(state.get(widget_key(row, "opened")))
+
+
+# -- one tool call ------------------------------------------------------------------------------------------
+
+
+def _draw_one(skein: Skein, viewer: Viewer, row: ApprovalRow, action: Action) -> None:
+    opened = state.get(widget_key(row, "opened"))
+    if opened in action.allowed and opened in _SEND:
+        _draw_opened(skein, viewer, row, action, opened)
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if "approve" in action.allowed:
+            _draw_approve(skein, viewer, row)
+        for kind in (kind for kind in _SEND if kind in action.allowed):
+            _draw_opener(row, kind)
+        _draw_stop(skein, viewer, row)
+
+
+def _draw_opener(row: ApprovalRow, kind: str) -> None:
+    st.button(
+        _NAMES[kind],
+        icon=f":material/{_ICONS[kind]}:",
+        key=widget_key(row, kind),
+        on_click=state.put,
+        args=(widget_key(row, "opened"), kind),
+    )
+
+
+def _draw_approve(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
+    st.button(
+        "Approve",
+        icon=":material/check:",
+        type="primary",
+        key=widget_key(row, "approve"),
+        on_click=partial(send_at_once, skein, viewer, row, Decision("approve")),
+    )
+    scopes = {f"Always allow it {SCOPES[scope]}": scope for scope in scopes_for(viewer, row)}
+    chosen = st.menu_button(
+        "Always allow",
+        list(scopes),
+        icon=":material/done_all:",
+        key=widget_key(row, "always"),
+        help="Approve this, and do not ask again about this tool",
+    )
+    if chosen:
+        _submit(skein, viewer, row, [Decision("approve")], scope=scopes[chosen])
+
+
+def _draw_opened(skein: Skein, viewer: Viewer, row: ApprovalRow, action: Action | None, kind: str) -> None:
+    """The fields of one kind of decision, and the way back."""
+    with st.form(widget_key(row, f"form.{kind}"), border=False):
+        decision, problems = draw_decision(row, action, kind)
+        scope = draw_scope(viewer, row, "Always deny it") if kind == "refuse" and action else None
+        with st.container(horizontal=True, gap="small"):
+            is_sent = st.form_submit_button(_SEND[kind], type="primary", key=widget_key(row, f"send.{kind}"))
+            goes_back = st.form_submit_button("Back", type="tertiary", key=widget_key(row, f"back.{kind}"))
+        if is_sent:
+            _submit(skein, viewer, row, [decision], problems=problems, scope=scope)
+    if goes_back:
+        state.take(widget_key(row, "opened"))
+        st.rerun()
+
+
+def _submit(
+    skein: Skein,
+    viewer: Viewer,
+    row: ApprovalRow,
+    decisions: Sequence[Decision],
+    *,
+    problems: Sequence[str] = (),
+    scope: str | None = None,
+) -> None:
+    """Send, and draw the page anew; what does not fit is said here, and all stays as it was typed."""
+    refused = list(problems)
+    if not refused and (problem := send(skein, viewer, row, decisions, scope=scope)):
+        refused = [problem]
+    for problem in refused:
+        st.error(plain(problem), icon=":material/error:")
+    if not refused:
+        st.rerun()
+
+
+# -- several tool calls -------------------------------------------------------------------------------------
+
+
+def _draw_several(skein: Skein, viewer: Viewer, row: ApprovalRow, actions: Sequence[Action]) -> None:
+    """A choice for each of them, and then one form with what the choices ask for; they are sent together."""
+    kinds = [_draw_choice(row, number, action) for number, action in enumerate(actions)]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if all("approve" in action.allowed for action in actions):
+            st.button(
+                "Approve all",
+                icon=":material/done_all:",
+                key=widget_key(row, "approve"),
+                on_click=partial(send_at_once, skein, viewer, row, Decision("approve"), times=len(actions)),
+            )
+        _draw_stop(skein, viewer, row)
+    if not all(kinds):
+        st.caption("Decide about each of them; the decisions are sent together.")
+        return
+    with st.form(widget_key(row, "form.several"), border=False):
+        chosen = [(action, kind or "") for action, kind in zip(actions, kinds, strict=True)]
+        drawn = [_draw_named(row, action, kind, number) for number, (action, kind) in enumerate(chosen)]
+        scope = draw_scope(viewer, row, "Always do the same")
+        if st.form_submit_button("Send the decisions", type="primary", key=widget_key(row, "send.several")):
+            problems = [problem for _, said in drawn for problem in said]
+            _submit(skein, viewer, row, [decision for decision, _ in drawn], problems=problems, scope=scope)
+
+
+def _draw_choice(row: ApprovalRow, number: int, action: Action) -> str | None:
+    return st.segmented_control(
+        f"{number + 1}. {plain(visible(action.tool, 120))}",
+        list(action.allowed),
+        format_func=_NAMES.__getitem__,
+        key=widget_key(row, f"choice.{number}"),
+    )
+
+
+def _draw_named(row: ApprovalRow, action: Action, kind: str, number: int) -> tuple[Decision, list[str]]:
+    if kind in _SEND:
+        st.markdown(f"**{number + 1}. {plain(visible(action.tool, 120))}** :small[{_NAMES[kind].lower()}]")
+    return draw_decision(row, action, kind, number=number)
+
+
+# -- questions, pauses, and what nobody can decide ------------------------------------------------------------
+
+
+def _draw_question(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
+    if state.get(widget_key(row, "opened")) == "refuse":
+        st.caption("The agent cannot go on without an answer: to refuse it ends the run.")
+        _draw_opened(skein, viewer, row, None, "refuse")
+        return
+    options = options_of(row.value)
+    if options:
+        _draw_options(skein, viewer, row, options)
+    with st.form(widget_key(row, "form.question"), border=False):
+        answer, problems = draw_answer(row, "Or in your own words" if options else "Your answer")
+        if st.form_submit_button("Send the answer", type="primary", key=widget_key(row, "send.question")):
+            _submit(skein, viewer, row, [Decision("answer", answer=answer)], problems=problems)
+    _draw_opener(row, "refuse")
+
+
+def _draw_options(skein: Skein, viewer: Viewer, row: ApprovalRow, options: Sequence[Any]) -> None:
+    with st.container(horizontal=True, gap="small"):
+        for number, option in enumerate(options):
+            st.button(
+                plain(shortened(in_a_line(option), _LONGEST_OPTION)) or "(empty)",
+                key=widget_key(row, f"option.{number}"),
+                on_click=partial(send_at_once, skein, viewer, row, Decision("answer", answer=option)),
+            )
+
+
+def _draw_pause(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
+    with st.container(horizontal=True, gap="small"):
+        st.button(
+            "Continue",
+            icon=":material/play_arrow:",
+            type="primary",
+            key=widget_key(row, "approve"),
+            on_click=partial(send_at_once, skein, viewer, row, Decision("approve")),
+        )
+        st.button(
+            "Stop",
+            icon=":material/stop:",
+            key=widget_key(row, "refuse"),
+            help="End the run here; what has been said is kept",
+            on_click=partial(send_at_once, skein, viewer, row, Decision("refuse")),
+        )
+
+
+def _draw_stop(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
+    st.button(
+        "Stop",
+        icon=":material/stop:",
+        type="tertiary",
+        key=widget_key(row, "stop"),
+        help="End the run without a decision; what has been said is kept",
+        on_click=partial(stop, skein, viewer, row),
+    )
+
+
+def _draw_obstacle(skein: Skein, viewer: Viewer, row: ApprovalRow, obstacle: str) -> None:
+    st.warning(plain(obstacle), icon=":material/link_off:")
+    with st.container(horizontal=True, gap="small"):
+        if row.user_id == viewer.user_id:
+            st.button(
+                "Try again",
+                icon=":material/refresh:",
+                key=widget_key(row, "retry"),
+                help="Ends this run and answers the message anew, from its last state",
+                on_click=partial(start_anew, skein, viewer, row),
+            )
+        _draw_stop(skein, viewer, row)

@@ -1,0 +1,105 @@
+"""What the chat's branch has of the session's artifacts: named by its head's state, or shared by the session.
+
+Invariant: later versions of another branch are not on the shelf; without any artifact it costs one small query.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel import Session as Db
+
+from core.access.viewer import Viewer
+from core.errors import NotFoundError, SkeinError
+from core.history.artifacts import (
+    Ref,
+    VersionRow,
+    find_named,
+    find_shared,
+    has_artifacts,
+    list_named,
+    resolve_all,
+)
+from core.history.turns import ENDED
+from core.ids import ThreadId
+from core.skein import Skein
+from pages.parts.opened import Opened
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The version that a branch has of each artifact: its own, and beside them what the session shares."""
+
+    named: Sequence[VersionRow] = ()
+    shared: Sequence[VersionRow] = ()
+    threads: Sequence[ThreadId] = ()
+    may_edit: bool = False
+    problem: str = ""
+
+    def __len__(self) -> int:
+        return len(self.named) + len(self.shared)
+
+    @property
+    def thread_id(self) -> ThreadId | None:
+        """The branch's last thread: what is made by hand is made after it."""
+        return self.threads[-1] if self.threads else None
+
+    def find(self, artifact_id: str) -> VersionRow | None:
+        """The version of an artifact that the branch has."""
+        return next((row for row in (*self.named, *self.shared) if row.artifact_id == artifact_id), None)
+
+
+def read_shelf(skein: Skein, viewer: Viewer, opened: Opened) -> Shelf:
+    """What the opened branch has; it can be edited by its owner when its answer is complete."""
+    conversation, head = opened.conversation, opened.head
+    if conversation is None or head is None:
+        return Shelf()
+    with skein.database.read() as db:
+        if not has_artifacts(viewer, db, conversation.session_id):
+            return Shelf()
+    values, problem = _newest_state(skein, viewer, opened)
+    named = find_named(values)
+    threads = [turn.thread_id for turn in opened.turns]
+    with skein.database.read() as db:
+        own = _in_place(viewer, db, named, threads)
+        shared = find_shared(viewer, db, conversation.session_id, conversation.conversation_id)
+        known = {row.artifact_id for row in own}
+        others = _in_place(viewer, db, [row.ref for row in shared if row.artifact_id not in known], threads)
+    is_own = conversation.user_id == viewer.user_id
+    may_edit = is_own and head.status in ENDED and not problem
+    return Shelf(own, others, threads, may_edit=may_edit, problem=problem)
+
+
+def _in_place(viewer: Viewer, db: Db, refs: Any, threads: Sequence[ThreadId]) -> list[VersionRow]:
+    """The newest of these by hand on the branch; of one artifact in two versions the newer."""
+    resolved: dict[str, Ref] = {}
+    for ref in sorted(set(resolve_all(db, list(refs), threads).values())):
+        resolved[ref.artifact_id] = ref
+    return list_named(viewer, db, resolved.values())
+
+
+def _newest_state(skein: Skein, viewer: Viewer, opened: Opened) -> tuple[Any, str]:
+    """The values of the head's newest state (of the turn before where it has none yet), or why there are none."""
+    for turn in reversed(opened.turns[-2:]):
+        try:
+            return skein.engine.get_state(viewer, turn.thread_id).values, ""
+        except NotFoundError:
+            continue
+        except SkeinError as error:
+            return None, str(error)
+    return None, ""
+
+
+def of_branch(shelf: Shelf, versions: Sequence[VersionRow]) -> list[VersionRow]:
+    """Of an artifact's versions those that led to the one the branch has, and those its own runs made."""
+    own = shelf.find(versions[0].artifact_id) if versions else None
+    if own is None:
+        return list(versions)
+    known = {row.version: row for row in (*versions, own)}
+    led: set[int] = set()
+    number: int | None = own.version
+    while number is not None and number in known:
+        led.add(number)
+        number = known[number].base_version
+    is_own = {row.version for row in known.values() if row.thread_id in shelf.threads and not row.by_hand}
+    return [known[version] for version in sorted(led | is_own)]

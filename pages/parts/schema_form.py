@@ -1,0 +1,273 @@
+"""A form drawn from a JSON schema: a widget for each property, a JSON text area for what has none.
+
+Invariant: what nobody touches stays exactly as it is: what is absent stays absent (unless it is required and has a
+default), and what no widget shows is kept. Titles and descriptions are other people's text and are shown as such.
+"""
+
+import datetime
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import streamlit as st
+
+from core.json_schema import find_mismatches
+from pages.parts import state
+from pages.parts.schema_fields import MISSING, Field, fits, place_of, read_field, spelled
+from pages.parts.text import plain, shortened
+
+_UNSET = "Not set"
+_LONG, _LONGEST_TITLE, _LONGEST_HELP, _LONGEST_CHOICE = 80, 120, 2_000, 200
+_AREAS = {"textarea", "multiline", "multi-line", "markdown"}
+_FIRST, _LAST = datetime.date(1, 1, 1), datetime.date(9999, 12, 31)
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What the form holds now, None when nothing; and a sentence in plain text for each thing that is wrong."""
+
+    value: Any
+    problems: list[str] = field(default_factory=list)
+
+
+def draw_fields(schema: dict[str, Any] | None, *, key: str, value: Any = None) -> Filled:
+    """Draw the schema's fields filled with the value, and give what they hold; inside of ``st.form`` and outside.
+
+    ``value`` counts when the widgets of this ``key`` are first drawn: another value needs another key. A widget's
+    own key is ``<key>.<property>``, of an object in it ``<key>.<property>.<property>``, of a lone value ``<key>.``.
+    """
+    root = read_field(schema)
+    problems: list[str] = []
+    if root.kind == "object" and isinstance(value, dict | None):
+        held = _draw_inside(root, value or {}, key, problems)
+    else:
+        held = _draw(root, MISSING if value is None else value, f"{key}.", problems)
+    held = None if held is MISSING else held
+    return Filled(held, problems or find_mismatches(schema or {}, held))
+
+
+def _draw(field: Field, value: Any, key: str, problems: list[str]) -> Any:
+    """One field; in and out goes its value, or MISSING."""
+    if field.kind == "object" and (value is MISSING or value is None or fits(field, value)):
+        return _draw_object(field, value, key, problems)
+    shown = field.default if value is MISSING else value
+    if field.kind in {"object", "json"} or not (shown is MISSING or shown is None or fits(field, shown)):
+        return _draw_json(field, value, key, problems)
+    begun = None if shown is MISSING else shown
+    now = _WIDGETS[field.kind](field, begun, key)
+    if _is_same(field, now, begun):
+        return untouched(field, value)
+    return _emptied(field) if _is_empty(field, now) else now
+
+
+def _is_empty(field: Field, value: Any) -> bool:
+    return value is None or (field.kind != "choice" and value in ("", []))
+
+
+def _is_same(field: Field, now: Any, begun: Any) -> bool:
+    if _is_empty(field, now) or _is_empty(field, begun):
+        return _is_empty(field, now) and _is_empty(field, begun)
+    return spelled(now) == spelled(begun) or (field.kind == "number" and now == begun)
+
+
+def untouched(field: Field, value: Any) -> Any:
+    """What a field gives when nobody touches it: what it had, or its default when it must have something."""
+    if field.kind == "object" and (fits(field, value) or (value is MISSING and field.is_required)):
+        held = {} if value is MISSING else value
+        inner = {one.name: untouched(one, held.get(one.name, MISSING)) for one in field.fields}
+        return {**held, **{name: given for name, given in inner.items() if given is not MISSING}}
+    if value is not MISSING or not field.is_required:
+        return value
+    return False if field.kind == "checkbox" and field.default is MISSING else field.default
+
+
+def _emptied(field: Field) -> Any:
+    """What a field gives once somebody has emptied it; without a value of its own it is left out."""
+    if field.kind in {"choices", "words"}:
+        return []
+    must_say = field.is_required or field.default is not MISSING
+    if must_say and field.is_nullable:
+        return None
+    return "" if must_say and field.kind == "text" else MISSING
+
+
+def _draw_object(field: Field, value: Any, key: str, problems: list[str]) -> Any:
+    held = value if isinstance(value, dict) else {}
+    with st.container(border=True):
+        st.markdown(f"**{_title(field)}**", help=_help(field))
+        now = _draw_inside(field, held, key, problems)
+    if not isinstance(value, dict) and not (value is MISSING and field.is_required):
+        whole = untouched(Field(field.name, "object", field.schema, fields=field.fields), MISSING)
+        return value if spelled(now) == spelled(whole) else now
+    return now
+
+
+def _draw_inside(field: Field, held: dict[str, Any], key: str, problems: list[str]) -> dict[str, Any]:
+    """The fields of an object, and below them whatever else it holds."""
+    names = {one.name for one in field.fields}
+    now = {one.name: _draw(one, held.get(one.name, MISSING), _key(key, one), problems) for one in field.fields}
+    more = {name: value for name, value in held.items() if name not in names}
+    if more:
+        now |= _draw_more(more, f"{key}.~more", problems)
+    order = [*(name for name in held if name in now), *(name for name in now if name not in held)]
+    return {name: now[name] for name in order if now[name] is not MISSING}
+
+
+def _draw_more(more: dict[str, Any], key: str, problems: list[str]) -> dict[str, Any]:
+    given = _draw_json(Field("More fields", "json", {}, is_required=False), more, key, problems)
+    if given is MISSING:
+        return {}
+    if not isinstance(given, dict):
+        problems.append("More fields must be a JSON object.")
+        return more
+    return given
+
+
+def _draw_json(field: Field, value: Any, key: str, problems: list[str]) -> Any:
+    default = field.schema.get("default", MISSING)
+    shown = default if value is MISSING and default is not None else value
+    begun = "" if shown is MISSING else json.dumps(shown, indent=2, ensure_ascii=False, default=str)
+    label = f"{_title(field)} :small[JSON]"
+    height = 68 + 24 * min(12, begun.count("\n"))
+    text = (st.text_area(label, begun, key=key, help=_help(field), placeholder=_UNSET, height=height) or "").strip()
+    if text == begun.strip():
+        return shown if value is MISSING and field.is_required else value
+    if not text:
+        return _emptied(field)
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        problems.append(f"{shortened(field.title, _LONGEST_TITLE)} is not JSON{_where(error)}.")
+        return value
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _where(error: Exception) -> str:
+    return f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+
+
+def _draw_text(field: Field, value: Any, key: str) -> Any:
+    most = field.schema.get("maxLength")
+    most = most if isinstance(most, int) and 0 < most < 1_000_000 and most >= len(value or "") else None
+    given = {
+        "key": key,
+        "help": _help(field),
+        "max_chars": most,
+        "placeholder": "" if field.is_required else _UNSET,
+    }
+    if _is_long(field, value or ""):
+        return st.text_area(_title(field), value, **given)
+    secret = field.schema.get("format") == "password" or field.schema.get("writeOnly") is True
+    return st.text_input(_title(field), value, type="password" if secret else "default", **given)
+
+
+def _is_long(field: Field, value: str) -> bool:
+    most = field.schema.get("maxLength")
+    roomy = (isinstance(most, int) and most > 4 * _LONG) or str(field.schema.get("format")) in _AREAS
+    return roomy or len(value) > _LONG or "\n" in value
+
+
+def _draw_number(field: Field, value: Any, key: str) -> Any:
+    whole = field.kind == "integer"
+    low, high = field.bound("minimum", "exclusiveMinimum"), field.bound("maximum", "exclusiveMaximum")
+    if low is not None and high is not None and low > high:
+        low = high = None
+    begun = value if value is None or whole else float(value)
+    state.begin(key, begun)
+    number: Any = st.number_input(
+        _title(field),
+        value=None,
+        min_value=low if low is None or begun is None or low <= begun else None,
+        max_value=high if high is None or begun is None or begun <= high else None,
+        step=1 if whole else None,
+        format=None if whole else "%.12g",
+        key=key,
+        help=_help(field),
+        placeholder=_UNSET,
+    )
+    return number
+
+
+def _draw_checkbox(field: Field, value: Any, key: str) -> Any:
+    now = st.checkbox(_title(field), bool(value), key=key, help=_help(field))
+    return value if now == bool(value) else now
+
+
+def _draw_date(field: Field, value: Any, key: str) -> Any:
+    state.begin(key, datetime.date.fromisoformat(value) if value else None)
+    now: Any = st.date_input(
+        _title(field), None, min_value=_FIRST, max_value=_LAST, format="YYYY-MM-DD", key=key, help=_help(field)
+    )
+    return now.isoformat() if now else None
+
+
+def _draw_choice(field: Field, value: Any, key: str) -> Any:
+    state.begin(key, None if value is None else field.choices[place_of(field, value) or 0])
+    return st.selectbox(
+        _title(field),
+        field.choices,
+        index=None,
+        format_func=_name_of_choice,
+        placeholder=_UNSET,
+        key=key,
+        help=_help(field),
+    )
+
+
+def _draw_choices(field: Field, value: Any, key: str) -> Any:
+    return st.multiselect(
+        _title(field),
+        field.choices,
+        default=value or [],
+        format_func=_name_of_choice,
+        placeholder="None chosen",
+        key=key,
+        help=_help(field),
+    )
+
+
+def _draw_words(field: Field, value: Any, key: str) -> Any:
+    """A list of texts, each typed and entered."""
+    return st.multiselect(
+        _title(field),
+        value or [],
+        default=value or [],
+        accept_new_options=True,
+        placeholder="Type, and press Enter after each",
+        key=key,
+        help=_help(field),
+    )
+
+
+_WIDGETS: dict[str, Callable[[Field, Any, str], Any]] = {
+    "text": _draw_text,
+    "integer": _draw_number,
+    "number": _draw_number,
+    "checkbox": _draw_checkbox,
+    "date": _draw_date,
+    "choice": _draw_choice,
+    "choices": _draw_choices,
+    "words": _draw_words,
+}
+
+
+def _name_of_choice(choice: Any) -> str:
+    if isinstance(choice, bool):
+        return "Yes" if choice else "No"
+    return shortened(choice if isinstance(choice, str) and choice else spelled(choice), _LONGEST_CHOICE)
+
+
+def _key(key: str, field: Field) -> str:
+    return f"{key}.{field.name.replace('~', '~0').replace('.', '~1')}"
+
+
+def _title(field: Field) -> str:
+    return plain(" ".join(shortened(field.title, _LONGEST_TITLE).split())) or "Value"
+
+
+def _help(field: Field) -> str | None:
+    return plain(shortened(field.description, _LONGEST_HELP)) or None
