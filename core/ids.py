@@ -231,6 +231,10 @@ def to_conversation_id(text: str) -> ConversationId:
     return ConversationId(_expect("conv", text))
 
 
+def to_session_id(text: str) -> SessionId:
+    return SessionId(_expect("session", text))
+
+
 def to_message_id(text: str) -> MessageId:
     return MessageId(_expect("msg", text))
 

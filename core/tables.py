@@ -483,7 +483,7 @@ class RunEvent(Table, table=True):
 
     thread_id: str = Field(sa_column=Column(IdText, ForeignKey("thread.thread_id"), primary_key=True))
     seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
-    at_ms: int
+    at_ms: int = Field(sa_type=BigInteger().with_variant(Integer, "sqlite"))
     kind: str
     node: str | None = None
     payload: Any = Field(default=None, sa_column=Column(Json, nullable=True))

@@ -14,7 +14,7 @@ from core.errors import BadInputError, ConflictError, NotFoundError
 from core.history.branches import delete_branch
 from core.history.files import Attachment
 from core.history.messages import Added, NewMessage
-from core.history.snapshots import SnapshotRow, create_snapshot
+from core.history.snapshots import SnapshotRow, create_snapshot, delete_snapshot
 from core.history.turns import (
     ATTACHMENTS,
     EDITED_AT,
@@ -218,7 +218,14 @@ def snapshot(
 ) -> SnapshotRow:
     """Name a checkpoint (None: the newest) of a thread, so that it is kept and can be started from."""
     step = engine.get_state(viewer, thread_id, checkpoint_id)
-    return engine.database.write(lambda db: create_snapshot(viewer, db, thread_id, step.checkpoint_id, name))
+    taken = engine.database.write(lambda db: create_snapshot(viewer, db, thread_id, step.checkpoint_id, name))
+    try:
+        # Once more: between looking and naming it may have been cleared away; from here on it cannot.
+        engine.get_state(viewer, thread_id, step.checkpoint_id)
+    except NotFoundError:
+        engine.database.write(lambda db: delete_snapshot(viewer, db, taken.snapshot_id))
+        raise
+    return taken
 
 
 def _beside(turn: Turn, kind: ThreadKind) -> NewMessage:

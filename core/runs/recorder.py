@@ -5,7 +5,6 @@ one ``astream`` pass. Invariant: only the answering node's text becomes ``token`
 same time never mix in one answer, the later one is an ``aside``.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -21,16 +20,7 @@ from langgraph.errors import GraphInterrupt
 
 from core.runs.events import VOICE, Event, EventKind, plain
 from core.runs.log import RunLog
-from core.runs.shows import has_shows, safe_shows
-from core.runs.tool_events import (
-    LONGEST_RESULT,
-    ToolEvents,
-    Working,
-    find_message,
-    messages_in,
-    read_error,
-    read_outcome,
-)
+from core.runs.tool_events import LONGEST_RESULT, ToolEvents, Working, messages_in, read_end, read_error
 from core.tables import clean_text
 
 TOOL_NODE = "tools"
@@ -292,11 +282,7 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
         self._tools.start(run_id, name, input_str if inputs is None else inputs, kwargs.get("tool_call_id"))
 
     async def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        outcome, message = read_outcome(output), find_message(output)
-        if message is not None and has_shows(message):
-            # Pictures are drawn anew, which takes its time: not on the loop that all runs share.
-            outcome["shows"] = await asyncio.to_thread(safe_shows, message)
-        self._tools.end(run_id, outcome)
+        self._tools.end(run_id, await read_end(output))
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         self._tools.end(run_id, {"waits": True} if isinstance(error, GraphInterrupt) else read_error(error))

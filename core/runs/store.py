@@ -18,7 +18,7 @@ from core.database import table_of, upsert
 from core.errors import ConflictError
 from core.history.approval_steps import find_unapplied, withdraw_waiting
 from core.ids import ApprovalId, ConversationId, MessageId, SessionId, ThreadId, UserId
-from core.runs.events import Event, answer_text, expand, pack
+from core.runs.events import VOICE, Event, answer_text, expand, pack
 from core.tables import Conversation, Message, RunEvent, Thread, utc_now
 
 STOP_REQUESTED = "stop_requested"
@@ -270,7 +270,7 @@ def read_said(db: Db, thread_id: str) -> list[tuple[str | None, datetime, str]]:
         return []
     began = thread.started_at
     return [
-        (event.node, began + timedelta(milliseconds=event.at_ms), event.payload)
+        ((event.node or "").split(VOICE)[0] or None, began + timedelta(milliseconds=event.at_ms), event.payload)
         for event in read_events(db, thread_id)
         if event.kind in {"token", "aside"}
     ]

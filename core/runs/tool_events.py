@@ -4,6 +4,7 @@ Invariant: whatever a model or a tool gives, its events are bounded and clean, a
 at most ten of them a second for each call.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from langgraph.types import Command
 from pydantic_core import to_json
 
 from core.runs.events import Event, plain, readable
+from core.runs.shows import has_shows, safe_shows
 from core.tables import clean_text
 
 PIECE_SECONDS = 0.1
@@ -176,6 +178,15 @@ def messages_in(state: Any) -> list[BaseMessage]:
         state = list(vars(state).values()) if hasattr(state, "__dict__") else []
         state = [item for value in state for item in (value if isinstance(value, list) else [value])]
     return [item for item in state if isinstance(item, BaseMessage)]
+
+
+async def read_end(output: Any) -> dict[str, Any]:
+    """What a tool gave: its outcome, and what it shows, where there is anything."""
+    outcome, message = read_outcome(output), find_message(output)
+    if message is not None and has_shows(message):
+        # Pictures are drawn anew, which takes its time: not on the loop that all runs share.
+        outcome["shows"] = await asyncio.to_thread(safe_shows, message)
+    return outcome
 
 
 def read_outcome(output: Any) -> dict[str, Any]:

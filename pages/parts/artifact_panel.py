@@ -59,7 +59,7 @@ def draw_artifacts(skein: Skein, viewer: Viewer, opened: Opened, shelf: Shelf | 
     """The panel, when the address opens it; a link to an artifact alone opens the conversation that made it."""
     if not is_open():
         return
-    if opened.conversation is None:
+    if opened.session_id is None:
         _open_where_it_was_made(skein, viewer)
         return
     shelf = read_shelf(skein, viewer, opened) if shelf is None else shelf
@@ -100,8 +100,7 @@ def _read_wanted(skein: Skein, viewer: Viewer, opened: Opened) -> list[VersionRo
     except (BadInputError, NotFoundError) as error:
         st.warning(plain(str(error)), icon=":material/info:")
         return []
-    session_id = opened.conversation.session_id if opened.conversation else None
-    return sorted((row for row in versions if row.session_id == session_id), key=lambda row: row.version)
+    return sorted((row for row in versions if row.session_id == opened.session_id), key=lambda row: row.version)
 
 
 def _draw_list(shelf: Shelf) -> None:

@@ -51,12 +51,14 @@ class Shelf:
 
 def read_shelf(skein: Skein, viewer: Viewer, opened: Opened) -> Shelf:
     """What the opened branch has; it can be edited by its owner when its answer is complete."""
-    conversation, head = opened.conversation, opened.head
-    if conversation is None or head is None:
+    conversation, head, session_id = opened.conversation, opened.head, opened.session_id
+    if session_id is None:
         return Shelf()
     with skein.database.read() as db:
-        if not has_artifacts(viewer, db, conversation.session_id):
+        if not has_artifacts(viewer, db, session_id):
             return Shelf()
+        if conversation is None or head is None:
+            return Shelf(shared=find_shared(viewer, db, session_id, None))
     values, problem = _newest_state(skein, viewer, opened)
     named = find_named(values)
     threads = [turn.thread_id for turn in opened.turns]

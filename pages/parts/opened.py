@@ -1,5 +1,5 @@
 """What the chat's address names: ``?branch=`` a branch, ``?message=`` the newest branch through a message,
-``?conversation=`` the branch that the viewer looked at last.
+``?conversation=`` the branch that the viewer looked at last; ``?session=`` a conversation yet to begin in it.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,18 @@ from core.history.branches import BranchRow, get_branch, get_branch_below, list_
 from core.history.conversations import ConversationRow, get_conversation
 from core.history.messages import Added
 from core.history.positions import find_position, get_branch_to_open, remember_position
+from core.history.sessions import SessionRow, get_own_session
 from core.history.stretches import Stretch, get_stretches
 from core.history.turns import ThreadKind, Turn, get_path, list_fan
-from core.ids import ConversationId, MessageId, to_branch_id, to_conversation_id, to_message_id
+from core.ids import (
+    ConversationId,
+    MessageId,
+    SessionId,
+    to_branch_id,
+    to_conversation_id,
+    to_message_id,
+    to_session_id,
+)
 from core.skein import Skein
 from pages.parts import state
 
@@ -33,6 +42,14 @@ class Opened:
     turns: Sequence[Turn] = ()
     stretches: Sequence[Stretch] = ()
     fan: Sequence[Turn] = ()
+    session: SessionRow | None = None
+
+    @property
+    def session_id(self) -> SessionId | None:
+        """The session that this is in, or is to begin in; None where a new one is to begin too."""
+        if self.conversation is not None:
+            return self.conversation.session_id
+        return self.session.session_id if self.session is not None else None
 
     @property
     def head(self) -> Turn | None:
@@ -49,7 +66,7 @@ def load(skein: Skein, viewer: Viewer) -> Opened:
         with skein.database.read() as db:
             branch = _named(viewer, db)
             if branch is None:
-                return Opened()
+                return Opened(session=_named_session(viewer, db))
             opened = _read(viewer, db, branch)
             is_known = find_position(viewer, db, branch.conversation_id) == branch.branch_id
     except SkeinError as error:
@@ -66,11 +83,18 @@ def go_to(added: Added) -> None:
 
 
 def point_at(conversation_id: str | None, branch_id: str | None) -> None:
-    for name, value in (("message", None), ("conversation", conversation_id), ("branch", branch_id)):
+    names = {"session": None, "message": None, "conversation": conversation_id, "branch": branch_id}
+    for name, value in names.items():
         if value is not None:
             st.query_params[name] = value
         else:
             st.query_params.pop(name, None)
+
+
+def open_new_in(session_id: SessionId) -> None:
+    """Let the address name a conversation that is yet to begin in a session."""
+    point_at(None, None)
+    st.query_params["session"] = session_id
 
 
 def open_at(skein: Skein, viewer: Viewer, message_id: MessageId) -> None:
@@ -95,6 +119,11 @@ def _named(viewer: Viewer, db: Db) -> BranchRow | None:
     if "conversation" in params:
         return get_branch_to_open(viewer, db, to_conversation_id(params["conversation"]))
     return None
+
+
+def _named_session(viewer: Viewer, db: Db) -> SessionRow | None:
+    named = st.query_params.get("session")
+    return get_own_session(viewer, db, to_session_id(named)) if named else None
 
 
 def _read(viewer: Viewer, db: Db, branch: BranchRow) -> Opened:

@@ -68,6 +68,7 @@ def write_langgraph_json(folder: Path) -> Path:
     }
     graphs |= {name: {"path": f"{files / 'callers.py'}:{name}"} for name in CALLERS}
     graphs |= {name: {"path": f"{files / 'asking.py'}:{name}"} for name in ASKING}
+    graphs["making"] = {"path": f"{files / 'making.py'}:making"}
     graphs["assistant"] = {
         "path": str(ROOT / "core" / "agents" / "assistant.py") + ":graph",
         "answer_nodes": ["conversation"],

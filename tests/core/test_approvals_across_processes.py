@@ -51,19 +51,14 @@ class Decider:
 
     def ask(self, viewer: Viewer, text: str) -> ThreadId:
         """Have it run a message until that waits for a person."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(
-            json.dumps({"user_id": viewer.user_id, "text": text, "agent_id": "per_call"}) + "\n"
-        )
-        self.process.stdin.flush()
+        self.send({"user_id": viewer.user_id, "text": text, "agent_id": "per_call"})
         return ThreadId(self.line()["paused"])
 
     def tell(self, viewer: Viewer, row: ApprovalRow) -> None:
-        wanted = {
-            "user_id": viewer.user_id,
-            "approval_id": row.approval_id,
-            "arguments_hash": row.arguments_hash,
-        }
+        """Have it approve."""
+        self.send({"user_id": viewer.user_id, "approval_id": row.approval_id, "arguments_hash": row.arguments_hash})
+
+    def send(self, wanted: dict[str, str]) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(wanted) + "\n")
         self.process.stdin.flush()

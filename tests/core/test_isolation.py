@@ -20,9 +20,11 @@ from core.history import (
     branches,
     conversations,
     excerpts,
+    files,
     messages,
     positions,
     rules,
+    sessions,
     snapshots,
     stretches,
     tree,
@@ -150,6 +152,9 @@ READS: dict[str, Callable[[World, Viewer], Any]] = {
     "get_version": lambda w, v: w.reading(artifact_rows.get_version, v, w.artifact),
     "read_content": lambda w, v: w.reading(artifact_rows.read_content, v, w.artifact),
     "find_shared": lambda w, v: w.reading(artifact_rows.find_shared, v, w.first.session_id, None),
+    "list_files": lambda w, v: w.reading(files.list_files, v, [w.artifact]),
+    "read_files": lambda w, v: [one for one in w.reading(files.read_files, v, [w.artifact]) if one],
+    "get_session": lambda w, v: w.reading(sessions.get_session, v, w.first.session_id),
     "list_of_thread": lambda w, v: w.reading(approvals.list_of_thread, v, w.asks.thread_id),
     "list_of_threads": lambda w, v: w.reading(approvals.list_of_threads, v, [w.asks.thread_id]),
     "get_approval": lambda w, v: w.reading(approvals.get_approval, v, w.asks.approval_id),
@@ -194,17 +199,21 @@ WRITES: dict[str, Callable[[World, Viewer], Any]] = {
         snapshots.create_snapshot, v, w.done.thread_id, w.snapshot.checkpoint_id, new_view_id()
     ),
     "delete_snapshot": lambda w, v: w.writing(snapshots.delete_snapshot, v, w.snapshot.snapshot_id),
+    "get_own_session": lambda w, v: w.writing(sessions.get_own_session, v, w.first.session_id),
     "revoke_rule": lambda w, v: w.writing(rules.revoke_rule, v, w.rule_id),
     "decisions.decide": _decide,
     "Engine.settle": lambda w, v: w.skein.engine.settle(v, w.asks.thread_id, lambda db: None),
     "write_version": lambda w, v: w.writing(_write, v, w.first.session_id),
+    "store_files": lambda w, v: w.writing(
+        files.store_files, v, w.first.session_id, [files.Attachment("mine.txt", "text/plain", b"mine now")]
+    ),
     "require_own_conversation": lambda w, v: w.writing(
         conversations.require_own_conversation, v, w.done.conversation_id
     ),
     "Engine.stop": lambda w, v: w.skein.engine.stop(v, w.runs.thread_id),
 }
 # These give nothing where others refuse.
-FINDS_NOTHING = {"get_headings", "list_named", "list_of_thread", "list_of_threads"}
+FINDS_NOTHING = {"get_headings", "list_named", "list_files", "read_files", "list_of_thread", "list_of_threads"}
 # These give what is the viewer's own and nothing else: each has a test of its own below.
 OWN = {
     "list_conversations",
@@ -233,7 +242,7 @@ HARMLESS = {
     "Engine.close",
     *("find_words", "snippet", "to_fts5", "to_tsquery", "to_tsvector", "to_words"),
     *("record", "record_once", "is_recorded"),
-    *("resolve", "resolve_all", "settle_versions", "parse_ref", "find_named", "not_found"),
+    *("resolve", "resolve_all", "settle_versions", "parse_ref", "find_named", "attached_refs", "not_found"),
     *("check_content", "clean_name", "is_text", "read_plan", "write_plan", "plan_to_text", "text_to_plan"),
     *("word_differences", "state_differences", "align", "common_start"),
 }

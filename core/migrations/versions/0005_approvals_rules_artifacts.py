@@ -12,6 +12,9 @@ depends_on = None
 
 
 def upgrade() -> None:
+    if op.get_bind().dialect.name == "postgresql":
+        # A log that goes on after a month of waiting counts more milliseconds than 32 bits hold.
+        op.alter_column("run_event", "at_ms", type_=sa.BigInteger())
     op.create_table(
         "artifact",
         sa.Column("artifact_id", tables.IdText(), nullable=False),
@@ -180,3 +183,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("artifact_version", "approval", "tool_rule", "artifact"):
         op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        op.alter_column("run_event", "at_ms", type_=sa.Integer())
