@@ -2,14 +2,14 @@
 
 Imports point down only:
 
-    ids errors settings          ground floor
+    ids errors settings          ground floor, with json_schema: whether a value is what a schema asks for
     tables database migrations   one schema, the only place that knows SQLite from PostgreSQL
     access                       accounts, sign-in, roles, Viewer
-    history                      sessions, conversations (the tree), messages, branches, snapshots
+    history                      sessions, conversations (the tree), branches, approvals, rules, artifacts
     checkpoints                  LangGraph's saver: open, fork, edit, compact
     calls                        the call log
-    agents                       registry, shipped graphs, chat models
-    runs                         the engine: start, attach, stop, recover; branching
+    agents                       registry, shipped graphs and their tools, chat models, attached files
+    runs                         the engine: start, attach, stop, recover; the gate, decisions; branching
     records                      what crosses the rooms: comparing, export, purge, compaction
     skein                        `open_skein`: one object, opened once per process, that holds them all
     cli                          management commands

@@ -24,6 +24,7 @@ from core.records.housekeeper import Housekeeper
 from core.runs import store
 from core.runs.engine import Engine
 from core.runs.execute import Executor
+from core.runs.gate import quiet_callbacks
 from core.runs.loop import LoopThread
 from core.settings import Settings, load_settings
 
@@ -107,6 +108,7 @@ def open_skein(settings: Settings) -> Skein:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level)),
         logger_factory=structlog.PrintLoggerFactory(),
     )
+    quiet_callbacks()
     return Skein(settings)
 
 

@@ -17,11 +17,12 @@ from pages.parts.agent_options import chosen_agent, chosen_config, draw_agent_op
 from pages.parts.answer import Show
 from pages.parts.artifact_panel import draw_artifacts, draw_artifacts_button
 from pages.parts.artifact_shelf import Shelf, read_shelf
+from pages.parts.attached import Given, draw_input, draw_problem
 from pages.parts.conversation_list import draw_conversation_list
 from pages.parts.crumbs import draw_crumbs
 from pages.parts.guard import require_viewer
 from pages.parts.held_back import draw_held_back
-from pages.parts.opened import Opened, go_to, load, point_at
+from pages.parts.opened import Opened, go_to, load, open_new_in, point_at
 from pages.parts.resources import get_skein
 from pages.parts.text import plain
 from pages.parts.transcript import draw_transcript
@@ -37,13 +38,14 @@ def main(skein: Skein, viewer: Viewer) -> None:
     opened = load(skein, viewer)
     is_own = opened.conversation is None or opened.conversation.user_id == viewer.user_id
     dock = st.bottom.container(key="chat_dock")
-    text = st.chat_input("Message the agent", key="chat.input") if is_own else None
+    given = draw_input(opened.conversation_id) if is_own else None
     with dock:
-        text = text or draw_held_back(skein, viewer, opened)
-        if not text:
+        draw_problem(opened.conversation_id)
+        given = given or draw_held_back(skein, viewer, opened)
+        if not given:
             draw_chosen(state.FAN)
-    if text:
-        opened = _send(skein, viewer, opened, text)
+    if given:
+        opened = _send(skein, viewer, opened, given)
     header, beside = st.container(key="chat_header_place"), st.container(key="chat_beside")
 
     def draw_around() -> None:
@@ -62,33 +64,40 @@ def main(skein: Skein, viewer: Viewer) -> None:
     show = Show(state.get(state.SHOW) or Show.TOKENS)
     draw_transcript(skein, viewer, opened, show=show, dock=dock, meanwhile=draw_around)
     # While something is held back no example is on offer: the chosen one would be sent again with each rerun.
-    if not opened.turns and not state.held_back(None) and (example := _draw_welcome(skein)):
-        _send(skein, viewer, opened, example)
+    if not opened.turns and not state.held_back(None) and (example := _draw_welcome(skein, opened)):
+        _send(skein, viewer, opened, Given(example))
         st.rerun()
 
 
 def _draw_header(skein: Skein, viewer: Viewer, opened: Opened, shelf: Shelf, *, is_own: bool) -> None:
     conversation = opened.conversation
     with st.container(horizontal=True, vertical_alignment="center", key="chat_header"):
-        title = conversation.title if conversation else "New conversation"
+        title = conversation.title if conversation else _new_title(opened)
         with st.container(width="stretch"):
             st.markdown(f"#### {plain(title)}")
         draw_artifacts_button(shelf)
         if conversation is not None and is_own:
             chosen = st.menu_button(
                 "More",
-                ["Rename", "Delete"],
+                ["New in this session", "Rename", "Delete"],
                 key="chat.menu",
                 icon=":material/more_horiz:",
                 type="tertiary",
-                help="Rename or delete this conversation",
+                help="Begin another conversation that shares this one's artifacts, rename or delete this one",
             )
-            if chosen == "Rename":
+            if chosen == "New in this session":
+                open_new_in(conversation.session_id)
+                st.rerun()
+            elif chosen == "Rename":
                 _rename(skein, viewer, conversation)
             elif chosen == "Delete":
                 _delete(skein, viewer, conversation)
         _draw_options(skein, opened)
     draw_crumbs(opened)
+
+
+def _new_title(opened: Opened) -> str:
+    return f"New conversation in “{opened.session.title}”" if opened.session else "New conversation"
 
 
 def _draw_options(skein: Skein, opened: Opened) -> None:
@@ -111,8 +120,11 @@ def _draw_options(skein: Skein, opened: Opened) -> None:
         )
 
 
-def _draw_welcome(skein: Skein) -> str | None:
+def _draw_welcome(skein: Skein, opened: Opened) -> str | None:
     st.markdown("##### What would you like to talk about?")
+    agent_id = chosen_agent(skein, opened)
+    told = next((agent.description for agent in skein.agents.list() if agent.agent_id == agent_id), "")
+    st.caption(f":material/smart_toy: **{plain(agent_id)}** · {plain(told)}")
     if skein.chat_models.is_offline(state.get(state.MODEL) or ""):
         st.info(
             "The offline demo model answers here: no key, no network, no language model. "
@@ -122,15 +134,15 @@ def _draw_welcome(skein: Skein) -> str | None:
     return st.pills("Try", _EXAMPLES, key="chat.example", label_visibility="collapsed")
 
 
-def _send(skein: Skein, viewer: Viewer, opened: Opened, text: str) -> Opened:
+def _send(skein: Skein, viewer: Viewer, opened: Opened, given: Given) -> Opened:
     """Start the run, and give the conversation as it is now; what cannot be sent is held back, never lost."""
     variants, head = chosen_variants(state.FAN), opened.head
     try:
-        added = _start(skein, viewer, _message(skein, opened, text), variants)
+        added = _start(skein, viewer, _message(skein, opened, given), variants)
     except SkeinError as error:
         if not (isinstance(error, BusyError) and head is not None and head.is_live):
             state.put(state.PROBLEM, str(error))
-        state.hold_back(opened.conversation_id, text)
+        state.hold_back(opened.conversation_id, given.text, given.files)
         st.rerun()
     go_to(added)
     return load(skein, viewer)
@@ -144,16 +156,18 @@ def _start(skein: Skein, viewer: Viewer, new: NewMessage, variants: dict[str, Va
     return next(iter(begun.values()))
 
 
-def _message(skein: Skein, opened: Opened, text: str) -> NewMessage:
+def _message(skein: Skein, opened: Opened, given: Given) -> NewMessage:
     chosen = {"model": state.get(state.MODEL), "temperature": state.get(state.TEMPERATURE)}
     head, agent_id = opened.head, chosen_agent(skein, opened)
     return NewMessage(
-        text,
+        given.text,
         conversation_id=opened.conversation_id,
+        session_id=opened.session_id,
         parent_message_id=head.message_id if head else None,
         branch_id=opened.branch.branch_id if opened.branch else None,
         agent_id=agent_id,
         config={name: value for name, value in chosen.items() if value is not None} | chosen_config(agent_id),
+        files=given.files,
     )
 
 

@@ -3,6 +3,7 @@
 Invariant: a graph that cannot be loaded, or is not there yet, is kept as such with the reason, and harms no other.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ from core.errors import BadInputError, BusyError, NotFoundError
 from core.settings import CallText, Settings
 
 Graph = Pregel[Any, Any, Any, Any]
+
+_LOOK_AGAIN_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,9 @@ class Agents:
         user_id: str = "",
     ) -> AsyncIterator[Graph]:
         """The agent's graph for one run, with its limits; a factory makes it anew, and closes it afterwards."""
+        while (found := self._agents.get(agent_id)) is not None and found.is_loading:  # noqa: ASYNC110 - a thread loads it
+            # A run that another process left may be taken up before its agent is there.
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         agent, limits = self.get(agent_id), self.limits(agent_id, config)
         if agent.factory is None:
             yield apply_limits(self._ready(_graph(agent), saver), limits)

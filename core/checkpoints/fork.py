@@ -58,6 +58,7 @@ INSERT OR IGNORE INTO writes (
     thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value
 )
 SELECT ?, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value FROM writes {_AT}"""
+FORGET_ANSWERS = f"DELETE FROM writes WHERE thread_id = ? AND channel = '{RESUME}'"
 WAS_BEFORE = f" AND (channel = '{INTERRUPT}' OR (task_id = '{NO_TASK}' AND channel <> '{RESUME}'))"
 
 
@@ -119,6 +120,19 @@ async def fork(
     return await fork_with(
         source_thread=source_thread, source_checkpoint=source_checkpoint, target_thread=target_thread, anew=anew
     )
+
+
+@runtime_checkable
+class Forgets(Protocol):
+    """A saver that can forget what people have answered."""
+
+    async def aforget_answers(self, thread_id: str) -> None: ...
+
+
+async def forget_answers(saver: BaseCheckpointSaver[Any], thread_id: str) -> None:
+    """Have the unfinished steps of a thread ask their questions anew: an answer was for the run that got it."""
+    if isinstance(saver, Forgets):
+        await saver.aforget_answers(thread_id)
 
 
 async def newest_checkpoint(saver: BaseCheckpointSaver[Any], thread_id: str) -> str | None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.serde.types import INTERRUPT
+from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg.rows import DictRow, dict_row
@@ -67,6 +67,7 @@ INSERT INTO checkpoint_writes (
 )
 SELECT %s, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob
 FROM checkpoint_writes {_AT} {{only}} ON CONFLICT DO NOTHING"""  # noqa: S608
+_FORGET_ANSWERS = "DELETE FROM checkpoint_writes WHERE thread_id = %s AND channel = %s"
 _COUNT = """
 SELECT thread_id, count(*) AS many FROM checkpoints
 WHERE checkpoint_ns = '' AND thread_id = ANY(%s) GROUP BY thread_id"""
@@ -94,6 +95,11 @@ class PostgresSaver(AsyncPostgresSaver):
                 only = "" if copy.all_writes else WAS_BEFORE
                 await cursor.execute(_COPY_WRITES.format(only=only), (target_thread, *key))
         return plan[-1].id
+
+    async def aforget_answers(self, thread_id: str) -> None:
+        """What `forget_answers` promises."""
+        async with self._cursor() as cursor:
+            await cursor.execute(_FORGET_ANSWERS, (thread_id, RESUME))
 
     async def acompact(self, *, thread_id: str, keep: Collection[str]) -> int:
         """What `compact` promises."""

@@ -34,7 +34,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.checkpoint.sqlite.utils import load_pending_writes, pending_writes_sql
 
 from core.checkpoints import compact
-from core.checkpoints.fork import fork_in_sqlite
+from core.checkpoints.fork import FORGET_ANSWERS, fork_in_sqlite
 from core.errors import BadInputError, BusyError
 
 _BUSY_SECONDS = 5.0
@@ -219,6 +219,10 @@ class GroupCommitSaver(AsyncSqliteSaver):
             lambda connection: fork_in_sqlite(connection, source_thread, source_checkpoint, target_thread, anew)
         )
         return begun
+
+    async def aforget_answers(self, thread_id: str) -> None:
+        """What `forget_answers` promises."""
+        await self._writer.submit(lambda connection: connection.execute(FORGET_ANSWERS, (thread_id,)))
 
     async def acompact(self, *, thread_id: str, keep: Collection[str]) -> int:
         """What `compact` promises; planned before the transaction, since a finished thread's rows stand still."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 from sqlalchemy.engine import CursorResult
 from sqlmodel import Session as Db
 
 from core.database import table_of
-from core.errors import ConflictError
-from core.history.approvals import ALL, OF_THREADS, OLDEST, ApprovalRow, read_rows
+from core.errors import BadInputError, ConflictError
+from core.history.approvals import ALL, OF_THREADS, OLDEST, THERE, ApprovalRow, read_rows
 from core.history.interrupts import Asked, arguments_hash, exactly, kind_of, tool_and_arguments
 from core.ids import ApprovalId, RuleId, ThreadId, UserId, new_approval_id
 from core.tables import Approval, clean_text, utc_now
@@ -48,17 +48,17 @@ def write_asked(
     What asked the same before stays as it is, another question of the same interrupt takes the old one's place, and
     what is not asked any more is ``gone``.
     """
-    known = {row.interrupt_id: row for row in read_rows(db, _WAITING_OF, {"thread": thread_id})}
+    known = {row.interrupt_id: row for row in read_rows(db, _OPEN_OF, {"thread": thread_id})}
     fresh = []
     for one in asked:
         told = arguments_hash(*tool_and_arguments(one))
         before = known.pop(one.interrupt_id, None)
         if before is not None and before.arguments_hash == told:
             continue
-        if before is not None:
+        if before is not None and before.is_waiting:
             _settle(db, [before.approval_id], "superseded")
         fresh.append({"thread_id": thread_id, "user_id": user_id, **_row(one, told, expires_after(one))})
-    _settle(db, [row.approval_id for row in known.values()], "gone")
+    _settle(db, [row.approval_id for row in known.values() if row.is_waiting], "gone")
     if not fresh:
         return []
     db.connection().execute(_INSERT, fresh)
@@ -107,8 +107,8 @@ def write_denied(
             "node": "",
             "kind": "tool",
             "tool": clean_text(tool),
-            "arguments": exactly(arguments),
-            "arguments_hash": arguments_hash(tool, exactly(arguments)),
+            "arguments": (told := _as_told(arguments)),
+            "arguments_hash": arguments_hash(tool, told),
             "status": "decided",
             "decision": "refuse",
             "reason": "A rule denies this tool.",
@@ -119,6 +119,14 @@ def write_denied(
         }
     if rows:
         db.connection().execute(_INSERT, list(rows.values()))
+
+
+def _as_told(arguments: Any) -> Any:
+    """Arguments for the record, where nothing hangs on them: what cannot be kept is named by why not."""
+    try:
+        return exactly(arguments)
+    except BadInputError as error:
+        return {"not_kept": str(error)}
 
 
 def write_decision(db: Db, approval_id: ApprovalId, decided: Decided, *, told: str) -> None:
@@ -151,9 +159,21 @@ def find_unapplied(db: Db, thread_id: str) -> ApprovalRow | None:
 
 
 def withdraw_waiting(db: Db, thread_id: ThreadId, *, by: UserId | None, reason: str = "") -> None:
-    """Let nobody decide any more what a thread asked, and forget decisions that were not taken up."""
+    """Let nobody decide any more what a thread asked; decisions that no run will take up stay as given."""
     change = {"thread": thread_id, "new_by": by, "new_reason": reason, "new_at": utc_now()}
     db.connection().execute(_WITHDRAW, change)
+    db.connection().execute(_DROP, {"thread": thread_id})
+
+
+def withdraw(db: Db, approval_id: ApprovalId, *, reason: str) -> bool:
+    """Let nobody decide any more what waits; False when it does not wait."""
+    change = {"key": approval_id, "new_reason": reason, "new_at": utc_now()}
+    return bool(_count(db.connection().execute(_WITHDRAW_ONE, change)))
+
+
+def count_decided_by_rules(db: Db, thread_id: ThreadId) -> int:
+    """How often rules have let a thread go on."""
+    return int(db.connection().execute(_BY_RULES, {"thread": thread_id}).scalar_one())
 
 
 def list_expired(db: Db, now: datetime, *, limit: int = 100) -> list[ApprovalRow]:
@@ -161,9 +181,9 @@ def list_expired(db: Db, now: datetime, *, limit: int = 100) -> list[ApprovalRow
     return read_rows(db, _EXPIRED.limit(limit), {"now": now})
 
 
-def list_granted(db: Db, thread_id: str) -> list[ApprovalRow]:
-    """What was approved in a thread."""
-    return read_rows(db, _GRANTED, {"thread": thread_id})
+def list_decided(db: Db, thread_id: str) -> list[ApprovalRow]:
+    """What was decided about tool calls of a thread."""
+    return read_rows(db, _DECIDED_OF, {"thread": thread_id})
 
 
 def settle_gone(db: Db, approval_id: ApprovalId) -> None:
@@ -190,12 +210,13 @@ _UNAPPLIED = (
     .order_by(_approval.c.decided_at, _approval.c.approval_id)
     .limit(1)
 )
-_EXPIRED = ALL.where(_IS_WAITING, _approval.c.expires_at < bindparam("now")).order_by(_approval.c.expires_at)
-_GRANTED = ALL.where(
+_EXPIRED = ALL.where(_IS_WAITING, *THERE, _approval.c.expires_at < bindparam("now")).order_by(
+    _approval.c.expires_at
+)
+_DECIDED_OF = ALL.where(
     _approval.c.thread_id == bindparam("thread"),
     _approval.c.kind == "tool",
     _approval.c.status == "decided",
-    _approval.c.decision.in_(("approve", "edit")),
 )
 _INSERT = insert(_approval)
 _DECIDE = (
@@ -223,20 +244,37 @@ _APPLY = (
     )
     .values(applied_at=bindparam("now"))
 )
+_WITHDRAWN = {
+    "status": "withdrawn",
+    "decided_at": bindparam("new_at"),
+    "reason": bindparam("new_reason"),
+}
 _WITHDRAW = (
+    update(_approval)
+    .where(_approval.c.thread_id == bindparam("thread"), _IS_WAITING)
+    .values(**_WITHDRAWN, decided_by=bindparam("new_by"))
+)
+_WITHDRAW_ONE = (
+    update(_approval).where(_approval.c.approval_id == bindparam("key"), _IS_WAITING).values(**_WITHDRAWN)
+)
+_DROP = (
     update(_approval)
     .where(
         _approval.c.thread_id == bindparam("thread"),
+        _approval.c.status == "decided",
         _approval.c.applied_at.is_(None),
-        _approval.c.status.in_(("waiting", "decided")),
     )
-    .values(
-        status="withdrawn",
-        decided_by=bindparam("new_by"),
-        decided_at=bindparam("new_at"),
-        reason=bindparam("new_reason"),
-    )
+    .values(status="withdrawn")
 )
+_BY_RULES = (
+    select(func.count())
+    .select_from(_approval)
+    .where(_approval.c.thread_id == bindparam("thread"), _approval.c.rule_id.is_not(None))
+)
+_OPEN_OF = ALL.where(
+    _approval.c.thread_id == bindparam("thread"),
+    or_(_IS_WAITING, and_(_approval.c.status == "decided", _approval.c.applied_at.is_(None))),
+).order_by(*OLDEST)
 _SETTLE = (
     update(_approval)
     .where(_approval.c.approval_id.in_(bindparam("keys", expanding=True)))

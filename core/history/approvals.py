@@ -183,11 +183,11 @@ ALL = (
     .outerjoin(_decider, _decider.c.user_id == _approval.c.decided_by)
 )
 OLDEST = (_approval.c.waiting_since, _approval.c.approval_id)
-_THERE = (_message.c.deleted_at.is_(None), _conversation.c.deleted_at.is_(None))
+THERE = (_message.c.deleted_at.is_(None), _conversation.c.deleted_at.is_(None))
 _IS_WAITING = _approval.c.status == "waiting"
-_BY_ID = ALL.where(_approval.c.approval_id == bindparam("key"), *_THERE)
-_WAITING = ALL.where(_IS_WAITING, *_THERE).order_by(*OLDEST)
-_DECIDED = ALL.where(_approval.c.decided_at.is_not(None), *_THERE).order_by(
+_BY_ID = ALL.where(_approval.c.approval_id == bindparam("key"), *THERE)
+_WAITING = ALL.where(_IS_WAITING, *THERE).order_by(*OLDEST)
+_DECIDED = ALL.where(_approval.c.decided_at.is_not(None), *THERE).order_by(
     _approval.c.decided_at.desc(), _approval.c.approval_id.desc()
 )
 OF_THREADS = ALL.where(_approval.c.thread_id.in_(bindparam("threads", expanding=True))).order_by(*OLDEST)
@@ -197,5 +197,5 @@ _COUNT = (
     .join(_thread, _thread.c.thread_id == _approval.c.thread_id)
     .join(_message, _message.c.message_id == _thread.c.message_id)
     .join(_conversation, _conversation.c.conversation_id == _message.c.conversation_id)
-    .where(_IS_WAITING, _approval.c.user_id == bindparam("who"), *_THERE)
+    .where(_IS_WAITING, _approval.c.user_id == bindparam("who"), *THERE)
 )

@@ -21,6 +21,8 @@ DecisionKind = Literal["approve", "edit", "answer", "refuse"]
 ApprovalKind = Literal["tool", "question", "pause"]
 LONGEST_REASON = 2_000
 LARGEST_VALUE = 5_000_000
+# In the value of an interrupt: a rule had this asked, not the graph.
+ASKED_BY_RULE = "asked_by_rule"
 _THEIR_NAMES: dict[str, DecisionKind] = {
     "approve": "approve",
     "edit": "edit",

@@ -142,7 +142,7 @@ def find_rules(db: Db, *, user_id: UserId, session_id: SessionId, agent_id: str)
 
 def strongest(rules: Sequence[Rule], tool: str) -> Rule | None:
     """The rule that decides about a tool: deny wins, then ask, then allow; None where there is none."""
-    found = [rule for rule in rules if rule.tool in {ANY, tool}]
+    found = [rule for rule in rules if rule.tool in {ANY, unicodedata.normalize("NFC", tool)}]
     return max(found, key=lambda rule: _STRENGTH[rule.effect], default=None)
 
 

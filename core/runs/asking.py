@@ -11,7 +11,15 @@ from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.errors import ConflictError
-from core.history.approval_steps import Decided, withdraw_waiting, write_asked, write_decision, write_denied
+from core.history.approval_steps import (
+    Decided,
+    count_decided_by_rules,
+    withdraw,
+    withdraw_waiting,
+    write_asked,
+    write_decision,
+    write_denied,
+)
 from core.history.approvals import ApprovalRow
 from core.history.interrupts import Asked, Decision, respond, tool_and_arguments
 from core.history.rules import Rule, find_rules, strongest
@@ -20,6 +28,8 @@ from core.runs.gate import Denied
 from core.runs.store import Spec
 from core.runs.waiting import hold_thread, stop_waiting
 
+# A thread that goes on has its steps counted anew: what goes round for ever must come before a person at last.
+MOST_BY_RULES = 50
 EXPIRED = "Nobody decided this in time."
 
 
@@ -31,7 +41,7 @@ def settle_asked(
     ``waits`` is how long somebody is waited for where no rule says so; None is for ever.
     """
     if denied:
-        uses = [(one.rule_id, one.call.call_id, one.call.tool, one.call.arguments) for one in denied]
+        uses = [(one.rule_id, one.call_id, one.call.tool, one.call.arguments) for one in denied]
         write_denied(db, spec.thread_id, spec.user_id, uses)
     if status != "waiting":
         if spec.resume is not None:
@@ -41,6 +51,8 @@ def settle_asked(
     fresh = write_asked(
         db, spec.thread_id, spec.user_id, asked, expires_after=lambda one: _waits(one, rules, default=waits)
     )
+    if count_decided_by_rules(db, spec.thread_id) >= MOST_BY_RULES:
+        return
     for row in fresh:
         if (decided := decide_by_rules(row, rules)) is not None:
             write_decision(db, row.approval_id, decided, told=row.arguments_hash)
@@ -68,11 +80,11 @@ def decide_by_rules(row: ApprovalRow, rules: Sequence[Rule]) -> Decided | None:
     )
 
 
-def stop_asking(db: Db, thread_id: ThreadId, viewer: Viewer, reason: str = "") -> bool:
+def stop_asking(db: Db, thread_id: ThreadId, viewer: Viewer | None, reason: str = "") -> bool:
     """End a thread that waits for a person, at a person's word; False when it does not wait."""
     if not stop_waiting(db, thread_id, status="stopped", sentence=reason or None):
         return False
-    withdraw_waiting(db, thread_id, by=viewer.user_id, reason=reason)
+    withdraw_waiting(db, thread_id, by=viewer.user_id if viewer else None, reason=reason)
     return True
 
 
@@ -83,7 +95,8 @@ def expire(db: Db, row: ApprovalRow) -> None:
     try:
         if decided is not None:
             write_decision(db, row.approval_id, decided, told=row.arguments_hash)
-        elif stop_waiting(db, row.thread_id, status="stopped", sentence=EXPIRED):
+        elif withdraw(db, row.approval_id, reason=EXPIRED):
+            stop_waiting(db, row.thread_id, status="stopped", sentence=EXPIRED)
             withdraw_waiting(db, row.thread_id, by=None, reason=EXPIRED)
     except ConflictError:
         # Somebody was quicker.

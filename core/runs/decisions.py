@@ -27,6 +27,7 @@ from core.history.rules import find_rules, strongest
 from core.ids import ApprovalId
 from core.runs.asking import stop_asking
 from core.runs.engine import Engine
+from core.runs.store import request_stop
 from core.tables import clean_text
 
 __all__ = ["Decision", "decide", "find_obstacle"]
@@ -64,7 +65,9 @@ def decide(
         if decided.decision == "refuse" and row.kind != "tool":
             # A graph can be told that a tool call is refused, but not that a question is.
             mark_applied(db, approval_id)
-            stop_asking(db, row.thread_id, viewer, decided.reason)
+            if not stop_asking(db, row.thread_id, viewer, decided.reason):
+                # It is going on just now with another decision.
+                request_stop(db, row.thread_id)
         detail = {"decision": decided.decision, "tool": row.tool, "reason": decided.reason}
         record(db, viewer, "decide", target_id=approval_id, session_id=row.session_id, detail=detail)
 

@@ -198,7 +198,7 @@ class Engine:
 
     def _stop(self, thread_id: ThreadId, *, by: Viewer) -> bool:
         run = self._scheduler.runs.get(thread_id)
-        if run is None:
+        if run is None or run.ending:
             return self._database.write(
                 lambda db: store.request_stop(db, thread_id) or stop_asking(db, thread_id, by)
             )

@@ -24,14 +24,14 @@ from core.calls.context import THREAD_KEY
 from core.checkpoints.edit import check_values
 from core.database import Database
 from core.errors import RunError, SkeinError
-from core.history.approval_steps import list_granted
+from core.history.approval_steps import list_decided
 from core.history.artifacts import find_named, settle_versions
-from core.history.interrupts import Asked, arguments_hash, as_list, exactly, with_schemas
+from core.history.interrupts import Asked, exactly, with_schemas
 from core.history.rules import Rule, find_rules
 from core.history.turns import get_path, settings_of
 from core.ids import ThreadId
 from core.runs.events import plain, plain_state
-from core.runs.gate import ASKED_BY_RULE, Gate
+from core.runs.gate import Account, Gate, account_of
 from core.runs.prepare import Preparer, Start, at
 from core.runs.recorder import Recorder
 from core.runs.store import Spec
@@ -86,7 +86,7 @@ class Executor:
             recorder.carry(start.said)
             if start.edited_at is not None:
                 recorder.edited(start.edited_at)
-            async for part in self._stream(spec, graph, start, [recorder, gate], control):
+            async for part in self._stream(spec, graph, start, [gate, recorder], control):
                 recorder.take(part)
             if recorder.interrupts or recorder.paused:
                 return await self._read_asked(spec, graph)
@@ -104,7 +104,7 @@ class Executor:
                 "try again, and it starts from its last state."
             )
         answer = {spec.resume.interrupt_id: spec.resume.response}
-        return Start(None, None, None, resume=None if spec.resume.is_pause else Command(resume=answer))
+        return Start(None, None, None, resume=Command(resume=answer) if spec.resume.is_answer else None)
 
     def _stream(
         self, spec: Spec, graph: Graph, start: Start, listeners: list[Any], control: RunControl
@@ -176,22 +176,16 @@ class Executor:
         await asyncio.wrap_future(self.database.submit(lambda db: settle_versions(db, ThreadId(thread_id), named)))
 
     def gate(self, spec: Spec) -> Gate:
-        """The gate for a run's tool calls; rules are read when the first of them comes."""
-        return Gate(lambda: self._read_rules(spec), granted=self._read_granted(spec) if spec.resume else ())
+        """The gate for a run's tool calls, which knows what was decided in its thread before."""
+        return Gate(lambda: self._read_rules(spec), self._read_account(spec) if spec.resume else None)
 
     def _read_rules(self, spec: Spec) -> list[Rule]:
         with self.database.read() as db:
             return find_rules(db, user_id=spec.user_id, session_id=spec.session_id, agent_id=spec.agent_id)
 
-    def _read_granted(self, spec: Spec) -> set[tuple[str, str]]:
-        """What a person has approved of a thread's tool calls because its graph asked; the gate asks no more."""
+    def _read_account(self, spec: Spec) -> Account:
         with self.database.read() as db:
-            return {
-                (action.tool, arguments_hash(action.tool, arguments))
-                for row in list_granted(db, spec.thread_id)
-                if not (isinstance(row.value, dict) and row.value.get(ASKED_BY_RULE))
-                for action, arguments in zip(row.actions, as_list(row.arguments_after), strict=False)
-            }
+            return account_of(list_decided(db, spec.thread_id))
 
     async def _read_asked(self, spec: Spec, graph: Graph) -> list[Asked]:
         """The open interrupts of a thread, or the pause that it stands at."""

@@ -1,12 +1,16 @@
 """The gate that every tool call of a run goes through, in any graph: rules may deny it, or have it asked about.
 
-It is a callback, so that a team's own graph needs no change for it. Invariant: of the tool calls that one step
-makes together none runs before all of those that have to be asked are decided, so that an approved tool runs once,
-though LangGraph runs the step anew when it is resumed.
+It is a callback, so that a team's own graph needs no change for it, and it keeps its own account of what was
+decided: it takes up none of the places that LangGraph counts a step's questions by. Invariants: a decision counts
+for the tool and arguments that it was about, and for nothing else; of the tool calls that a step was given together
+none runs before all that have to be asked are decided, so that each runs once, though LangGraph begins it anew.
 """
 
+import hashlib
+import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -15,13 +19,13 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage
 from langgraph.errors import GraphInterrupt
 from langgraph.prebuilt.tool_node import ToolInvocationError
-from langgraph.types import interrupt
+from langgraph.types import Interrupt
 
-from core.history.interrupts import arguments_hash, exactly
+from core.errors import BadInputError
+from core.history.approvals import ApprovalRow
+from core.history.interrupts import ASKED_BY_RULE, arguments_hash, as_list, exactly
 from core.history.rules import Rule, strongest
 from core.ids import RuleId
-
-ASKED_BY_RULE = "asked_by_rule"
 
 
 class ToolRefusedError(ToolInvocationError):
@@ -34,44 +38,79 @@ class ToolRefusedError(ToolInvocationError):
 
 @dataclass(frozen=True)
 class Call:
-    """A tool call: its id (None where code calls the tool itself), the tool, and its arguments."""
+    """A tool call: the tool, and its arguments as they are given to it."""
 
-    call_id: str | None
     tool: str
     arguments: dict[str, Any]
+
+    @property
+    def hash(self) -> str:
+        return arguments_hash(self.tool, exactly(self.arguments))
 
 
 @dataclass(frozen=True)
 class Denied:
-    """A tool call that a rule denied."""
+    """A tool call that a rule denied; ``call_id`` is None where code calls the tool itself."""
 
     rule_id: RuleId
+    call_id: str | None
     call: Call
+
+
+def quiet_callbacks() -> None:
+    """Keep LangChain from warning, with all arguments, each time the gate does what it is for."""
+    logging.getLogger("langchain_core.callbacks.manager").addFilter(
+        lambda record: not record.getMessage().startswith(f"Error in {Gate.__name__}.")
+    )
+
+
+# A call of a step: the step, what is called, and how many times that had been called in the step before.
+_Key = tuple[str, str, int]
+
+
+@dataclass(frozen=True)
+class Account:
+    """What people have decided in a thread: of what rules had asked, by call, and of what graphs had, how often."""
+
+    decided: Mapping[_Key, Mapping[str, Any]] = field(default_factory=dict)
+    granted: Mapping[str, int] = field(default_factory=dict)
+
+
+def account_of(rows: Sequence[ApprovalRow]) -> Account:
+    """What these approvals of one thread come to."""
+    decided: dict[_Key, Mapping[str, Any]] = {}
+    granted: Counter[str] = Counter()
+    for row in rows:
+        if isinstance(row.value, dict) and row.value.get(ASKED_BY_RULE):
+            answers = (row.response or {}).get("decisions", [])
+            decided |= {tuple(key): answer for key, answer in zip(row.value["calls"], answers, strict=False)}
+        elif row.decision in {"approve", "edit"}:
+            pairs = zip(row.actions, as_list(row.arguments_after), strict=False)
+            granted.update(arguments_hash(action.tool, arguments) for action, arguments in pairs)
+    return Account(decided, granted)
 
 
 @dataclass
 class _Step:
-    """One task of a graph: the tool calls it was given, and what was decided about those that were asked."""
+    """One task of a graph: the tool calls it was given, what was called of them, and whether it has to wait."""
 
     calls: list[Call] = field(default_factory=list)
+    seen: Counter[str] = field(default_factory=Counter)
     interrupted: GraphInterrupt | None = None
-    decisions: dict[Any, Mapping[str, Any]] | None = None
 
 
 class Gate(BaseCallbackHandler):
-    """One run's gate; ``load_rules`` is called when the first tool is, ``granted`` what a person has approved."""
+    """One run's gate; ``load_rules`` is called for each tool call, so that a new rule counts at once."""
 
     run_inline = True
     raise_error = True
 
-    def __init__(
-        self, load_rules: Callable[[], Sequence[Rule]], *, granted: Collection[tuple[str, str]] = ()
-    ) -> None:
+    def __init__(self, load_rules: Callable[[], Sequence[Rule]], account: Account | None = None) -> None:
         self.denied: list[Denied] = []
         self._load_rules = load_rules
-        self._rules: Sequence[Rule] | None = None
-        self._granted = frozenset(granted)
-        self._steps: dict[str, _Step] = {}
+        self._account = account or Account()
+        self._granted = Counter(self._account.granted)
+        self._steps: defaultdict[str, _Step] = defaultdict(_Step)
         self._lock = threading.RLock()
 
     def on_chain_start(
@@ -100,70 +139,88 @@ class Gate(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """ToolRefusedError when the call is denied or was refused, GraphInterrupt when somebody has to be asked."""
-        arguments = inputs if inputs is not None else {"input": input_str}
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
-        self._pass(Call(tool_call_id, name, arguments), _place_of(metadata))
-
-    def _pass(self, call: Call, place: str) -> None:
+        call = Call(name, inputs if inputs is not None else {"input": input_str})
+        rules = self._load_rules()
         with self._lock:
-            rule = self._rule_for(call)
-            if rule is not None and rule.effect == "deny":
-                self.denied.append(Denied(rule.rule_id, call))
-                raise ToolRefusedError(f"A rule denies the tool {call.tool!r}; it was not run.")
-            step = self._steps.setdefault(place, _Step())
-            if call.call_id is None or all(known.call_id != call.call_id for known in step.calls):
-                # Not given to the step, but called by its code: it is asked about when it comes to it.
-                step = _Step([call])
-            self._decide(step)
-            decision = (step.decisions or {}).get(call.call_id)
-        if decision is not None and decision.get("type") != "approve":
-            reason = str(decision.get("message") or "").strip()
-            raise ToolRefusedError(
-                f"A person refused the tool {call.tool!r}; it was not run."
-                + (f" Their reason: {reason}" if reason else " Do not try it again unless they ask for it.")
-            )
+            self._require_allowed(call, tool_call_id, rules)
+            if self._account.decided or any(rule.effect == "ask" for rule in rules):
+                self._decide(call, _place_of(metadata), rules)
 
-    def _decide(self, step: _Step) -> None:
+    def _require_allowed(self, call: Call, call_id: str | None, rules: Sequence[Rule]) -> None:
+        rule = _rule_for(call, rules)
+        if rule is not None and rule.effect == "deny":
+            self.denied.append(Denied(rule.rule_id, call_id, call))
+            raise ToolRefusedError(f"A rule denies the tool {call.tool!r}; it was not run.")
+
+    def _decide(self, call: Call, place: str, rules: Sequence[Rule]) -> None:
+        step = self._steps[place]
         if step.interrupted is not None:
             raise step.interrupted
-        asked = [call for call in step.calls if self._is_asked(call)]
-        if step.decisions is not None or not asked:
-            return
-        try:
-            answer = interrupt(_request(asked))
-        except GraphInterrupt as stop:
-            step.interrupted = stop
-            raise
-        decisions = answer.get("decisions") if isinstance(answer, Mapping) else None
-        if not isinstance(decisions, list) or len(decisions) != len(asked):
-            raise ToolRefusedError("The decision does not fit the tool calls it was asked about; none was run.")
-        step.decisions = {call.call_id: decision for call, decision in zip(asked, decisions, strict=True)}
+        told = call.hash
+        key: _Key = (place, told, step.seen[told])
+        given = [one.hash for one in step.calls].count(told) > step.seen[told]
+        self._ask(step, place, step.calls if given else [call], rules, first=0 if given else step.seen[told])
+        step.seen[told] += 1
+        decision = self._account.decided.get(key)
+        if decision is None and self._granted[told] > 0:
+            # A person approved just this call because its graph had asked: each approval counts once in a run.
+            self._granted[told] -= 1
+        if decision is not None and decision.get("type") != "approve":
+            raise ToolRefusedError(_refusal(call.tool, str(decision.get("message") or "").strip()))
 
-    def _is_asked(self, call: Call) -> bool:
-        rule = self._rule_for(call)
-        if rule is None or rule.effect != "ask":
-            return False
-        return (call.tool, arguments_hash(call.tool, exactly(call.arguments))) not in self._granted
+    def _ask(self, step: _Step, place: str, calls: Sequence[Call], rules: Sequence[Rule], *, first: int) -> None:
+        """GraphInterrupt when a rule has any of these asked about and nobody has decided it."""
+        counts: Counter[str] = Counter()
+        granted = Counter(self._granted)
+        asked: list[tuple[Call, _Key]] = []
+        for call in calls:
+            told = call.hash
+            key: _Key = (place, told, first + counts[told])
+            counts[told] += 1
+            if key[2] < step.seen[told] or key in self._account.decided or not _is_asked(call, rules):
+                continue
+            if granted[told] > 0:
+                granted[told] -= 1
+            else:
+                asked.append((call, key))
+        if asked:
+            step.interrupted = GraphInterrupt((_interrupt(asked),))
+            raise step.interrupted
 
-    def _rule_for(self, call: Call) -> Rule | None:
-        if self._rules is None:
-            self._rules = self._load_rules()
-        return strongest(self._rules, call.tool)
+
+def _is_asked(call: Call, rules: Sequence[Rule]) -> bool:
+    rule = _rule_for(call, rules)
+    return rule is not None and rule.effect == "ask"
 
 
-def _request(calls: Sequence[Call]) -> dict[str, Any]:
-    """What the interrupt says: LangChain's form for several tool calls at once."""
-    return {
+def _rule_for(call: Call, rules: Sequence[Rule]) -> Rule | None:
+    return strongest(rules, call.tool)
+
+
+def _refusal(tool: str, reason: str) -> str:
+    more = f" Their reason: {reason}" if reason else " Do not try it again unless they ask for it."
+    return f"A person refused the tool {tool!r}; it was not run.{more}"
+
+
+def _interrupt(asked: Sequence[tuple[Call, _Key]]) -> Interrupt[Any]:
+    """What is asked, in LangChain's form for several tool calls at once, with the calls that it is about."""
+    keys = [list(key) for _, key in asked]
+    names = dict.fromkeys(call.tool for call, _ in asked)
+    value = {
         "action_requests": [
-            {"name": call.tool, "args": exactly(call.arguments), "description": "A rule has this tool asked about."}
-            for call in calls
+            {
+                "name": call.tool,
+                "args": exactly(call.arguments),
+                "description": "A rule has this tool asked about.",
+            }
+            for call, _ in asked
         ],
-        "review_configs": [
-            {"action_name": name, "allowed_decisions": ["approve", "reject"]}
-            for name in dict.fromkeys(call.tool for call in calls)
-        ],
+        "review_configs": [{"action_name": name, "allowed_decisions": ["approve", "reject"]} for name in names],
+        "calls": keys,
         ASKED_BY_RULE: True,
     }
+    return Interrupt(value, id=hashlib.sha256(repr(keys).encode()).hexdigest()[:32])
 
 
 def _place_of(metadata: Mapping[str, Any] | None) -> str:
@@ -171,18 +228,26 @@ def _place_of(metadata: Mapping[str, Any] | None) -> str:
 
 
 def _calls_in(inputs: Any) -> Iterator[Call]:
-    """The tool calls that a node is given: one of its own, or those of the last message of an AI."""
-    if isinstance(inputs, Mapping) and isinstance(inputs.get("tool_call"), Mapping):
-        yield _to_call(inputs["tool_call"])
+    """The tool calls that a node is given: one of its own, or those of the AI message that came last.
+
+    What does not look like one is none: a graph's state may hold anything.
+    """
+    if isinstance(inputs, Mapping) and inputs.get("__type") == "tool_call_with_context":
+        yield from _to_calls([inputs.get("tool_call")])
         return
-    if isinstance(inputs, Mapping):
-        messages = inputs.get("messages")
-    else:
-        messages = inputs if isinstance(inputs, list) else getattr(inputs, "messages", None)
-    last = messages[-1] if isinstance(messages, list) and messages else None
-    if isinstance(last, AIMessage):
-        yield from (_to_call(call) for call in last.tool_calls)
+    values = inputs.values() if isinstance(inputs, Mapping) else [inputs, *getattr(inputs, "__dict__", {}).values()]
+    for value in values:
+        last = value[-1] if isinstance(value, (list, tuple)) and value else value
+        if isinstance(last, AIMessage):
+            yield from _to_calls(last.tool_calls)
 
 
-def _to_call(call: Mapping[str, Any]) -> Call:
-    return Call(call.get("id"), str(call.get("name")), dict(call.get("args") or {}))
+def _to_calls(calls: Sequence[Any]) -> Iterator[Call]:
+    for call in calls:
+        if isinstance(call, Mapping) and isinstance(call.get("args"), Mapping):
+            try:
+                found = Call(str(call.get("name")), dict(call["args"]))
+                found.hash  # noqa: B018 - arguments that are no plain data are found by themselves when called
+            except BadInputError:
+                continue
+            yield found

@@ -25,12 +25,12 @@ class LoopThread:
         self._thread.start()
 
     def _run_forever(self) -> None:
-        """Run until ``close``; a node's ``sys.exit()`` comes through to here, and must end its run only."""
+        """Run until ``close``; what comes through to here, as a node's ``sys.exit()``, must end its run only."""
         while True:
             try:
                 return self.loop.run_forever()
-            except (SystemExit, KeyboardInterrupt) as error:
-                log.warning("graph_tried_to_exit", error=type(error).__name__)
+            except BaseException as error:  # noqa: BLE001 - the loop of all runs outlives whatever one of them did
+                log.warning("graph_came_through", error=type(error).__name__)
 
     def call(self, function: Callable[..., object], *args: object) -> None:
         """Run a function on the loop, soon."""

@@ -16,7 +16,7 @@ from langgraph.types import Command, StateSnapshot
 from core.access.viewer import Viewer
 from core.agents.file_blocks import with_files
 from core.checkpoints.edit import edit_state
-from core.checkpoints.fork import fork
+from core.checkpoints.fork import forget_answers, fork
 from core.database import Database
 from core.history.files import attached_refs
 from core.history.turns import EDITS, Turn, get_path
@@ -90,6 +90,7 @@ class Preparer:
         if not state.next:
             return None
         checkpoint = await self._fork(spec, spec.parent_thread_id, None)
+        await forget_answers(self.saver, spec.thread_id)
         return Start(
             spec.parent_thread_id, checkpoint, None, await self._said_by(str(spec.parent_thread_id), state)
         )

@@ -21,7 +21,7 @@ from core.calls.context import CallContext, run_thread
 from core.database import Database
 from core.errors import SkeinError
 from core.runs import store, waiting
-from core.runs.asking import settle_asked
+from core.runs.asking import settle_asked, stop_asking
 from core.runs.events import Event, answer_text, plain
 from core.runs.execute import Executor
 from core.runs.fair_queue import FairQueue
@@ -208,6 +208,7 @@ class Scheduler:
         days = self._settings.approval_days
 
         def job(db: Db) -> Spec | None:
+            is_stopped = outcome.status == "waiting" and store.is_stop_requested(db, run.spec.thread_id)
             store.end_run(db, run.spec, outcome, events, worker=self._worker.name)
             run.has_pending = waiting.has_pending(db, run.spec.thread_id)
             settle_asked(
@@ -218,6 +219,8 @@ class Scheduler:
                 run.gate.denied,
                 waits=timedelta(days=days) if days else None,
             )
+            if is_stopped:
+                stop_asking(db, run.spec.thread_id, None)
             if outcome.status != "waiting" or self.closing.is_set():
                 return None
             return waiting.claim(db, run.spec.thread_id, worker=self._worker.name, until=until)
@@ -250,7 +253,8 @@ class Scheduler:
             self._loop.loop.call_later(_INSIST_SECONDS, self._insist, run, len(run.log))
         elif self._queue.remove(run.spec.user_id, run.spec.thread_id):
             run.ending = True
-            task = self._loop.loop.create_task(self._end(run, Outcome("stopped", "", "stopped")))
+            said = answer_text(run.log.after(0))
+            task = self._loop.loop.create_task(self._end(run, Outcome("stopped", said, "stopped")))
             self._supervisors.add(task)
             task.add_done_callback(self._supervisors.discard)
 

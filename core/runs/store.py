@@ -17,6 +17,7 @@ from sqlmodel import col, func, select
 from core.database import table_of, upsert
 from core.errors import ConflictError
 from core.history.approval_steps import find_unapplied, withdraw_waiting
+from core.history.interrupts import ASKED_BY_RULE
 from core.ids import ApprovalId, ConversationId, MessageId, SessionId, ThreadId, UserId
 from core.runs.events import VOICE, Event, answer_text, expand, pack
 from core.tables import Conversation, Message, RunEvent, Thread, utc_now
@@ -49,12 +50,12 @@ _ANSWER = update(_message).where(_message.c.message_id == bindparam("of")).value
 
 @dataclass(frozen=True)
 class Resume:
-    """The decision that a thread goes on with: the answer to one of its interrupts."""
+    """The decision that a thread goes on with; ``is_answer`` where its graph is to be given the response."""
 
     approval_id: ApprovalId
     interrupt_id: str
     response: Any
-    is_pause: bool
+    is_answer: bool
     decision: str
     tool: str
     by: str | None
@@ -141,7 +142,7 @@ def _find_resume(db: Db, thread: Thread) -> Resume | None:
         row.approval_id,
         row.interrupt_id,
         row.response,
-        row.kind == "pause",
+        row.kind != "pause" and not (isinstance(row.value, dict) and row.value.get(ASKED_BY_RULE)),
         str(row.decision),
         row.tool,
         row.decided_by_name,
@@ -190,6 +191,12 @@ def end_run(db: Db, spec: Spec, outcome: Outcome, events: list[Event], *, worker
     require_one(db.connection().execute(_END, change))
     upsert(db, RunEvent, pack(spec.thread_id, events))
     db.connection().execute(_ANSWER, {"of": spec.message_id, "new_answer": outcome.answer})
+
+
+def is_stop_requested(db: Db, thread_id: str) -> bool:
+    """Whether somebody has asked for a run to be stopped, which may be ending by itself."""
+    reason = db.exec(select(Thread.finish_reason).where(Thread.thread_id == thread_id)).first()
+    return reason == STOP_REQUESTED
 
 
 def renew_leases(db: Db, specs: Collection[Spec], *, worker: str, until: datetime) -> list[Held]:

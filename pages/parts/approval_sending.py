@@ -24,7 +24,12 @@ from pages.parts.approval_texts import decided, what
 from pages.parts.opened import go_to
 from pages.parts.resources import forget_waiting
 
-_DONE = {"approve": "approved", "edit": "approved with other arguments", "answer": "answered", "refuse": "refused"}
+_DONE = {
+    "approve": "You approved {what}",
+    "edit": "You approved {what} with other arguments",
+    "answer": "You answered {what}",
+    "refuse": "You refused {what}",
+}
 _EFFECTS = {"approve": "allow", "refuse": "deny"}
 _PAST = {"allow": "allowed", "deny": "denied"}
 
@@ -113,7 +118,7 @@ def _told(row: ApprovalRow, decisions: Sequence[Decision]) -> str:
         return "The run goes on."
     if len(decisions) > 1:
         return f"You decided about {len(decisions)} tool calls; the run goes on."
-    return f"You {_DONE[decisions[0].kind]} {what(row)}; the run goes on."
+    return f"{_DONE[decisions[0].kind].format(what=what(row))}; the run goes on."
 
 
 def _add_rules(

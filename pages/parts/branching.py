@@ -96,6 +96,8 @@ def _draw_switch(skein: Skein, viewer: Viewer, turn: Turn, beside: Sequence[Mess
 @st.dialog("Ask in other words")
 def _edit(skein: Skein, viewer: Viewer, turn: Turn) -> None:
     st.caption("The new words stand beside the old ones, which stay with all that came after them.")
+    if turn.attached:
+        st.caption("The files of this message go along.")
     with st.form("chat.edit", border=False):
         text = st.text_area("Message", value=turn.content, height=160)
         if st.form_submit_button("Send", type="primary", icon=":material/send:"):

@@ -11,23 +11,25 @@ from core.history.turns import Turn
 from core.runs.branching import edit
 from core.skein import Skein
 from pages.parts import state
+from pages.parts.attached import Given, draw_names
 from pages.parts.opened import Opened, go_to
 
 
-def draw_held_back(skein: Skein, viewer: Viewer, opened: Opened) -> str | None:
-    """What is kept for this conversation with the ways to send it; gives the text when it can simply be sent."""
+def draw_held_back(skein: Skein, viewer: Viewer, opened: Opened) -> Given | None:
+    """What is kept for this conversation with the ways to send it; gives it when it can simply be sent."""
     here, head = opened.conversation_id, opened.head
-    text = state.held_back(here)
+    text, files = state.held_back(here), state.held_files(here)
     if not text:
         return None
     with st.container(border=True, key="chat_held_back"):
         is_live = head is not None and head.is_live
         st.caption("The answer is still being written. Your message is kept:" if is_live else "Not sent yet:")
         st.text(text)
+        draw_names(files)
         with st.container(horizontal=True):
             if not is_live:
                 if st.button("Send it", icon=":material/send:", key="chat.held.send", type="primary"):
-                    return state.release(here)
+                    return Given(state.release(here), files)
             elif head is not None:
                 _draw_choices(skein, viewer, opened.branch, head, text)
             if st.button("Discard", key="chat.held.drop", type="tertiary"):
@@ -54,9 +56,10 @@ def _draw_choices(skein: Skein, viewer: Viewer, branch: BranchRow | None, head: 
 
 
 def _start(skein: Skein, viewer: Viewer, branch: BranchRow | None, head: Turn, text: str, *, way: str) -> None:
+    files = state.held_files(head.conversation_id)
     with state.problems():
         if way == "beside":
-            added = edit(skein.engine, viewer, head.message_id, text, when_busy="wait")
+            added = edit(skein.engine, viewer, head.message_id, text, files=files, when_busy="wait")
         else:
             if way == "stop":
                 skein.engine.stop(viewer, head.thread_id)
@@ -67,6 +70,7 @@ def _start(skein: Skein, viewer: Viewer, branch: BranchRow | None, head: Turn, t
                 branch_id=branch.branch_id if branch else None,
                 agent_id=head.agent_id,
                 config=head.settings,
+                files=files,
             )
             added = skein.engine.start(viewer, message, when_busy="wait")
         state.release(head.conversation_id)

@@ -1,14 +1,17 @@
 """The one owner of session-state keys, each ``"<page>.<name>"``; only ids and small values go in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import streamlit as st
 
 from core.errors import SkeinError
+from core.history.files import Attachment
 
 HELD_BACK = "chat.held_back"  # by conversation (None: a new one), what was typed and could not be sent yet
+HELD_FILES = "chat.held_files"  # by conversation, what was attached to that; kept no longer than the browser's tab
+FILE_PROBLEM = "chat.file_problem"  # (conversation, sentences) about the files that were sent last
 DELETED = "chat.deleted"  # (conversation_id, title) of the last deletion, for the undo
 REPLAY = "chat.replay"  # (thread_id, speed) of an answer to play again
 PROBLEM = "chat.problem"  # one sentence about what just could not be done
@@ -78,18 +81,35 @@ def held_back(conversation_id: str | None) -> str | None:
     return (get(HELD_BACK) or {}).get(conversation_id)
 
 
-def hold_back(conversation_id: str | None, text: str) -> None:
-    """Keep a text that could not be sent, behind what is kept already."""
-    kept = held_back(conversation_id)
-    put(HELD_BACK, {**(get(HELD_BACK) or {}), conversation_id: f"{kept}\n\n{text}" if kept else text})
+def held_files(conversation_id: str | None) -> tuple[Attachment, ...]:
+    """The files that go with that."""
+    return tuple((get(HELD_FILES) or {}).get(conversation_id, ()))
+
+
+def hold_back(conversation_id: str | None, text: str, files: Sequence[Attachment] = ()) -> None:
+    """Keep what could not be sent, behind what is kept already."""
+    kept = "\n\n".join(part for part in (held_back(conversation_id), text) if part)
+    put(HELD_BACK, {**(get(HELD_BACK) or {}), conversation_id: kept})
+    put(HELD_FILES, {**(get(HELD_FILES) or {}), conversation_id: (*held_files(conversation_id), *files)})
 
 
 def release(conversation_id: str | None) -> str:
-    """The text that was held back, which is then forgotten."""
-    held = dict(get(HELD_BACK) or {})
-    text = held.pop(conversation_id, "")
-    put(HELD_BACK, held)
+    """The text that was held back, which is then forgotten, and its files too."""
+    text = held_back(conversation_id) or ""
+    for key in (HELD_BACK, HELD_FILES):
+        put(key, {name: held for name, held in (get(key) or {}).items() if name != conversation_id})
+    say_of_files(conversation_id, "")
     return text
+
+
+def say_of_files(conversation_id: str | None, problem: str) -> None:
+    """Keep what is wrong with files that were sent; "" when nothing is."""
+    put(FILE_PROBLEM, (conversation_id, problem))
+
+
+def said_of_files(conversation_id: str | None) -> str:
+    where, problem = get(FILE_PROBLEM) or (None, "")
+    return problem if where == conversation_id else ""
 
 
 def approvals_submitted() -> list[str]:

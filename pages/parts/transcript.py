@@ -12,6 +12,8 @@ from core.access.viewer import Viewer
 from core.calls.listing.sums import ThreadCalls, summarize_threads
 from core.history.annotations import Mark, find_marks
 from core.history.approvals import ApprovalRow, list_of_threads
+from core.history.artifacts import Ref, VersionRow
+from core.history.files import attached_refs, list_files
 from core.history.tree import find_siblings
 from core.history.turns import UNFINISHED, Turn
 from core.ids import MessageId, ThreadId
@@ -25,6 +27,7 @@ from pages.parts.answer import PACE, Show, draw_answer
 from pages.parts.approval_said import announce
 from pages.parts.approval_sending import rescue
 from pages.parts.approval_view import draw_of_turn, draw_watch, waiting_of
+from pages.parts.attached import draw_files
 from pages.parts.branching import draw_ways
 from pages.parts.details import draw_details
 from pages.parts.figures import counted, total_cost
@@ -32,6 +35,7 @@ from pages.parts.graph_lit import light_up
 from pages.parts.lanes import draw_asides
 from pages.parts.opened import Opened, go_to
 from pages.parts.places import CALLS
+from pages.parts.resources import forget_waiting
 from pages.parts.run_summary import replay
 from pages.parts.shown import draw_said
 from pages.parts.side_by_side import draw_side_by_side
@@ -71,7 +75,7 @@ def draw_transcript(
         meanwhile()
     again = state.take(state.REPLAY)
     for turn in turns:
-        _draw_question(turn)
+        _draw_question(skein, viewer, turn, about)
         if not turn.is_live:
             draw_ways(
                 skein,
@@ -93,6 +97,7 @@ def draw_transcript(
             else:
                 _draw_ended(skein, viewer, about, turn)
     if is_followed:
+        forget_waiting(viewer)
         st.rerun()
     draw_watch(skein, viewer, about.approvals)
 
@@ -106,6 +111,7 @@ class _About:
     marks: dict[str, Mark]
     approvals: dict[ThreadId, list[ApprovalRow]]
     tools: dict[ThreadId, list[Event]]
+    files: dict[Ref, VersionRow]
 
     def is_starred(self, turn: Turn) -> bool:
         return self.marks.get(turn.message_id, Mark()).starred
@@ -124,12 +130,14 @@ def _read_about(skein: Skein, viewer: Viewer, turns: list[Turn]) -> _About:
             find_marks(viewer, db, ids),
             list_of_threads(viewer, db, [turn.thread_id for turn in turns]),
             read_tools(viewer, db, [turn.thread_id for turn in turns if not turn.is_live]),
+            list_files(viewer, db, [ref for turn in turns for ref in attached_refs(turn.config)]),
         )
 
 
-def _draw_question(turn: Turn) -> None:
+def _draw_question(skein: Skein, viewer: Viewer, turn: Turn, about: _About) -> None:
     with st.chat_message("user", avatar=":material/person:"):
         st.markdown(turn.content)
+        draw_files(skein, viewer, turn, about.files)
 
 
 def _draw_ended(skein: Skein, viewer: Viewer, about: _About, turn: Turn) -> None:

@@ -31,7 +31,10 @@ GRAPHS = {
     "script": {},
     "stubborn": {},
 }
-ASKING = ("per_call", "batched", "ungated", "paused", "question", "wish", "several", "twice", "nested")
+ASKING = (
+    *("per_call", "batched", "ungated", "paused", "question", "wish", "several", "twice", "nested"),
+    *("looping", "side_by_side", "same_id", "odd"),
+)
 CALLERS = ("callers", "left_behind", "given_up", "traced")
 
 

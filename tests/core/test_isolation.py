@@ -234,7 +234,17 @@ HARMLESS = {
     *("Engine.stop_all", "Engine.database", "Engine.check_edits"),
     # Steps of the engine's transactions, and what has no rows at all.
     *("write_asked", "write_denied", "write_decision", "mark_applied", "find_unapplied", "withdraw_waiting"),
-    *("list_expired", "list_granted", "settle_gone", "find_rules", "strongest", "require_decider", "read_rows"),
+    *(
+        "list_expired",
+        "list_decided",
+        "settle_gone",
+        "withdraw",
+        "count_decided_by_rules",
+        "find_rules",
+        "strongest",
+        "require_decider",
+        "read_rows",
+    ),
     *("exactly", "kind_of", "read_actions", "with_schemas", "tool_and_arguments", "as_list", "arguments_hash"),
     *("check_decisions", "check_answer", "respond", "settings_of", "decisions.find_obstacle"),
     "Engine.find_missing",

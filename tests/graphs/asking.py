@@ -3,6 +3,7 @@
 The tool ``send`` writes a line into the file that it is told, so that it can be counted across processes.
 """
 
+import asyncio
 import json
 import operator
 from pathlib import Path
@@ -131,3 +132,75 @@ twice = StateGraph(MessagesState).add_node("first", _first).add_edge(START, "fir
 
 _inner = StateGraph(MessagesState).add_node("inner_ask", _question).add_edge(START, "inner_ask").compile()
 nested = StateGraph(MessagesState).add_node("inner", _inner).add_edge(START, "inner").add_edge("inner", END)
+
+
+_TOOLS = {"send": send, "look": look}
+
+
+def _loop(state: MessagesState) -> dict[str, Any]:
+    """Calls tools by itself, one after the other, as graphs without a ToolNode do."""
+    last = state["messages"][-1]
+    calls = last.tool_calls if isinstance(last, AIMessage) else []
+    return {
+        "messages": [
+            ToolMessage(_TOOLS[call["name"]].invoke(call["args"]), tool_call_id=call["id"]) for call in calls
+        ]
+    }
+
+
+def _begun_before(file: str) -> bool:
+    marker = Path(f"{file}.begun")
+    known = marker.exists()
+    marker.touch()
+    return known
+
+
+async def _side_by_side(state: MessagesState) -> dict[str, Any]:
+    """Calls its tools at once, in another order each time that it begins anew."""
+    last = state["messages"][-1]
+    calls = list(last.tool_calls) if isinstance(last, AIMessage) else []
+    if _begun_before(calls[0]["args"]["file"]):
+        calls.reverse()
+
+    async def call(one: Any) -> ToolMessage:
+        return ToolMessage(await _TOOLS[one["name"]].ainvoke(one["args"]), tool_call_id=one["id"])
+
+    return {"messages": await asyncio.gather(*(call(one) for one in calls))}
+
+
+def _same_id(state: MessagesState) -> dict[str, Any]:
+    update = _call_all(state)
+    for message in update["messages"]:
+        for call in message.tool_calls:
+            call["id"] = "same"
+    return update
+
+
+def _with_tools(tools: Any, model: Any = _call_all) -> Any:
+    return (
+        StateGraph(MessagesState)
+        .add_node("model", model)
+        .add_node("tools", tools)
+        .add_edge(START, "model")
+        .add_conditional_edges("model", _next)
+        .add_edge("tools", "model")
+    )
+
+
+looping = _with_tools(_loop)
+side_by_side = _with_tools(_side_by_side)
+same_id = _with_tools(ToolNode([send, look]), _same_id)
+
+
+class Odd(MessagesState):
+    tool_call: dict[str, Any]
+
+
+odd = (
+    StateGraph(Odd)
+    .add_node("one", lambda _: {"tool_call": {"id": "1", "name": "send", "args": '{"x": 1}'}})
+    .add_node("two", lambda _: {"messages": [AIMessage("fine")]})
+    .add_edge(START, "one")
+    .add_edge("one", "two")
+    .add_edge("two", END)
+)

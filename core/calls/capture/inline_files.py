@@ -1,6 +1,6 @@
 """Files inside prompts and answers, as the record keeps them: their type, size and hash in place of their bytes.
 
-Invariant: the hash is that of the file itself, which names what the model saw: a version of an artifact has the same.
+Invariant: the hash is that of the file itself, as a version of an artifact has it, and so names what the model saw.
 """
 
 import binascii
@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-NOTE = re.compile(r"\[[\w.+-]+/[\w.+-]+, [\d,]+ bytes, sha256 [0-9a-f]{64}\]")
-_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?[^,]{0,200};base64,", re.IGNORECASE)
+_TYPE = r"[\w.+-]+/[\w.+-]+"
+NOTE = re.compile(rf"\[{_TYPE}, [\d,]+ bytes, sha256 [0-9a-f]{{64}}\]")
+_DATA_URL = re.compile(rf"data:({_TYPE})?[^,]{{0,200}};base64,", re.IGNORECASE)
 _KEYS = ("base64", "data")
 _TYPES = ("mime_type", "media_type")
 # A shorter one is as good as a note of it.
@@ -41,5 +42,5 @@ def _note(text: str, media_type: str | None) -> str | None:
         content = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
         return None
-    kind = media_type if media_type and re.fullmatch(r"[\w.+-]+/[\w.+-]+", media_type) else "application/octet-stream"
+    kind = media_type if media_type and re.fullmatch(_TYPE, media_type) else "application/octet-stream"
     return f"[{kind}, {len(content):,} bytes, sha256 {hashlib.sha256(content).hexdigest()}]"
