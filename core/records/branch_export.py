@@ -131,6 +131,7 @@ def _turn_data(branch: _Branch, turn: Turn) -> dict[str, Any]:
         "config": hide_credentials(turn.settings),
         "models": branch.models.get(turn.thread_id, []),
     }
+    fields |= turn.attached
     if EDITS in turn.config:
         fields[EDITS] = hide_credentials(turn.config[EDITS])
     return fields | {"usage": asdict(branch.totals(turn))}
