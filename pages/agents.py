@@ -24,7 +24,7 @@ from pages.parts.text import plain, shortened
 viewer = require_viewer()
 
 _LONGEST, _MOST_RULES = 600, 20
-_COLORS = {"allow": "green", "ask": "orange", "deny": "red"}
+_COLORS = {"allow": "green", "ask": "yellow", "deny": "red"}
 
 
 def main(skein: Skein, viewer: Viewer) -> None:

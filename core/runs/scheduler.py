@@ -13,13 +13,11 @@ from datetime import timedelta
 
 import structlog
 from langgraph.errors import GraphDrained
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session as Db
 
 from core.calls.capture.log import CallLog
 from core.calls.context import CallContext, run_thread
 from core.database import Database
-from core.errors import SkeinError
 from core.runs import store, waiting
 from core.runs.asking import settle_asked, stop_asking
 from core.runs.events import Event, answer_text, plain
@@ -227,7 +225,7 @@ class Scheduler:
 
         try:
             return await asyncio.wrap_future(self._database.submit(job))
-        except (SQLAlchemyError, SkeinError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, readers must be let go
             # Its lease is no longer renewed, so that the thread is settled as lost when it has run out.
             log.warning("run_end_not_written", thread_id=run.spec.thread_id, error=type(error).__name__)
             run.lost = True

@@ -1,7 +1,7 @@
 """The tool calls of a run, put together from its events: what was asked, given and found. Nothing draws here."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -103,11 +103,14 @@ class ToolCalls:
         return call
 
 
-def collect(events: Iterable[Event]) -> list[ToolCall]:
-    """The calls that these events tell of."""
+def collect(events: Iterable[Event], *, asked: Collection[str] = ()) -> list[ToolCall]:
+    """The calls that these events tell of; those not yet run of tools that a person is ``asked`` about wait."""
     calls = ToolCalls()
     for event in events:
         calls.add(event)
+    for call in calls.all:
+        if call.state is CallState.ASKED and call.name in asked:
+            call.state = CallState.WAITS
     return calls.all
 
 

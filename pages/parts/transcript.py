@@ -142,13 +142,16 @@ def _draw_question(skein: Skein, viewer: Viewer, turn: Turn, about: _About) -> N
 
 def _draw_ended(skein: Skein, viewer: Viewer, about: _About, turn: Turn) -> None:
     approvals = about.approvals.get(turn.thread_id, [])
-    _draw_said(skein, viewer, turn, about.tools.get(turn.thread_id, []))
+    _draw_said(skein, viewer, turn, about.tools.get(turn.thread_id, []), approvals)
     _draw_answer(skein, viewer, turn, about.calls.get(turn.thread_id), approvals)
 
 
-def _draw_said(skein: Skein, viewer: Viewer, turn: Turn, events: Sequence[Event]) -> None:
+def _draw_said(
+    skein: Skein, viewer: Viewer, turn: Turn, events: Sequence[Event], approvals: Sequence[ApprovalRow]
+) -> None:
     """The answer with its tool calls, and a fold of what other nodes said beside it."""
-    draw_said(turn.answer, collect(events))
+    asked = {action.tool for row in approvals if row.is_waiting for action in row.actions}
+    draw_said(turn.answer, collect(events, asked=asked))
     if voices := {event.node for event in events if event.kind == "aside"}:
         draw_asides(skein, viewer, turn, len(voices))
 

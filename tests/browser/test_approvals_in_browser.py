@@ -71,6 +71,7 @@ class TestWhatWaits:
         ask_agent(page, "planner", "Plan a fair")
         wait_for_card(page)
         expect(page.get_by_role("link", name="Approvals (1)")).to_be_visible()
+        expect(bubbles(page).last).to_contain_text("publish_result · waits for a person")
         place = page.url
         own_server.restart()
 
