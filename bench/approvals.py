@@ -1,9 +1,9 @@
 """What it costs to wait for a person: deciding, going on, the desk, and a tool call at the gate.
 
 All in one run, with a graph that calls a tool without a model. ``plain`` is a turn whose tool is not asked about,
-``asked`` a turn until it waits, ``decide`` what a click takes until it is committed, ``goes_on`` from there until the
-run is done; ``ruled`` is the plain turn with a rule to allow that must be looked up. ``desk`` reads the first page of
-all that waits.
+``asked`` a turn until it waits, ``decide`` what a click takes until it is committed, ``goes_on`` from there until
+the run is done; ``ruled`` is the plain turn with a rule to allow that must be looked up. ``desk`` reads the first
+page of all that waits.
 
     python -m bench.approvals --threads 200
 """
