@@ -6,6 +6,7 @@ model or a workspace; it is made anew for each run and never stored, so a secret
 
 import dataclasses
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, Field, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
@@ -31,11 +32,11 @@ def make_context(schema: Any, config: Mapping[str, Any], given: Mapping[str, Any
     """
     if schema is None:
         return None
-    names = read_fields(schema) or {}
+    names, required = _fields_of(schema)
     chosen = {name: config[name] for name in names if name in config and name not in given}
     checked = {name: _check(name, names[name], value) for name, value in chosen.items()}
     values = checked | {name: given[name] for name in names if name in given}
-    for name in required_fields(schema):
+    for name in required:
         if name not in values:
             raise BadInputError(f"This agent needs the setting {name!r}: choose it in the agent's settings.")
     try:
@@ -44,6 +45,11 @@ def make_context(schema: Any, config: Mapping[str, Any], given: Mapping[str, Any
         raise BadInputError(_problem(error)) from None
     except (ValueError, TypeError) as error:
         raise BadInputError(f"The agent's settings do not fit together: {str(error)[:300]}") from None
+
+
+@lru_cache(maxsize=64)
+def _fields_of(schema: Any) -> tuple[dict[str, Any], list[str]]:
+    return read_fields(schema) or {}, required_fields(schema)
 
 
 def make_configurable(config: Mapping[str, Any], *, thread_id: str, user_id: str) -> dict[str, Any]:

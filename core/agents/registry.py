@@ -72,6 +72,7 @@ class Agents:
         self._chat_models = chat_models
         self._store = store or InMemoryStore()
         self._compiled: dict[str, Graph] = {}
+        self._settings_schemas: dict[str, dict[str, Any] | None] = {}
         self._manifest = read_manifest(settings.langgraph_json)
         self._agents = {
             agent_id: Agent(agent_id, find_description(described), problem="It is still loading.", is_loading=True)
@@ -156,7 +157,8 @@ class Agents:
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         agent, limits = self.get(agent_id), self.limits(agent_id, config)
         if agent.factory is None:
-            yield apply_limits(self._ready(_graph(agent), saver), limits)
+            graph = self.compiled(agent_id, saver)
+            yield graph if limits == Limits() else apply_limits(graph, limits)
             return
         given = for_running(
             self._store,
@@ -186,7 +188,10 @@ class Agents:
 
     def settings_schema(self, agent_id: str) -> dict[str, Any] | None:
         """The JSON schema of the settings that a person may choose; None when there are none."""
-        return describe_settings(_graph(self.get(agent_id)).context_schema)
+        graph = _graph(self.get(agent_id))
+        if agent_id not in self._settings_schemas:
+            self._settings_schemas[agent_id] = describe_settings(graph.context_schema)
+        return self._settings_schemas[agent_id]
 
     def tools(self, agent_id: str) -> dict[str, dict[str, Any]]:
         """The JSON schema of each tool's arguments, by the tool's name."""

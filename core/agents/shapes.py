@@ -8,6 +8,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 
@@ -42,6 +43,7 @@ class Shape:
     name: str = ""
 
 
+@lru_cache(maxsize=64)
 def read_input(graph: Graph) -> Shape:
     """What the graph takes."""
     if isinstance(graph, CompiledStateGraph):

@@ -152,6 +152,11 @@ class Executor:
             )
         }
 
+    def may_write_artifacts(self, agent_id: str) -> bool:
+        """Whether a run of this agent is given what artifacts are written with."""
+        graph = next((agent.graph for agent in self.agents.list() if agent.agent_id == agent_id), None)
+        return graph is None or "workspace" in _names_of(graph.context_schema)
+
     async def _say_result(self, spec: Spec, graph: Graph, recorder: Recorder) -> None:
         """Where no node said anything, the answer is what the graph came to."""
         if recorder.answer:

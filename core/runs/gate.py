@@ -104,6 +104,8 @@ class Gate(BaseCallbackHandler):
 
     run_inline = True
     raise_error = True
+    # Of no concern here; to be called for each token costs.
+    ignore_llm = ignore_chat_model = ignore_retriever = ignore_retry = ignore_custom_event = True
 
     def __init__(self, load_rules: Callable[[], Sequence[Rule]], account: Account | None = None) -> None:
         self.denied: list[Denied] = []

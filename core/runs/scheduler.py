@@ -204,11 +204,12 @@ class Scheduler:
         """Write the end; gives what the thread goes on with if there is a decision about what it asked."""
         until = utc_now() + timedelta(seconds=self._settings.lease_seconds)
         days = self._settings.approval_days
+        may_write = self._executor.may_write_artifacts(run.spec.agent_id)
 
         def job(db: Db) -> Spec | None:
             is_stopped = outcome.status == "waiting" and store.is_stop_requested(db, run.spec.thread_id)
             store.end_run(db, run.spec, outcome, events, worker=self._worker.name)
-            run.has_pending = waiting.has_pending(db, run.spec.thread_id)
+            run.has_pending = may_write and waiting.has_pending(db, run.spec.thread_id)
             settle_asked(
                 db,
                 run.spec,
