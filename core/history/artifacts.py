@@ -114,11 +114,16 @@ def write_version(
 def settle_versions(db: Db, thread_id: ThreadId, named: Collection[Ref]) -> None:
     """Keep what a run that is over has written and its state names, and drop the rest; a second time is a no-op.
 
+    What a version that is named was made from was named before it, by an earlier checkpoint, and is kept as well.
     What its state names and another run of the session had dropped (the fork of an earlier checkpoint) is kept too.
     """
     connection = db.connection()
-    pending = {Ref(*row) for row in connection.execute(_PENDING, {"thread": thread_id})}
-    for status, refs in (("kept", set(named)), ("dropped", pending - set(named))):
+    rows = connection.execute(_PENDING, {"thread": thread_id}).all()
+    bases = {Ref(row[0], row[1]): Ref(row[0], row[2]) for row in rows}
+    kept = set(named)
+    while more := {bases[ref] for ref in kept if ref in bases} & set(bases) - kept:
+        kept |= more
+    for status, refs in (("kept", kept), ("dropped", set(bases) - kept)):
         given = [{"thread": thread_id, "artifact": ref.artifact_id, "number": ref.version} for ref in sorted(refs)]
         if given:
             connection.execute(_SETTLE[status], given)
@@ -179,7 +184,7 @@ _NEWER = select(func.max(_version.c.version)).where(
     _version.c.by_hand,
     _version.c.status == "kept",
 )
-_PENDING = select(_version.c.artifact_id, _version.c.version).where(
+_PENDING = select(_version.c.artifact_id, _version.c.version, _version.c.base_version).where(
     _version.c.thread_id == bindparam("thread"), _version.c.status == "pending"
 )
 _in_the_same_session = _version.c.artifact_id.in_(

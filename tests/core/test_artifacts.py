@@ -305,7 +305,9 @@ class TestByHandFromTheSameVersion:
 
 
 class TestWhenARunIsOver:
-    def test_what_its_state_names_is_kept_and_the_rest_dropped(self, desk: Desk) -> None:
+    def test_what_its_state_names_is_kept_with_what_that_was_made_from_and_the_rest_dropped(
+        self, desk: Desk
+    ) -> None:
         one = desk.write("one", thread_id=desk.turn.thread_id)
         two = desk.change(one, "two", thread_id=desk.turn.thread_id)
         three = desk.change(two, "three", thread_id=desk.turn.thread_id)
@@ -313,9 +315,9 @@ class TestWhenARunIsOver:
         assert (desk.listed(), desk.shared(None)) == ([], [])
         assert desk.reading(artifacts.has_artifacts, desk.session_id) is True
         desk.settle(desk.turn.thread_id, two)
-        assert desk.statuses(one) == {1: "dropped", 2: "kept", 3: "dropped"}
+        assert desk.statuses(one) == {1: "kept", 2: "kept", 3: "dropped"}
         assert (desk.listed(), desk.shared(None)) == ([two], [two])
-        assert [row.version for row in desk.reading(artifacts.list_versions, one.artifact_id)] == [2]
+        assert [row.version for row in desk.reading(artifacts.list_versions, one.artifact_id)] == [1, 2]
         assert desk.text(three) == "three"
 
     def test_a_second_time_changes_nothing(self, desk: Desk) -> None:

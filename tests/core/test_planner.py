@@ -100,7 +100,9 @@ class TestAWholeRunOnTheDemoModel:
 
 
 class TestWhatTheThreadHas:
-    async def test_only_what_the_state_names_is_kept(self, database: Database, alice: Viewer) -> None:
+    async def test_what_the_state_names_is_kept_with_what_that_was_made_from(
+        self, database: Database, alice: Viewer
+    ) -> None:
         work = Work(graph, database, alice, "Tea")
         state = await work.begin()
         thread_id = work.added.thread_id
@@ -108,7 +110,7 @@ class TestWhatTheThreadHas:
         with database.read() as db:
             plan = parse_ref(state["task_plan_id"])
             first, second = list_named(alice, db, [plan, plan._replace(version=1)])
-        assert (first.status, second.status) == ("dropped", "kept")
+        assert (first.status, second.status) == ("kept", "kept")
 
     async def test_a_plan_changed_by_hand_is_the_one_that_is_gone_on_with(
         self, database: Database, alice: Viewer
