@@ -1,6 +1,8 @@
 """What all tests share: both databases, and a Skein opened on either with its own data folder."""
 
+import asyncio
 import itertools
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from core.access.viewer import Viewer
+from core.checkpoints.postgres_saver import open_postgres_saver
 from core.database import Database
 from core.ids import new_user_id
 from core.settings import Settings, load_settings
@@ -29,17 +32,66 @@ def postgres() -> Iterator[str]:
         server.cleanup()
 
 
+@pytest.fixture(scope="session")
+def postgres_template(postgres: str) -> str:
+    """The name of a database with all tables, for others to be copied from: to make them anew takes longer."""
+    name = "skein_template"
+    url = _create(postgres, name)
+    database = Database(url)
+    database.migrate()
+    database.close()
+    asyncio.run(_set_up_saver(url))
+    return name
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a SQLite file."""
+    path = tmp_path_factory.mktemp("template") / "skein.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.close()
+    return path
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database, once on SQLite and once on PostgreSQL."""
+    """A database without any rows, once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        return copy_sqlite(request, tmp_path)
+    return _create(
+        request.getfixturevalue("postgres"),
+        f"skein_{next(_numbers)}",
+        template=request.getfixturevalue("postgres_template"),
+    )
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without any tables, once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'skein.db'}"
-    uri = request.getfixturevalue("postgres")
-    name = f"skein_{next(_numbers)}"
+    return _create(request.getfixturevalue("postgres"), f"skein_{next(_numbers)}")
+
+
+def copy_sqlite(request: pytest.FixtureRequest, folder: Path) -> str:
+    """A SQLite database with all tables in this folder."""
+    path = folder / "skein.db"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(request.getfixturevalue("sqlite_template"), path)
+    return f"sqlite:///{path}"
+
+
+def _create(uri: str, name: str, *, template: str = "template1") -> str:
     with psycopg.connect(uri, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     url = make_url(uri).set(drivername="postgresql+psycopg", database=name)
     return url.render_as_string(hide_password=False)
+
+
+async def _set_up_saver(url: str) -> None:
+    async with open_postgres_saver(url):
+        pass
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from core.ids import MessageId, ThreadId
 from core.runs.events import Event
 from core.settings import Settings
 from core.skein import Skein, open_skein
-from tests.conftest import make_settings
+from tests.conftest import copy_sqlite, make_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAPHS = {
@@ -42,8 +42,8 @@ class OnSqlite:
     """For tests of what no database can tell apart."""
 
     @pytest.fixture
-    def database_url(self, tmp_path: Path) -> str:
-        return f"sqlite:///{tmp_path / 'skein.db'}"
+    def database_url(self, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+        return copy_sqlite(request, tmp_path)
 
 
 def graph_settings(folder: Path, database_url: str, **changes: object) -> Settings:

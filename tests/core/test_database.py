@@ -214,7 +214,7 @@ class TestMigration:
         database.migrate()
         assert names(database) == ["kept"]
 
-    def test_by_several_processes_at_the_same_moment(self, database_url: str) -> None:
+    def test_by_several_processes_at_the_same_moment(self, empty_database_url: str) -> None:
         code = (
             "import sys\n"
             "from core.database import Database\n"
@@ -223,7 +223,7 @@ class TestMigration:
         )
         processes = [
             subprocess.Popen(
-                [sys.executable, "-c", code, database_url],
+                [sys.executable, "-c", code, empty_database_url],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -243,7 +243,7 @@ class TestMigration:
         assert [(process.returncode, error) for process, error in zip(processes, errors, strict=True)] == [
             (0, "")
         ] * 3
-        database = Database(database_url)
+        database = Database(empty_database_url)
         assert names(database) == []
         database.close()
 

@@ -13,15 +13,16 @@ from core.ids import LoginId, new_login_id
 from core.settings import Settings
 from core.skein import Skein, open_skein, use_skein
 from core.tables import Login, utc_now
-from tests.conftest import make_person, make_settings
+from tests.conftest import copy_sqlite, make_person, make_settings
 
 FRAME = Path(__file__).resolve().parents[2] / "pages" / "frame.py"
 OpenTab = Callable[..., AppTest]
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """Pages do not know which database there is; core's own tests ask both."""
+    copy_sqlite(request, tmp_path / "data")
     return make_settings(tmp_path)
 
 
