@@ -71,7 +71,7 @@ class Agents:
         self._settings = settings
         self._chat_models = chat_models
         self._store = store or InMemoryStore()
-        self._compiled: dict[str, Graph] = {}
+        self._compiled: dict[str, tuple[BaseCheckpointSaver[Any], Graph]] = {}
         self._settings_schemas: dict[str, dict[str, Any] | None] = {}
         self._manifest = read_manifest(settings.langgraph_json)
         self._agents = {
@@ -137,9 +137,11 @@ class Agents:
 
     def compiled(self, agent_id: str, saver: BaseCheckpointSaver[Any]) -> Graph:
         """The agent's graph with this saver, for reading what its threads hold; made once."""
-        if agent_id not in self._compiled:
-            self._compiled[agent_id] = self._ready(_graph(self.get(agent_id)), saver)
-        return self._compiled[agent_id]
+        made_with, graph = self._compiled.get(agent_id, (None, None))
+        if graph is None or made_with is not saver:
+            graph = self._ready(_graph(self.get(agent_id)), saver)
+            self._compiled[agent_id] = (saver, graph)
+        return graph
 
     @asynccontextmanager
     async def running(

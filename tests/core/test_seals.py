@@ -678,8 +678,13 @@ class TestTheCommands:
         write_log(database, 1)
         assert self.say("log-head", "--out", tmp_path / "no" / "folder.json")[0] == 2
 
-    def test_a_database_without_a_log_is_no_log_that_holds(self, database_url: str, tmp_path: Path) -> None:
-        code, output = self.say("verify-log")
-        said = "There is no database" if "sqlite" in database_url else "The call log cannot be read"
-        assert (code, said in output) == (2, True)
-        assert list(tmp_path.glob("*.db")) == []
+
+def test_a_database_without_a_log_is_no_log_that_holds(
+    monkeypatch: pytest.MonkeyPatch, empty_database_url: str, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SKEIN_DATABASE_URL", empty_database_url)
+    code, output = TestTheCommands.say("verify-log")
+    said = "There is no database" if "sqlite" in empty_database_url else "The call log cannot be read"
+    assert (code, said in output) == (2, True)
+    assert list(tmp_path.glob("*.db")) == []
