@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from tests.browser.live_server import LiveServer
 
@@ -27,6 +27,8 @@ _ARGS = [
 PACE = 40
 QUIET = "[data-testid=stApp][data-test-script-state=notRunning]"
 OpenTab = Callable[..., Page]
+# A busy machine takes its time; a wait ends as soon as its condition holds.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="package")
