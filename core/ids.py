@@ -34,6 +34,9 @@ AnnotationId = NewType("AnnotationId", str)
 ApprovalId = NewType("ApprovalId", str)
 RuleId = NewType("RuleId", str)
 ArtifactId = NewType("ArtifactId", str)
+TemplateId = NewType("TemplateId", str)
+RetentionId = NewType("RetentionId", str)
+ExportId = NewType("ExportId", str)
 
 KINDS = {
     "user": "user",
@@ -54,6 +57,9 @@ KINDS = {
     "appr": "approval",
     "rule": "rule",
     "art": "artifact",
+    "tmpl": "template",
+    "keep": "retention rule",
+    "export": "export",
 }
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -204,6 +210,18 @@ def new_artifact_id() -> ArtifactId:
     return ArtifactId(_new("art"))
 
 
+def new_template_id() -> TemplateId:
+    return TemplateId(_new("tmpl"))
+
+
+def new_retention_id() -> RetentionId:
+    return RetentionId(_new("keep"))
+
+
+def new_export_id() -> ExportId:
+    return ExportId(_new("export"))
+
+
 def new_activity_id() -> ActivityId:
     return ActivityId(_new("act"))
 
@@ -269,3 +287,15 @@ def to_view_id(text: str) -> ViewId:
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
+
+
+def to_template_id(text: str) -> TemplateId:
+    return TemplateId(_expect("tmpl", text))
+
+
+def to_retention_id(text: str) -> RetentionId:
+    return RetentionId(_expect("keep", text))
+
+
+def to_export_id(text: str) -> ExportId:
+    return ExportId(_expect("export", text))

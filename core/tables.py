@@ -32,7 +32,11 @@ from sqlmodel import Field, SQLModel
 THREAD_STATUSES = ("queued", "running", "waiting", "done", "stopped", "failed", "lost")
 THREAD_KINDS = ("first", "continue", "edit", "regenerate", "fork", "retry", "fan_out")
 ROLES = ("member", "analyst", "admin")
-ANNOTATION_KINDS = ("star", "note")
+SESSION_STATUSES = ("active", "archived", "deleted")
+ANNOTATION_KINDS = ("star", "note", "tag", "score", "review")
+RETENTION_ACTIONS = ("archive", "delete", "forget_texts")
+MESSAGE_PARTS = ("question", "answer")
+FACET_KINDS = ("agent", "model")
 APPROVAL_KINDS = ("tool", "question", "pause")
 APPROVAL_STATUSES = ("waiting", "decided", "superseded", "gone", "withdrawn")
 DECISIONS = ("approve", "edit", "answer", "refuse")
@@ -49,6 +53,9 @@ _WAITING = "status = 'waiting'"
 _UNAPPLIED = "status = 'decided' AND applied_at IS NULL"
 _IN_FORCE = "revoked_at IS NULL"
 _PENDING = "status = 'pending'"
+_GONE = "status = 'deleted'"
+_TAG = "kind = 'tag'"
+_ONE_EACH = "kind <> 'tag'"
 
 
 def utc_now() -> datetime:
@@ -201,8 +208,13 @@ class SignInFailure(Table, table=True):
 
 
 class Session(Table, table=True):
+    """A place to work in; a ``deleted`` one is hidden at once, kept for the undo, and then purged."""
+
     __tablename__ = "session"
-    __table_args__ = (Index("session_by_user", "user_id", "updated_at"),)
+    __table_args__ = (
+        Index("session_by_user", "user_id", "updated_at"),
+        Index("session_deleted", "updated_at", sqlite_where=text(_GONE), postgresql_where=text(_GONE)),
+    )
 
     session_id: str = _key()
     user_id: str = _ref("user.user_id")
@@ -337,13 +349,36 @@ class ViewPosition(Table, table=True):
 
 
 class Annotation(Table, table=True):
-    """A person's star or note on a message or branch (``target_id``), at most one of each kind."""
+    """What a person put on a session, message, branch or call (``target_id``): many tags, one of each other kind.
+
+    ``content`` is the note, the tag, the comment on a score, or a review's verdict; ``score`` is 1 to 5.
+    ``session_id`` is where the target stands.
+    """
 
     __tablename__ = "annotation"
     __table_args__ = (
         _one_of("kind", ANNOTATION_KINDS),
-        Index("annotation_by_target", "target_id", "user_id", "kind", unique=True),
+        Index(
+            "annotation_one_each",
+            "target_id",
+            "user_id",
+            "kind",
+            unique=True,
+            sqlite_where=text(_ONE_EACH),
+            postgresql_where=text(_ONE_EACH),
+        ),
+        Index(
+            "annotation_tag",
+            "target_id",
+            "user_id",
+            "content",
+            unique=True,
+            sqlite_where=text(_TAG),
+            postgresql_where=text(_TAG),
+        ),
         Index("annotation_by_user", "user_id", "kind", "updated_at"),
+        Index("annotation_by_session", "session_id", "kind"),
+        Index("annotation_by_tag", "content", "session_id", sqlite_where=text(_TAG), postgresql_where=text(_TAG)),
     )
 
     annotation_id: str = _key()
@@ -353,6 +388,8 @@ class Annotation(Table, table=True):
     content: str = _text()
     created_at: datetime = _time()
     updated_at: datetime = _time()
+    score: int | None = None
+    session_id: str | None = _maybe_id()
 
 
 class Approval(Table, table=True):
@@ -751,6 +788,8 @@ class Activity(Table, table=True):
         Index("activity_by_user", "user_id", "created_at"),
         Index("activity_by_session", "session_id", "created_at"),
         Index("activity_by_target", "target_id", "kind", "login_id"),
+        Index("activity_by_kind", "kind", "created_at"),
+        Index("activity_by_time", "created_at", "activity_id"),
     )
 
     activity_id: str = _key()
@@ -761,6 +800,147 @@ class Activity(Table, table=True):
     target_id: str | None = _maybe_id()
     session_id: str | None = _maybe_id()
     detail: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JsonText, nullable=False))
+
+
+class ActivityToSeal(Table, table=True):
+    """Activity that no seal has yet; written with the row itself, taken away with the seal."""
+
+    __tablename__ = "activity_to_seal"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    activity_id: str = _key()
+
+
+class SessionStat(Table, table=True):
+    """What is counted of a session for the browse page: derived, at most seconds behind (``core/history/browse``).
+
+    Deleted sessions have none. ``queued`` to ``lost`` count its threads by their status; ``tokens`` are input and
+    output; ``spark`` are the messages in 24 equal parts of its time from ``created_at`` to ``last_active_at``.
+    """
+
+    __tablename__ = "session_stat"
+    __table_args__ = (
+        Index("session_stat_by_active", "last_active_at", "session_id"),
+        Index("session_stat_by_user", "user_id", "last_active_at", "session_id"),
+    )
+
+    session_id: str = _key()
+    user_id: str = Field(sa_column=Column(IdText, nullable=False))
+    status: str = "active"
+    title: str = _text()
+    created_at: datetime = _time()
+    last_active_at: datetime = _time()
+    agents: list[str] = Field(default_factory=list, sa_column=Column(JsonText, nullable=False))
+    models: list[str] = Field(default_factory=list, sa_column=Column(JsonText, nullable=False))
+    conversations: int = 0
+    messages: int = 0
+    branches: int = 0
+    queued: int = 0
+    running: int = 0
+    waiting: int = 0
+    done: int = 0
+    stopped: int = 0
+    failed: int = 0
+    lost: int = 0
+    calls: int = 0
+    failed_calls: int = 0
+    unpriced: int = 0
+    tokens: int = _big()
+    cost_usd: float = 0.0
+    spark: list[int] = Field(default_factory=list, sa_column=Column(JsonText, nullable=False))
+
+
+class SessionFacet(Table, table=True):
+    """Which agents and models a session has used, as rows to filter by; derived with its ``session_stat``."""
+
+    __tablename__ = "session_facet"
+    __table_args__ = (
+        _one_of("kind", FACET_KINDS),
+        Index("session_facet_by_session", "session_id"),
+        {"sqlite_with_rowid": False},
+    )
+
+    kind: str = _key_text()
+    value: str = _key_text()
+    session_id: str = _key_text()
+
+
+class SessionToCount(Table, table=True):
+    """Sessions of which something changed since they were counted; triggers add rows, whoever writes."""
+
+    __tablename__ = "session_to_count"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    position: int = Field(
+        sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    )
+    session_id: str = Field(sa_column=Column(IdText, nullable=False))
+
+
+class MessageSearch(Table, table=True):
+    """Which text a position of the full-text index ``message_words`` is: a message's question or its answer."""
+
+    __tablename__ = "message_search"
+    __table_args__ = (
+        _one_of("part", MESSAGE_PARTS),
+        Index("message_search_by_message", "message_id", "part", unique=True),
+    )
+
+    position: int = Field(
+        sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False)
+    )
+    message_id: str = Field(sa_column=Column(IdText, nullable=False))
+    part: str
+
+
+class MessageToIndex(Table, table=True):
+    """Messages of which a text is not in the full-text index yet; triggers add them, said or answered."""
+
+    __tablename__ = "message_to_index"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    message_id: str = _key()
+
+
+class SessionTemplate(Table, table=True):
+    """What to start a session from: title, agent, settings, first messages; a shared one is for everyone."""
+
+    __tablename__ = "session_template"
+    __table_args__ = (Index("session_template_by_name", "user_id", "name", unique=True),)
+
+    template_id: str = _key()
+    user_id: str = _ref("user.user_id")
+    name: str = _text()
+    title: str = _text()
+    agent_id: str = _text("assistant")
+    settings: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JsonText, nullable=False))
+    messages: list[str] = Field(default_factory=list, sa_column=Column(JsonText, nullable=False))
+    shared: bool = False
+    created_at: datetime = _time()
+    updated_at: datetime = _time()
+
+
+class RetentionRule(Table, table=True):
+    """What becomes of sessions that nobody used for ``days``: archived, deleted, or their calls' texts forgotten.
+
+    ``status`` (of the session) and ``tag`` narrow it; empty ones hold for all. ``keep_tag`` spares sessions with it.
+    """
+
+    __tablename__ = "retention_rule"
+    __table_args__ = (_one_of("action", RETENTION_ACTIONS),)
+
+    retention_id: str = _key()
+    name: str = _text()
+    action: str
+    days: int
+    status: str = _text()
+    tag: str = _text()
+    keep_tag: str = _text("keep")
+    enabled: bool = False
+    created_by: str = _ref("user.user_id")
+    created_at: datetime = _time()
+    last_run_at: datetime | None = _maybe_time()
+    last_count: int = 0
 
 
 class LlmCallSearch(Table, table=True):
@@ -785,4 +965,4 @@ class LlmCallToIndex(Table, table=True):
 
 def is_modelled(name: str | None, kind: str, _parents: object) -> bool:
     """For Alembic: whether something in a database is described here; an index of words is no plain table."""
-    return kind != "table" or not str(name).startswith("llm_call_words")
+    return kind != "table" or not str(name).startswith(("llm_call_words", "message_words"))

@@ -29,6 +29,9 @@ MAKERS = {
     "appr": ids.new_approval_id,
     "rule": ids.new_rule_id,
     "art": ids.new_artifact_id,
+    "tmpl": ids.new_template_id,
+    "keep": ids.new_retention_id,
+    "export": ids.new_export_id,
     "act": ids.new_activity_id,
 }
 CHECKS = {
@@ -42,6 +45,9 @@ CHECKS = {
     "snap": ids.to_snapshot_id,
     "appr": ids.to_approval_id,
     "art": ids.to_artifact_id,
+    "tmpl": ids.to_template_id,
+    "keep": ids.to_retention_id,
+    "export": ids.to_export_id,
 }
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 WELL_FORMED = st.builds(
