@@ -923,7 +923,7 @@ class SessionTemplate(Table, table=True):
 class RetentionRule(Table, table=True):
     """What becomes of sessions that nobody used for ``days``: archived, deleted, or their calls' texts forgotten.
 
-    ``status`` (of the session) and ``tag`` narrow it; empty ones hold for all. ``keep_tag`` spares sessions with it.
+    ``status`` (of the session) and ``tag`` narrow it, empty ones do not; sessions with ``keep_tag`` are spared.
     """
 
     __tablename__ = "retention_rule"
