@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,3 +130,14 @@ def wait_for_tokens(skein: Skein, viewer: Viewer, thread_id: ThreadId, count: in
         if len(tokens) >= count:
             break
     return "".join(tokens)
+
+
+def reading(skein: Skein, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    viewer, *rest = args
+    with skein.database.read() as db:
+        return function(viewer, db, *rest, **named)
+
+
+def writing(skein: Skein, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    viewer, *rest = args
+    return skein.database.write(lambda db: function(viewer, db, *rest, **named))

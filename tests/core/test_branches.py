@@ -26,7 +26,7 @@ from core.runs.branching import Variant
 from core.settings import Settings
 from core.skein import Skein
 from core.tables import Activity, Annotation, Branch, LlmCall, Message, RunEvent, Snapshot, Thread, utc_now
-from tests.core.support import answered, ask, graph_settings, turn_at, wait_until
+from tests.core.support import answered, ask, graph_settings, reading, turn_at, wait_until, writing
 
 Person = Callable[..., Viewer]
 
@@ -53,17 +53,6 @@ def say(skein: Skein, viewer: Viewer, text: str, under: Turn | None = None, agen
 def change(skein: Skein, viewer: Viewer, turn: Turn, text: str) -> Turn:
     added = branching.edit(skein.engine, viewer, turn.message_id, text)
     return answered(skein, viewer, added.thread_id)
-
-
-def reading(skein: Skein, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
-    viewer, *rest = args
-    with skein.database.read() as db:
-        return function(viewer, db, *rest, **named)
-
-
-def writing(skein: Skein, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
-    viewer, *rest = args
-    return skein.database.write(lambda db: function(viewer, db, *rest, **named))
 
 
 def heads(skein: Skein, viewer: Viewer, turn: Turn) -> dict[str, str]:
