@@ -15,6 +15,7 @@ from core.access.viewer import Viewer
 from core.calls.proof.heads import Head, read_head
 from core.calls.proof.verify import Verdict, verify
 from core.database import Database, first_line
+from core.demo_world.making import make_world
 from core.errors import BadInputError, NotFoundError, SettingsError, SkeinError
 from core.ids import new_user_id
 from core.runs.crowd import Report, run_crowd
@@ -85,6 +86,28 @@ def _describe(report: Report, users: int) -> str:
 def _spread(seconds: list[float]) -> str:
     worst = sorted(seconds)[max(0, int(len(seconds) * 0.95) - 1)]
     return f"p50 {statistics.median(seconds) * 1000:.0f} ms, p95 {worst * 1000:.0f} ms"
+
+
+@app.command()
+def demo(
+    sessions: Annotated[int, typer.Option(min=1, max=2_000, help="How many sessions to make.")] = 60,
+    days: Annotated[int, typer.Option(min=1, max=365, help="Over how many days up to now they lie.")] = 30,
+) -> None:
+    """Make a believable world in an empty database: people, sessions, branches, failures, approvals, calls.
+
+    The offline demo model says it all; the engine really runs it. Prints the names and the one password.
+    """
+    try:
+        with typer.progressbar(length=sessions, label="Sessions") as bar:
+            world = make_world(
+                load_settings(), sessions=sessions, days=days, progress=lambda done, _of: bar.update(done - bar.pos)
+            )
+    except SkeinError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    for name, role in world.people.items():
+        typer.echo(f"{name} ({role})")
+    typer.echo(f"They all sign in with the password {world.password}, which is shown only now.")
 
 
 @app.command()
@@ -165,7 +188,8 @@ def _write_file(path: Path, text: str) -> None:
 
 def _describe_log(verdict: Verdict, expected: Head | None) -> str:
     counted = (
-        f"{verdict.seals:,} seals, {verdict.calls:,} calls, {verdict.corrections:,} corrections; texts of "
+        f"{verdict.seals:,} seals, {verdict.calls:,} calls, {verdict.corrections:,} corrections, "
+        f"{verdict.activity:,} acts of people ({verdict.waiting:,} more wait for their seal); texts of "
         f"{verdict.bodies:,} calls checked, of {verdict.bodies_absent:,} deleted or not kept"
     )
     if not verdict.ok:
