@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     demo_tokens_per_second: float = Field(default=50, ge=0, allow_inf_nan=False)
 
     langgraph_json: Path = _ROOT / "langgraph.json"
+    open: Path | None = None
     max_messages: int = Field(default=6, ge=2)
     keep_last: int = Field(default=2, ge=1)
 
@@ -63,7 +64,7 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("openai_api_key", "openai_base_url", "secret_key", mode="before")
+    @field_validator("openai_api_key", "openai_base_url", "secret_key", "open", mode="before")
     @classmethod
     def _blank_is_unset(cls, value: object) -> object:
         return None if value == "" else value
