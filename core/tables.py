@@ -815,19 +815,21 @@ class SessionStat(Table, table=True):
     """What is counted of a session for the browse page: derived, at most seconds behind (``core/history/browse``).
 
     Deleted sessions have none. ``queued`` to ``lost`` count its threads by their status; ``tokens`` are input and
-    output; ``spark`` are the messages in 24 equal parts of its time from ``created_at`` to ``last_active_at``.
+    output; ``spark`` are the messages in 24 equal parts of its time from ``created_at`` to ``last_active_at``;
+    ``title_key`` is what titles are compared by (``core/history/browse/titles.py``).
     """
 
     __tablename__ = "session_stat"
     __table_args__ = (
-        Index("session_stat_by_active", "last_active_at", "session_id"),
-        Index("session_stat_by_user", "user_id", "last_active_at", "session_id"),
+        Index("session_stat_by_active", "status", "last_active_at", "session_id"),
+        Index("session_stat_by_user", "user_id", "status", "last_active_at", "session_id"),
     )
 
     session_id: str = _key()
     user_id: str = Field(sa_column=Column(IdText, nullable=False))
     status: str = "active"
     title: str = _text()
+    title_key: str = Field(default="", sa_column=Column(IdText, nullable=False))
     created_at: datetime = _time()
     last_active_at: datetime = _time()
     agents: list[str] = Field(default_factory=list, sa_column=Column(JsonText, nullable=False))

@@ -17,7 +17,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from core.errors import BadInputError
@@ -117,6 +118,35 @@ def snippet(texts: Iterable[str], query: str, *, around: int = 60) -> Snippet | 
     return None
 
 
+Marked = list[tuple[str, bool]]
+"""A text in pieces, each with whether it is what was looked for."""
+
+
+def mark_words(text: str, query: str, *, around: int = 60) -> Marked:
+    """The first place in the text that answers the query, with so much around it, and all found words in it marked.
+
+    Of a text without such a place it is the beginning.
+    """
+    found = list(_find_places(text, [term for term in find_words(query) if not term.is_excluded]))
+    first, last = found[0] if found else (0, around)
+    low, high = max(first - around, 0), min(last + around, len(text))
+    pieces, at = [("…" if low else "", False)], low
+    for start, end in sorted(found):
+        if start < high and end > at:
+            pieces += [(text[at:start], False), (text[max(start, at) : min(end, high)], True)]
+            at = min(end, high)
+    pieces += [(text[at:high], False), ("…" if high < len(text) else "", False)]
+    return _joined(pieces)
+
+
+def _joined(pieces: Iterable[tuple[str, bool]]) -> Marked:
+    """The pieces without empty ones, in one line, neighbours of one kind together."""
+    return [
+        (_SPACES.sub(" ", "".join(text for text, _ in group)), is_found)
+        for is_found, group in groupby(filter(itemgetter(0), pieces), key=itemgetter(1))
+    ]
+
+
 def _normal(text: str) -> str:
     if text.isascii():
         return text.lower()
@@ -166,25 +196,28 @@ def _tsquery(term: Term) -> str:
 
 def _find_place(text: str, terms: Sequence[Term]) -> tuple[int, int] | None:
     """Where the first of the terms that occurs begins and ends in the text."""
+    return next(_find_places(text, terms), None)
+
+
+def _find_places(text: str, terms: Sequence[Term]) -> Iterator[tuple[int, int]]:
+    """Where the terms begin and end in the text, one term after another."""
     normal, origins = _normal_with_origins(text[:LONGEST_TEXT])
     read = list(_read(normal))
     words = [word[:_LONGEST_WORD] for word, _, _ in read]
     for term in terms:
-        if (at := _index_of(term, words)) is not None:
+        for at in _indexes_of(term, words):
             last, start, end = read[at + len(term.words) - 1]
             if term.is_prefix and _PAIRS.match(last):
                 end = start + 1
-            return origins(read[at][1])[0], origins(end - 1)[1]
-    return None
+            yield origins(read[at][1])[0], origins(end - 1)[1]
 
 
-def _index_of(term: Term, words: Sequence[str]) -> int | None:
+def _indexes_of(term: Term, words: Sequence[str]) -> Iterator[int]:
     head, last, size = list(term.words[:-1]), term.words[-1], len(term.words)
     for at in range(len(words) - size + 1):
         end = words[at + size - 1]
         if (end == last or (term.is_prefix and end.startswith(last))) and words[at : at + size - 1] == head:
-            return at
-    return None
+            yield at
 
 
 def _normal_with_origins(text: str) -> tuple[str, Callable[[int], tuple[int, int]]]:

@@ -10,29 +10,27 @@ Invariant: a body is waiting or indexed, never both or neither, as both change i
 index says, a call is given only if its own row meets the conditions.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import datetime
-from functools import lru_cache
-from hashlib import blake2b
-from math import ceil, floor
+from collections.abc import Collection, Iterator, Sequence
+from math import ceil
 from typing import Any
 
-from sqlalchemy import BindParameter, RowMapping, Select, bindparam, delete, exists, func, insert, select, text
+from sqlalchemy import BindParameter, RowMapping, Select, bindparam, delete, exists, func, select, text
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
 from core.calls.text.said import said_texts
-from core.calls.text.word_index import GAP, Entry, free_positions, index_of
 from core.calls.where import COLUMN_OF
 from core.database import Database, table_of
-from core.history.words import LONGEST_TEXT, MOST_WORDS, find_words, to_words
+from core.history.word_index import Entry, WordIndex, WordIndexes, facet, to_ms, words_of
+from core.history.words import find_words
 from core.ids import parse_id
 from core.tables import LlmCall, LlmCallBody, LlmCallSearch, LlmCallToIndex
 
 _call, _body = table_of(LlmCall), table_of(LlmCallBody)
 _search, _queue = table_of(LlmCallSearch), table_of(LlmCallToIndex)
+_WORDS = WordIndexes("llm_call_words", LlmCallSearch, lock=4_781_220_253)
 
 # By which filters a search is narrowed in the index itself, and the columns they are about.
 _FACETS = COLUMN_OF | {"thread": "thread_id", "message": "message_id"}
@@ -58,14 +56,19 @@ def remove_calls(db: Db, call_ids: Collection[str]) -> None:
     connection = db.connection()
     ids = {"calls": list(call_ids)}
     connection.execute(_UNQUEUE, ids)
-    rows = connection.execute(_INDEXED, ids).mappings().all()
-    if not rows:
-        return
-    index = index_of(db)
-    connection.execute(
-        index.remove, [{"position": row["position"], "words": index.text(_to_entry(row))} for row in rows]
-    )
-    connection.execute(_FORGET, ids)
+    rows = connection.execute(_INDEXED, ids).mappings()
+    _WORDS.of(db).remove(db, [(row["position"], _to_entry(row)) for row in rows])
+
+
+def index_of(db: Db) -> WordIndex:
+    """The index itself, of this session's database."""
+    return _WORDS.of(db)
+
+
+def read_entries(db: Db, call_ids: Collection[str]) -> dict[tuple[str, ...], Entry]:
+    """What should be in the index of these calls, by call."""
+    rows = db.connection().execute(_TO_INDEX, {"calls": list(call_ids)}).mappings()
+    return {entry.key: entry for entry in map(_to_entry, rows)}
 
 
 def pending(viewer: Viewer, db: Db, most: int = 1000) -> int:
@@ -86,7 +89,7 @@ def _take(db: Db, most: int) -> Iterator[Entry]:
     size = 0
     for call_id in ids:
         # A body that is gone by now, with its call or without, is an entry too, so that it waits no longer.
-        entry = _to_entry(rows[call_id]) if call_id in rows else Entry(call_id)
+        entry = _to_entry(rows[call_id]) if call_id in rows else Entry((call_id,))
         yield entry
         size += len(entry.words)
         if size > _MOST_AT_ONCE:
@@ -94,31 +97,10 @@ def _take(db: Db, most: int) -> Iterator[Entry]:
 
 
 def _to_entry(row: RowMapping) -> Entry:
-    facets = {_facet(name, row[name]) for name in _FACETS.values()}
-    facets.add(_facet("duration_ms", _size(row["duration_ms"])))
-    words = _words_of(said_texts(row["prompt"], row["response"]))
-    return Entry(row["call_id"], _to_ms(row["created_at"]), words, sorted(facets))
-
-
-def _words_of(texts: Iterable[str]) -> list[str]:
-    words: list[str] = []
-    room = LONGEST_TEXT
-    for said in texts:
-        words += to_words(said[:room]).split()
-        words.append(GAP)
-        room -= len(said)
-        if room <= 0 or len(words) > MOST_WORDS:
-            break
-    return words[:MOST_WORDS]
-
-
-@lru_cache(maxsize=4096)
-def _facet(name: str, value: str | int | None) -> str:
-    """A word that nobody can type, for one value of a column; none is the same as ""."""
-    return (
-        "="
-        + blake2b(f"{name}={'' if value is None else value}".encode("utf-8", "replace"), digest_size=5).hexdigest()
-    )
+    facets = {facet(name, row[name]) for name in _FACETS.values()}
+    facets.add(facet("duration_ms", _size(row["duration_ms"])))
+    words = words_of(said_texts(row["prompt"], row["response"]))
+    return Entry((row["call_id"],), to_ms(row["created_at"]), words, sorted(facets))
 
 
 def _size(ms: float | None) -> int:
@@ -126,29 +108,16 @@ def _size(ms: float | None) -> int:
     return int(min(ms or 0.0, _LONGEST_MS)).bit_length()
 
 
-def _to_ms(moment: datetime) -> int:
-    return floor(moment.timestamp() * 1000)
-
-
 def _add(db: Db, entries: Sequence[Entry]) -> int:
     """Index those that still wait; whoever takes a call from the queue has it to himself."""
-    index, connection = index_of(db), db.connection()
-    if index.lock is not None and not connection.execute(index.lock).scalar_one():
-        return len(entries)  # another process is at them: they still wait, as far as is known here
-    ids = {"calls": [entry.call_id for entry in entries]}
+    index, connection = _WORDS.of(db), db.connection()
+    if not index.claim(db):
+        return len(entries)  # they still wait, as far as is known here
+    ids = {"calls": [entry.key[0] for entry in entries]}
     mine = set(connection.execute(_UNQUEUE, ids).scalars())
     known = set(connection.execute(_KNOWN, ids).scalars())
-    new = sorted((one for one in entries if one.call_id in mine - known and one.words), key=_order)
-    if new:
-        places = free_positions(db, [entry.moment for entry in new])
-        rows = list(zip(places, new, strict=True))
-        connection.execute(_REMEMBER, [{"position": at, "call_id": entry.call_id} for at, entry in rows])
-        connection.execute(index.add, [{"position": at, "words": index.text(entry)} for at, entry in rows])
+    index.add(db, [entry for entry in entries if entry.key[0] in mine - known])
     return len(mine)
-
-
-def _order(entry: Entry) -> tuple[int, str]:
-    return entry.moment, entry.call_id
 
 
 # -- the search -----------------------------------------------------------------------------------------
@@ -172,7 +141,7 @@ def matching(
     found = _found(viewer, db, query, wanted or CallFilter(), conditions)
     if before is not None:
         found = found.where(_search.c.position < _position_of(db, before))
-    found = found.order_by(index_of(db).position.desc()).limit(limit)
+    found = found.order_by(_WORDS.of(db).position.desc()).limit(limit)
     return list(db.connection().execute(found).scalars())
 
 
@@ -184,7 +153,7 @@ def matches(viewer: Viewer, db: Db, query: str, *, wanted: CallFilter | None = N
 def _found(
     viewer: Viewer, db: Db, query: str, wanted: CallFilter, conditions: Sequence[ColumnElement[bool]]
 ) -> Select[Any]:
-    index = index_of(db)
+    index = _WORDS.of(db)
     terms, facets = find_words(query), _facets_of(viewer, wanted)
     found = select(_search.c.call_id).join_from(index.words, _search, _search.c.position == index.position)
     found = found.where(index.match(terms, facets), *_bounds(index.position, wanted))
@@ -198,14 +167,14 @@ def _facets_of(viewer: Viewer, wanted: CallFilter) -> list[list[str]]:
     """Words of which each call must have one of each list."""
     chosen = {name: _values(getattr(wanted, name)) for name in _FACETS}
     found = [
-        [_facet(column, value) for value in chosen[name]]
+        [facet(column, value) for value in chosen[name]]
         for name, column in _FACETS.items()
         if 0 < len(chosen[name]) <= _MOST_VALUES
     ]
     if wanted.min_ms is not None or wanted.max_ms is not None:
         sizes = range(_size(wanted.min_ms), _size(wanted.max_ms or _LONGEST_MS) + 1)
-        found.append([_facet("duration_ms", size) for size in sizes])
-    return found if viewer.reads_all else [*found, [_facet("user_id", viewer.user_id)]]
+        found.append([facet("duration_ms", size) for size in sizes])
+    return found if viewer.reads_all else [*found, [facet("user_id", viewer.user_id)]]
 
 
 def _values(chosen: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -215,7 +184,7 @@ def _values(chosen: str | tuple[str, ...]) -> tuple[str, ...]:
 def _bounds(position: ColumnElement[int], wanted: CallFilter) -> list[ColumnElement[bool]]:
     found = []
     if wanted.since is not None:
-        found.append(position >= _to_ms(wanted.since))
+        found.append(position >= to_ms(wanted.since))
     if wanted.until is not None:
         found.append(position < ceil(wanted.until.timestamp() * 1000) + _SLACK)
     return found
@@ -232,7 +201,7 @@ def _exact(viewer: Viewer, wanted: CallFilter) -> list[ColumnElement[bool]]:
 
 def _position_of(db: Db, call_id: str) -> int:
     place = db.connection().execute(_KNOWN_PLACE, {"call": call_id}).scalar_one_or_none()
-    return _to_ms(parse_id(call_id).made_at) if place is None else place
+    return to_ms(parse_id(call_id).made_at) if place is None else place
 
 
 _INDEX_ON = [_call.c[name] for name in ("call_id", "created_at", "duration_ms", *_FACETS.values())] + [
@@ -263,5 +232,3 @@ _INDEXED = (
 )
 _KNOWN = select(_search.c.call_id).where(_search.c.call_id.in_(_CALLS))
 _KNOWN_PLACE = select(_search.c.position).where(_search.c.call_id == bindparam("call"))
-_REMEMBER = insert(_search)
-_FORGET = delete(_search).where(_search.c.call_id.in_(_CALLS))

@@ -30,12 +30,15 @@ _TRIGGERS = {
     "session_added": ("session", "INSERT", "", _OWN),
     "session_changed": ("session", "UPDATE OF title, status", "", _OWN),
     "session_removed": ("session", "DELETE", "", _OWN),
+    "conversation_added": ("conversation", "INSERT", "", _OWN),
+    "conversation_removed": ("conversation", "DELETE", "", _OWN),
     "conversation_changed": ("conversation", "UPDATE OF deleted_at", "", _OWN),
     "message_added": ("message", "INSERT", "", _BY_CONVERSATION),
     "message_changed": ("message", "UPDATE OF deleted_at", "", _BY_CONVERSATION),
     "message_removed": ("message", "DELETE", "", _BY_CONVERSATION),
     "thread_changed": ("thread", "UPDATE OF status", "", _BY_MESSAGE),
     "branch_added": ("branch", "INSERT", "", _BY_CONVERSATION),
+    "branch_removed": ("branch", "DELETE", "", _BY_CONVERSATION),
     "branch_changed": ("branch", "UPDATE OF deleted_at", "", _BY_CONVERSATION),
     "call_added": ("llm_call", "INSERT", _ENDED_IN_SESSION, _OWN),
     "call_ended": ("llm_call", "UPDATE OF status", _ENDED_IN_SESSION, _OWN),
@@ -117,6 +120,7 @@ def upgrade() -> None:
         sa.Column("user_id", tables.IdText(), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("title", tables.CleanText(), nullable=False),
+        sa.Column("title_key", tables.IdText(), nullable=False),
         sa.Column("created_at", tables.UtcTime(timezone=True), nullable=False),
         sa.Column("last_active_at", tables.UtcTime(timezone=True), nullable=False),
         sa.Column("agents", tables.JsonText(), nullable=False),
@@ -139,9 +143,11 @@ def upgrade() -> None:
         sa.Column("spark", tables.JsonText(), nullable=False),
         sa.PrimaryKeyConstraint("session_id"),
     )
-    op.create_index("session_stat_by_active", "session_stat", ["last_active_at", "session_id"], unique=False)
     op.create_index(
-        "session_stat_by_user", "session_stat", ["user_id", "last_active_at", "session_id"], unique=False
+        "session_stat_by_active", "session_stat", ["status", "last_active_at", "session_id"], unique=False
+    )
+    op.create_index(
+        "session_stat_by_user", "session_stat", ["user_id", "status", "last_active_at", "session_id"], unique=False
     )
     op.create_table(
         "session_to_count",
