@@ -18,6 +18,7 @@ from core.database import Database, first_line
 from core.demo_world.making import make_world
 from core.errors import BadInputError, NotFoundError, SettingsError, SkeinError
 from core.ids import new_user_id
+from core.records.export.command import export
 from core.runs.crowd import Report, run_crowd
 from core.settings import load_settings
 from core.skein import Skein, open_skein
@@ -108,6 +109,9 @@ def demo(
     for name, role in world.people.items():
         typer.echo(f"{name} ({role})")
     typer.echo(f"They all sign in with the password {world.password}, which is shown only now.")
+
+
+app.command()(export)
 
 
 @app.command()

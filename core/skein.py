@@ -20,6 +20,8 @@ from core.calls.capture.log import CallLog
 from core.checkpoints.postgres_saver import open_postgres_saver
 from core.checkpoints.sqlite_saver import open_sqlite_saver
 from core.database import Database
+from core.records.background import Background
+from core.records.export.jobs import Exports
 from core.records.housekeeper import Housekeeper
 from core.runs import store
 from core.runs.engine import Engine
@@ -77,6 +79,17 @@ class Skein:
             )
             stack.callback(self.housekeeper.close)
             self.housekeeper.open()
+            self.background = Background(self.database)
+            stack.callback(self.background.close)
+            self.background.open()
+            self.exports = Exports(
+                database=self.database,
+                checkpoints=settings.checkpoints_path,
+                folder=settings.data_dir / "exports" / "sessions",
+                secrets=secrets,
+            )
+            stack.callback(self.exports.close)
+            self.exports.open()
             self._stack = stack.pop_all()
 
     def close(self) -> None:
