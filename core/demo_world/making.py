@@ -96,7 +96,7 @@ class _Clock:
 def _opened_at(settings: Settings, at: datetime) -> Iterator[tuple[Skein, _Clock]]:
     """Skein, opened in the past and without delays; ids are in order only if nothing made one before."""
     quick = settings.model_copy(
-        update={"model": DEMO_MODEL, "demo_tokens_per_second": 0.0, "approval_days": 0.0, "log_level": "WARNING"}
+        update={"model": DEMO_MODEL, "demo_tokens_per_second": 0.0, "approval_days": 0.0, "log_level": "ERROR"}
     )
     with time_machine.travel(at, tick=True) as traveller:
         skein = open_skein(quick)
