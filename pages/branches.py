@@ -22,6 +22,7 @@ from pages.parts.conversation_list import icon, label
 from pages.parts.figures import counted, dollars
 from pages.parts.guard import require_viewer
 from pages.parts.node_panel import draw_panel
+from pages.parts.opened import record_conversation_look
 from pages.parts.places import CHAT
 from pages.parts.resources import get_skein
 from pages.parts.text import plain
@@ -81,6 +82,7 @@ def _load(skein: Skein, viewer: Viewer, place: Place) -> tuple[Shown | None, lis
         shown = load(skein, viewer, place)
     except SkeinError as error:
         return None, [*problems, str(error)]
+    record_conversation_look(skein, viewer, shown.conversation)
     return shown, [*problems, *shown.problems]
 
 

@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import delete, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from core.access import passwords, sign_in
+from core.access.activity import record
 from core.access.viewer import Viewer
 from core.database import Database
 from core.errors import BadInputError, ConflictError, ForbiddenError, NotFoundError, SignInError
 from core.ids import UserId, new_user_id
-from core.tables import ROLES, Login, User, utc_now
+from core.tables import ROLES, Login, SignInFailure, User, utc_now
+
+_ERASED = "erased-"
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,9 @@ def create_first_admin(database: Database, *, name: str, password: str) -> Viewe
         if _any_account(session):
             raise ConflictError("The first account was made already; please sign in with it.")
         session.add(User(**user))
-        return Viewer(UserId(user["user_id"]), user["name"], "admin")
+        viewer = Viewer(UserId(user["user_id"]), user["name"], "admin")
+        record(session, viewer, "account.create", target_id=viewer.user_id, detail={"role": "admin"})
+        return viewer
 
     return database.write(job)
 
@@ -70,6 +75,7 @@ def create_account(viewer: Viewer, database: Database, *, name: str, password: s
             raise ConflictError(
                 f"There is an account named {row.name} already; please choose another name."
             ) from None
+        record(session, viewer, "account.create", target_id=row.user_id, detail={"role": role})
         return _to_account(row)
 
     return database.write(job)
@@ -80,6 +86,11 @@ def list_accounts(viewer: Viewer, database: Database) -> list[Account]:
     viewer.require_admin()
     with database.read() as session:
         return [_to_account(user) for user in session.exec(select(User).order_by(col(User.name)))]
+
+
+def find_name(db: Session, user_id: str) -> str:
+    """What a person is called, who may be read of by whoever asks; "" when there is no such account."""
+    return db.exec(select(User.name).where(User.user_id == user_id)).first() or ""
 
 
 def set_disabled(viewer: Viewer, database: Database, *, user_id: str, disabled: bool) -> Account:
@@ -93,9 +104,35 @@ def set_disabled(viewer: Viewer, database: Database, *, user_id: str, disabled: 
             sign_in.end_logins(session, user_id=user_id)
         else:
             user.disabled_at = None
+        record(session, viewer, "account.disable" if disabled else "account.enable", target_id=user_id)
         return _to_account(user)
 
     return database.write(job)
+
+
+def erase_account(viewer: Viewer, database: Database, *, user_id: str) -> Account:
+    """Take name, password and sign-ins from an account, for ever (admins only, not oneself); twice changes nothing.
+
+    The row stays, disabled, for what goes on to name it.
+    """
+    _require_other(viewer, user_id, "erase your own account")
+
+    def job(session: Session) -> Account:
+        user = _lock_admin(session, viewer, user_id)
+        if not is_erased(user.name):
+            record(session, viewer, "account.erase", target_id=user_id)
+        session.execute(delete(SignInFailure).where(col(SignInFailure.name) == user.name))
+        session.execute(delete(Login).where(col(Login.user_id) == user_id))
+        user.name, user.password_hash, user.role = f"{_ERASED}{user_id[-12:].lower()}", "", "member"
+        user.disabled_at = user.disabled_at or utc_now()
+        return _to_account(user)
+
+    return database.write(job)
+
+
+def is_erased(name: str) -> bool:
+    """Whether an account of this name was erased."""
+    return name.startswith(_ERASED)
 
 
 def set_role(viewer: Viewer, database: Database, *, user_id: str, role: str) -> Account:
@@ -105,7 +142,9 @@ def set_role(viewer: Viewer, database: Database, *, user_id: str, role: str) -> 
 
     def job(session: Session) -> Account:
         user = _lock_admin(session, viewer, user_id)
+        detail = {"before": user.role, "role": role}
         user.role = role
+        record(session, viewer, "account.role", target_id=user_id, detail=detail)
         return _to_account(user)
 
     return database.write(job)
@@ -129,6 +168,7 @@ def change_password(viewer: Viewer, database: Database, *, old: str, new: str) -
         user.password_hash = new_hash
         sign_in.forgive(session, name=viewer.name, address=address)
         sign_in.end_logins(session, user_id=viewer.user_id, but=viewer.login_id)
+        record(session, viewer, "account.password", target_id=viewer.user_id)
 
     database.write(job)
 

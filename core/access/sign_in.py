@@ -13,6 +13,7 @@ from sqlalchemy import Update, bindparam, delete, update
 from sqlmodel import Session, col, select
 
 from core.access import passwords
+from core.access.activity import record
 from core.access.viewer import Viewer
 from core.database import Database
 from core.errors import BusyError, SignInError
@@ -51,6 +52,7 @@ def sign_in(database: Database, *, name: str, password: str, address: str, brows
     name = fold_name(name)[: LONGEST_NAME + 1]
     password_hash = count_attempt(database, name=name, address=address)
     if not passwords.is_right(password, password_hash=password_hash):
+        _tell_of_lock(database, name=name, address=address)
         raise SignInError("Name or password is wrong; please check both and try again.")
     newer = passwords.hash_password(password) if passwords.is_outdated(password_hash or "") else password_hash
 
@@ -78,14 +80,21 @@ def sign_out(viewer: Viewer, database: Database) -> None:
     """End the login the viewer came by."""
 
     def job(session: Session) -> None:
-        session.execute(_ending(viewer.user_id).where(col(Login.login_id) == viewer.login_id))
+        ended = session.connection().execute(_ending(viewer.user_id).where(col(Login.login_id) == viewer.login_id))
+        if ended.rowcount:
+            record(session, viewer, "login.end", target_id=viewer.login_id)
 
     database.write(job)
 
 
 def sign_out_everywhere(viewer: Viewer, database: Database) -> None:
     """End all the viewer's logins, in every browser."""
-    database.write(lambda session: end_logins(session, user_id=viewer.user_id))
+
+    def job(session: Session) -> None:
+        end_logins(session, user_id=viewer.user_id)
+        record(session, viewer, "login.end_all", target_id=viewer.user_id)
+
+    database.write(job)
 
 
 def list_logins(viewer: Viewer, database: Database) -> list[SignedIn]:
@@ -137,6 +146,19 @@ def seconds_to_wait(failures: int) -> float:
     return min(2.0 ** min(failures - FREE_FAILURES, 10), LONGEST_WAIT)
 
 
+def _tell_of_lock(database: Database, *, name: str, address: str) -> None:
+    """Record with the account that somebody has to wait now; who knows what they typed where there is none."""
+
+    def job(session: Session) -> None:
+        user = session.exec(select(User).where(User.name == name)).first()
+        row = session.get(SignInFailure, (name, address))
+        if user is not None and row is not None and seconds_to_wait(row.failures) > 0:
+            viewer = Viewer(UserId(user.user_id), user.name, user.role)
+            record(session, viewer, "login.lock", target_id=user.user_id, detail={"failures": row.failures})
+
+    database.write(job)
+
+
 def _require_waited(row: SignInFailure, now: datetime) -> None:
     # A clock that was set back must not make anybody wait longer than the rule says.
     passed = max((now - row.last_at).total_seconds(), 0.0)
@@ -158,7 +180,9 @@ def _open_login(session: Session, user: User, *, address: str, browser: str, day
         expires_at=utc_now() + timedelta(days=days),
     )
     session.add(login)
-    return Viewer(UserId(user.user_id), user.name, user.role, LoginId(login.login_id))
+    viewer = Viewer(UserId(user.user_id), user.name, user.role, LoginId(login.login_id))
+    record(session, viewer, "login.start", target_id=login.login_id)
+    return viewer
 
 
 def _ending(user_id: str) -> Update:

@@ -15,7 +15,7 @@ from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
-from core.database import table_of
+from core.database import Database, table_of
 from core.errors import BadInputError, ConflictError, ForbiddenError, NotFoundError
 from core.history.activity import record
 from core.history.artifact_content import check_content, clean_name
@@ -41,6 +41,7 @@ __all__ = [
     "ArtifactRow",
     "Ref",
     "VersionRow",
+    "download",
     "find_named",
     "find_shared",
     "get_version",
@@ -109,6 +110,17 @@ def write_version(
     if is_manual:
         record(db, viewer, "artifact.write", target_id=artifact_id, session_id=session_id, detail={"ref": str(ref)})
     return ref
+
+
+def download(viewer: Viewer, database: Database, ref: Ref) -> bytes:
+    """The bytes of a version for a file of the viewer's own, who is recorded."""
+    with database.read() as db:
+        artifact, content = get_version(viewer, db, ref), read_content(viewer, db, ref)
+    target, session, detail = ref.artifact_id, artifact.session_id, {"version": ref.version}
+    database.write(
+        lambda db: record(db, viewer, "artifact.download", target_id=target, session_id=session, detail=detail)
+    )
+    return content
 
 
 def settle_versions(db: Db, thread_id: ThreadId, named: Collection[Ref]) -> None:
@@ -209,7 +221,12 @@ _HOLD = (
     .where(_artifact.c.artifact_id == bindparam("artifact"))
     .with_for_update()
 )
-_OWNER = select(_session.c.user_id).where(_session.c.session_id == bindparam("session"))
+# Locked until the caller has committed, so that nothing is written in what is just being deleted.
+_OWNER = (
+    select(_session.c.user_id)
+    .where(_session.c.session_id == bindparam("session"), _session.c.status != "deleted")
+    .with_for_update(read=True)
+)
 _SESSION_OF_THREAD = (
     select(_conversation.c.session_id)
     .join(_message, _message.c.conversation_id == _conversation.c.conversation_id)

@@ -91,7 +91,7 @@ def create_branch(viewer: Viewer, db: Db, message_id: MessageId, *, name: str = 
         name=_checked(name) if name else "",
         now=utc_now(),
     )
-    record(db, viewer, "branch.create", target_id=branch_id)
+    _tell(viewer, db, "branch.create", branch_id, turn.conversation_id)
     return get_branch(viewer, db, branch_id)
 
 
@@ -102,15 +102,15 @@ def rename_branch(viewer: Viewer, db: Db, branch_id: BranchId, name: str) -> str
     if name in taken:
         raise ConflictError(f"Another branch of this conversation is called {name!r}; please choose another name.")
     _change(db, branch_id, name=name)
-    record(db, viewer, "branch.rename", target_id=branch_id, detail={"from": branch.name, "to": name})
+    _tell(viewer, db, "branch.rename", branch_id, branch.conversation_id)
     return name
 
 
 def archive_branch(viewer: Viewer, db: Db, branch_id: BranchId, *, archived: bool) -> None:
     """Put a branch aside, or take it up again; its messages stay where they are."""
-    _own(viewer, db, branch_id)
+    branch = _own(viewer, db, branch_id)
     _change(db, branch_id, archived_at=utc_now() if archived else None)
-    record(db, viewer, "branch.archive" if archived else "branch.unarchive", target_id=branch_id)
+    _tell(viewer, db, "branch.archive" if archived else "branch.unarchive", branch_id, branch.conversation_id)
 
 
 def delete_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> list[MessageId]:
@@ -125,9 +125,7 @@ def delete_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> list[MessageId
     for some in in_parts(messages):
         db.connection().execute(_MARK_MESSAGES, {"ids": some, "at": now})
     _change(db, branch_id, deleted_at=now)
-    record(
-        db, viewer, "branch.delete", target_id=branch_id, detail={"name": branch.name, "messages": len(messages)}
-    )
+    _tell(viewer, db, "branch.delete", branch_id, branch.conversation_id, messages=len(messages))
     return messages
 
 
@@ -144,7 +142,7 @@ def restore_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> BranchRow:
     taken = {other.name for other in list_branches(viewer, db, branch.conversation_id)}
     db.connection().execute(_UNMARK_MESSAGES, {"conversation": branch.conversation_id, "at": deleted_at})
     _change(db, branch_id, deleted_at=None, name=free_name(branch.name, taken))
-    record(db, viewer, "branch.restore", target_id=branch_id)
+    _tell(viewer, db, "branch.restore", branch_id, branch.conversation_id)
     return get_branch(viewer, db, branch_id)
 
 
@@ -177,6 +175,13 @@ def _own(viewer: Viewer, db: Db, branch_id: BranchId) -> BranchRow:
     hold_conversation(db, branch.conversation_id)
     # As it is by now: while this waited, it may have gone on, or be gone.
     return get_branch(viewer, db, branch_id)
+
+
+def _tell(
+    viewer: Viewer, db: Db, kind: str, branch_id: str, conversation_id: ConversationId, **detail: int
+) -> None:
+    session_id = get_conversation(viewer, db, conversation_id).session_id
+    record(db, viewer, kind, target_id=branch_id, session_id=session_id, detail=detail)
 
 
 def _change(db: Db, branch_id: BranchId, **values: Any) -> None:

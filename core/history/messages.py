@@ -16,10 +16,12 @@ from sqlmodel import col, select
 from core.access.viewer import Viewer
 from core.database import table_of
 from core.errors import BadInputError, ForbiddenError, NotFoundError
+from core.history.activity import record
 from core.history.clearing import require_unclaimed
 from core.history.conversations import default_title
 from core.history.files import Attachment, store_files
 from core.history.heads import begin_branch, move_branch
+from core.history.sessions import get_own_session, hold_session
 from core.history.turns import ATTACHMENTS, ThreadKind, Turn, find_turn, get_turn_of_thread
 from core.ids import (
     BranchId,
@@ -123,7 +125,14 @@ def add_message(
     connection.execute(
         _INSERT_THREAD, _thread_row(viewer, new, added, now) | {"worker": worker, "lease_until": lease_until}
     )
+    _tell(viewer, db, added)
     return replace(added, branch_id=_branch_of(viewer, db, new, added, now))
+
+
+def _tell(viewer: Viewer, db: Db, added: Added) -> None:
+    kind = "send" if added.kind in {ThreadKind.FIRST, ThreadKind.CONTINUE} else added.kind
+    detail = {"thread_id": added.thread_id, "kind": added.kind}
+    record(db, viewer, f"message.{kind}", target_id=added.message_id, session_id=added.session_id, detail=detail)
 
 
 def _branch_of(viewer: Viewer, db: Db, new: NewMessage, added: Added, now: datetime) -> BranchId:
@@ -224,8 +233,10 @@ def _place_for(viewer: Viewer, db: Db, new: NewMessage, now: datetime) -> tuple[
     if new.session_id is None:
         db.add(Session(session_id=session_id, user_id=viewer.user_id, title=title, created_at=now, updated_at=now))
     else:
-        session = db.get(Session, session_id)
-        _require_own(viewer, session.user_id if session else None)
+        get_own_session(viewer, db, session_id)
+        hold_session(db, session_id)
+        # Once more: while this waited, somebody may have deleted it.
+        get_own_session(viewer, db, session_id)
     conversation_id = new_conversation_id()
     db.flush()
     db.add(

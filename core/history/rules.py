@@ -17,6 +17,7 @@ from core.access.viewer import Viewer
 from core.database import table_of
 from core.errors import BadInputError, ForbiddenError, NotFoundError
 from core.history.activity import record
+from core.history.sessions import is_there
 from core.ids import RuleId, SessionId, UserId, new_rule_id
 from core.tables import Approval, Session, ToolRule, User, clean_text, utc_now
 
@@ -101,8 +102,8 @@ def add_rule(
     db.connection().execute(
         insert(_rule), {**row, "rule_id": rule_id, "created_by": viewer.user_id, "created_at": utc_now()}
     )
-    told = {"effect": effect, "tool": row["tool"], "agent": row["agent_id"], "scope": scope}
-    record(db, viewer, "add_rule", target_id=rule_id, session_id=session_id, detail=told)
+    told = {"effect": effect, "scope": scope}
+    record(db, viewer, "rule.add", target_id=rule_id, session_id=session_id, detail=told)
     return rule_id
 
 
@@ -116,7 +117,7 @@ def revoke_rule(viewer: Viewer, db: Db, rule_id: RuleId) -> None:
     if row.revoked_at is None:
         change = {"revoked_at": utc_now(), "revoked_by": viewer.user_id}
         db.connection().execute(update(_rule).where(_rule.c.rule_id == rule_id).values(change))
-        record(db, viewer, "revoke_rule", target_id=rule_id, session_id=row.session_id)
+        record(db, viewer, "rule.revoke", target_id=rule_id, session_id=row.session_id)
 
 
 def list_rules(viewer: Viewer, db: Db, *, revoked: bool = False) -> list[RuleRow]:
@@ -163,7 +164,8 @@ def _name(text: str, what: str) -> str:
 
 
 def _own_session(viewer: Viewer, db: Db, session_id: SessionId | None) -> SessionId:
-    owner = db.connection().execute(select(_session.c.user_id).where(_session.c.session_id == session_id)).scalar()
+    found = select(_session.c.user_id).where(_session.c.session_id == session_id, _session.c.status != "deleted")
+    owner = db.connection().execute(found.with_for_update(read=True)).scalar()
     if session_id is None or owner is None or not viewer.may_read(owner):
         raise NotFoundError("There is no such session here; the link may be wrong.")
     if not (viewer.may_change(owner) or viewer.is_admin):
@@ -178,7 +180,7 @@ def _concerns(viewer: Viewer, row: Any) -> bool:
 _BY_ID = (
     select(_rule, _session.c.user_id.label("owner_id"))
     .outerjoin(_session, _session.c.session_id == _rule.c.session_id)
-    .where(_rule.c.rule_id == bindparam("key"))
+    .where(_rule.c.rule_id == bindparam("key"), is_there(_rule.c.session_id))
 )
 _uses = (
     select(
@@ -210,6 +212,7 @@ _LISTED = (
     )
     .join(_user, _user.c.user_id == _rule.c.created_by)
     .outerjoin(_uses, _uses.c.rule_id == _rule.c.rule_id)
+    .where(is_there(_rule.c.session_id))
     .order_by(_rule.c.created_at.desc(), _rule.c.rule_id.desc())
 )
 _IN_FORCE = select(

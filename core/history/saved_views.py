@@ -14,6 +14,7 @@ from sqlmodel import Session as Db
 from core.access.viewer import Viewer
 from core.database import Database, table_of
 from core.errors import BadInputError, NotFoundError
+from core.history.activity import record
 from core.ids import ViewId, new_view_id
 from core.tables import SavedView, User, clean_text, utc_now
 
@@ -42,7 +43,13 @@ def save_view(viewer: Viewer, database: Database, page: str, name: str, query: s
     """Keep the filters of a page under a name, in place of what the viewer kept there under the same name."""
     name = " ".join(clean_text(name).split())
     _check(name, query)
-    return database.write(lambda db: _put(viewer, db, clean_text(page), name, clean_text(query)))
+
+    def job(db: Db) -> ViewId:
+        view_id = _put(viewer, db, clean_text(page), name, clean_text(query))
+        record(db, viewer, "view.save", target_id=view_id)
+        return view_id
+
+    return database.write(job)
 
 
 def list_views(viewer: Viewer, db: Db, page: str) -> list[View]:
@@ -61,9 +68,15 @@ def get_view(viewer: Viewer, db: Db, view_id: str) -> View:  # noqa: ARG001 - wh
 
 def delete_view(viewer: Viewer, database: Database, view_id: str) -> None:
     """Delete one of the viewer's own views; NotFoundError for any other."""
-    mine = delete(_TABLE).where(_VIEW.view_id == clean_text(view_id), _VIEW.user_id == viewer.user_id)
-    if database.write(lambda db: db.connection().execute(mine).rowcount) == 0:
-        raise _not_found()
+    view_id = clean_text(view_id)
+    mine = delete(_TABLE).where(_VIEW.view_id == view_id, _VIEW.user_id == viewer.user_id)
+
+    def job(db: Db) -> None:
+        if db.connection().execute(mine).rowcount == 0:
+            raise _not_found()
+        record(db, viewer, "view.delete", target_id=view_id)
+
+    database.write(job)
 
 
 def _check(name: str, query: str) -> None:

@@ -77,8 +77,9 @@ def create_snapshot(viewer: Viewer, db: Db, thread_id: ThreadId, checkpoint_id: 
         "created_at": utc_now(),
     }
     db.connection().execute(insert(_snapshot), row)
-    record(db, viewer, "snapshot.create", target_id=snapshot_id, detail={"name": name, "thread_id": thread_id})
-    return get_snapshot(viewer, db, snapshot_id)
+    taken = get_snapshot(viewer, db, snapshot_id)
+    _tell(viewer, db, "snapshot.create", taken)
+    return taken
 
 
 def _take_name(db: Db, conversation_id: ConversationId, name: str) -> None:
@@ -99,7 +100,13 @@ def delete_snapshot(viewer: Viewer, db: Db, snapshot_id: SnapshotId) -> None:
     snapshot = get_snapshot(viewer, db, snapshot_id)
     require_own_conversation(viewer, db, snapshot.conversation_id)
     db.connection().execute(delete(_snapshot).where(_snapshot.c.snapshot_id == snapshot_id))
-    record(db, viewer, "snapshot.delete", target_id=snapshot_id, detail={"name": snapshot.name})
+    _tell(viewer, db, "snapshot.delete", snapshot)
+
+
+def _tell(viewer: Viewer, db: Db, kind: str, snapshot: SnapshotRow) -> None:
+    session_id = get_conversation(viewer, db, snapshot.conversation_id).session_id
+    detail = {"thread_id": snapshot.thread_id}
+    record(db, viewer, kind, target_id=snapshot.snapshot_id, session_id=session_id, detail=detail)
 
 
 _rows = select(

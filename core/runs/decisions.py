@@ -68,8 +68,8 @@ def decide(
             if not stop_asking(db, row.thread_id, viewer, decided.reason):
                 # It is going on just now with another decision.
                 request_stop(db, row.thread_id)
-        detail = {"decision": decided.decision, "tool": row.tool, "reason": decided.reason}
-        record(db, viewer, "decide", target_id=approval_id, session_id=row.session_id, detail=detail)
+        detail = {"decision": decided.decision, "thread_id": row.thread_id}
+        record(db, viewer, "approval.decide", target_id=approval_id, session_id=row.session_id, detail=detail)
 
     engine.settle(viewer, row.thread_id, job)
     return _read(engine, viewer, approval_id)

@@ -21,6 +21,7 @@ from core.calls.capture.log import CallLog
 from core.checkpoints.plain import require_storable
 from core.database import Database
 from core.errors import BusyError, CreationError, ForbiddenError, NotFoundError
+from core.history.activity import record
 from core.history.messages import Added, NewMessage, add_messages
 from core.history.turns import get_turn_of_thread
 from core.ids import MessageId, ThreadId
@@ -198,12 +199,18 @@ class Engine:
 
     def _stop(self, thread_id: ThreadId, *, by: Viewer) -> bool:
         run = self._scheduler.runs.get(thread_id)
-        if run is None or run.ending:
-            return self._database.write(
-                lambda db: store.request_stop(db, thread_id) or stop_asking(db, thread_id, by)
-            )
-        self._loop.call(self._scheduler.stop, run)
-        return True
+        is_here = run is not None and not run.ending
+        if run is not None and is_here:
+            self._loop.call(self._scheduler.stop, run)
+
+        def job(db: Any) -> bool:
+            stopped = is_here or store.request_stop(db, thread_id) or stop_asking(db, thread_id, by)
+            if stopped:
+                session_id = store.find_session(db, thread_id)
+                record(db, by, "thread.stop", target_id=thread_id, session_id=session_id)
+            return stopped
+
+        return self._database.write(job)
 
     def active(self, viewer: Viewer) -> list[ActiveRun]:
         """What this process runs and has queued: the viewer's own, for an admin everybody's."""

@@ -25,7 +25,7 @@ from core.checkpoints.edit import check_values
 from core.database import Database
 from core.errors import RunError, SkeinError
 from core.history.approval_steps import list_decided
-from core.history.artifacts import find_named, settle_versions
+from core.history.artifacts import Ref, find_named, settle_versions
 from core.history.interrupts import Asked, exactly, with_schemas
 from core.history.rules import Rule, find_rules
 from core.history.turns import get_path, settings_of
@@ -169,15 +169,7 @@ class Executor:
 
         What a step has written counts, though a step beside it failed: a retry goes on with it.
         """
-        named, seen = set(), set()
-        async for saved in self.saver.alist({"configurable": {"thread_id": thread_id}}):
-            place = saved.config["configurable"].get("checkpoint_ns", "")
-            if place in seen:
-                continue
-            seen.add(place)
-            named |= find_named(saved.checkpoint["channel_values"])
-            for _, channel, value in saved.pending_writes or ():
-                named |= find_named({channel: value})
+        named = await read_named(self.saver, thread_id)
         await asyncio.wrap_future(self.database.submit(lambda db: settle_versions(db, ThreadId(thread_id), named)))
 
     def gate(self, spec: Spec) -> Gate:
@@ -274,3 +266,17 @@ def _to_step(snapshot: StateSnapshot) -> StateStep:
         plain_state(snapshot.values),
         {task.name: plain(task.result) for task in snapshot.tasks if task.result is not None},
     )
+
+
+async def read_named(saver: BaseCheckpointSaver[Any], thread_id: str) -> set[Ref]:
+    """The versions of artifacts that a thread's newest states, and what was written after them, name."""
+    named, seen = set[Ref](), set[str]()
+    async for saved in saver.alist({"configurable": {"thread_id": thread_id}}):
+        place = saved.config["configurable"].get("checkpoint_ns", "")
+        if place in seen:
+            continue
+        seen.add(place)
+        named |= find_named(saved.checkpoint["channel_values"])
+        for _, channel, value in saved.pending_writes or ():
+            named |= find_named({channel: value})
+    return named

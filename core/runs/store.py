@@ -296,6 +296,18 @@ def find_live(db: Db, user_id: UserId, message_ids: Collection[MessageId]) -> li
     return [ThreadId(thread_id) for thread_id, message_id in db.exec(query) if message_id in wanted]
 
 
+def find_session(db: Db, thread_id: str) -> SessionId | None:
+    """The session of a thread, also of a deleted one."""
+    query = (
+        select(Conversation.session_id)
+        .join(Message, col(Message.conversation_id) == Conversation.conversation_id)
+        .join(Thread, col(Thread.message_id) == Message.message_id)
+        .where(Thread.thread_id == thread_id)
+    )
+    found = db.exec(query).first()
+    return None if found is None else SessionId(found)
+
+
 def find_ended(db: Db, thread_ids: Iterable[str]) -> set[str]:
     """Of these threads, those that are over."""
     query = select(Thread.thread_id).where(

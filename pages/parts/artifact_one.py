@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.access.viewer import Viewer
 from core.history.artifact_content import is_text
-from core.history.artifacts import VersionRow, read_content
+from core.history.artifacts import VersionRow, download, read_content
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.artifact_edit import begin_edit, can_edit, draw_comparison, draw_edit, is_editing
@@ -96,13 +96,9 @@ def _draw_where(skein: Skein, viewer: Viewer, row: VersionRow) -> None:
 
 
 def _draw_ways(skein: Skein, viewer: Viewer, shelf: Shelf, row: VersionRow, own: VersionRow | None) -> None:
-    def read() -> bytes:
-        with skein.database.read() as db:
-            return read_content(viewer, db, row.ref)
-
     st.download_button(
         "Download",
-        data=read,
+        data=partial(download, viewer, skein.database, row.ref),
         file_name=file_name(row),
         mime=row.media_type,
         icon=":material/download:",

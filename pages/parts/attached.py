@@ -6,6 +6,7 @@ Invariant: of a file that cannot be taken one sentence says why, and neither the
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,7 +15,7 @@ import streamlit as st
 from core.access.viewer import Viewer
 from core.agents.attachments import check
 from core.errors import BadInputError
-from core.history.artifacts import Ref, VersionRow, read_content
+from core.history.artifacts import Ref, VersionRow, download, read_content
 from core.history.files import MOST_FILES, Attachment, attached_refs
 from core.history.turns import Turn
 from core.ids import ConversationId
@@ -104,17 +105,15 @@ def draw_files(skein: Skein, viewer: Viewer, turn: Turn, rows: Mapping[Ref, Vers
 
 
 def _draw_file(skein: Skein, viewer: Viewer, row: VersionRow, key: str) -> None:
-    def read() -> bytes:
-        with skein.database.read() as db:
-            return read_content(viewer, db, row.ref)
-
     is_picture = row.media_type.startswith("image/")
     with st.container(width=_THUMBNAIL + 40 if is_picture else "content", gap="xsmall"):
         if is_picture:
-            _draw_picture(read())
+            with skein.database.read() as db:
+                content = read_content(viewer, db, row.ref)
+            _draw_picture(content)
         st.download_button(
             f"{plain(_short(row.name))} · {_size(row.size)}",
-            data=read,
+            data=partial(download, viewer, skein.database, row.ref),
             file_name=file_name(row),
             mime=row.media_type,
             key=key,

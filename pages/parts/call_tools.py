@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -16,12 +17,12 @@ from streamlit.delta_generator import DeltaGenerator
 from core.access.viewer import Viewer
 from core.calls.listing.export import Kind, export_calls
 from core.calls.panels.analytics import read_totals
-from core.calls.proof.heads import Head, read_head
+from core.calls.proof.heads import Head, export_head, read_head
 from core.calls.proof.verify import Verdict, verify_log
 from core.errors import SkeinError
 from core.skein import Skein
 from pages.parts import state
-from pages.parts.call_filters import address
+from pages.parts.address import address
 from pages.parts.call_place import Place
 from pages.parts.figures import count, counted
 
@@ -156,8 +157,8 @@ def draw_verify(skein: Skein, viewer: Viewer) -> None:
 
 def _draw_verify(skein: Skein, viewer: Viewer) -> None:
     st.caption(
-        "Every ended call stands on a chain of seals. This checks each against its seal, and names the first that "
-        "does not hold. Only a head kept elsewhere can show that the chain's end was cut off."
+        "Every ended call and all that people did stands on a chain of seals. This checks each against its seal, "
+        "and names the first that does not hold. Only a head kept elsewhere can show that the chain's end was cut off."
     )
     kept = st.file_uploader("A head kept before (optional)", type="json", key="calls.verify.head")
     if st.button("Verify the log", key="calls.verify", type="primary"):
@@ -169,7 +170,7 @@ def _draw_verify(skein: Skein, viewer: Viewer) -> None:
     if head is not None:
         st.download_button(
             "Download the log's head",
-            head.to_json(),
+            partial(export_head, viewer, skein.database, head),
             file_name=f"skein-log-head-{head.seals}.json",
             mime="application/json",
             icon=":material/download:",
@@ -194,7 +195,7 @@ def _say(verdict: Verdict) -> str:
     if not verdict.ok:
         return verdict.problem
     return (
-        f"The log holds: {counted(verdict.calls, 'call')} and {counted(verdict.corrections, 'correction')} in "
-        f"{counted(verdict.seals, 'seal')} are as they were sealed; the texts of {count(verdict.bodies)} calls are "
-        "there, unchanged."
+        f"The log holds: {counted(verdict.calls, 'call')}, {counted(verdict.corrections, 'correction')} and "
+        f"{counted(verdict.activity, 'act of a person', 'acts of people')} in {counted(verdict.seals, 'seal')} are "
+        f"as they were sealed; the texts of {count(verdict.bodies)} calls are there, unchanged."
     )

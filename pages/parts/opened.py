@@ -10,6 +10,7 @@ from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.errors import SkeinError
+from core.history.activity import record_look
 from core.history.branches import BranchRow, get_branch, get_branch_below, list_branches
 from core.history.conversations import ConversationRow, get_conversation
 from core.history.messages import Added
@@ -74,7 +75,21 @@ def load(skein: Skein, viewer: Viewer) -> Opened:
         return Opened()
     if not is_known:
         skein.database.submit(lambda db: remember_position(viewer, db, branch))
+    if opened.conversation is not None:
+        record_conversation_look(skein, viewer, opened.conversation)
     return opened
+
+
+def record_conversation_look(skein: Skein, viewer: Viewer, conversation: ConversationRow) -> None:
+    """Record that the viewer looks at it, if it is somebody else's."""
+    record_look(
+        viewer,
+        skein.database,
+        "conversation.read",
+        target_id=conversation.conversation_id,
+        owner_id=conversation.user_id,
+        session_id=conversation.session_id,
+    )
 
 
 def go_to(added: Added) -> None:

@@ -12,6 +12,7 @@ import streamlit as st
 
 from core.access.viewer import Viewer
 from core.errors import SkeinError
+from core.history.activity import record_look
 from core.history.differences import state_differences
 from core.history.turns import Turn, get_turn
 from core.runs.execute import MOST_STATES, StateStep
@@ -55,6 +56,15 @@ def _draw(skein: Skein, viewer: Viewer, shown: Shown, tz: ZoneInfo) -> None:
     except SkeinError as error:
         st.warning(str(error), icon=":material/info:")
         return
+    where = shown.conversation
+    record_look(
+        viewer,
+        skein.database,
+        "thread.read",
+        target_id=turn.thread_id,
+        owner_id=where.user_id,
+        session_id=where.session_id,
+    )
     if not steps:
         st.info(_why_none(turn), icon=":material/history_toggle_off:")
         return

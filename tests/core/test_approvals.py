@@ -330,7 +330,7 @@ class TestTheLog:
         settle(opened, alice, row, Decision("refuse", reason="No."))
         with opened.database.read() as db:
             [done] = db.exec(select(Activity).where(Activity.target_id == row.approval_id)).all()
-        assert (done.kind, done.user_id, done.detail["decision"]) == ("decide", alice.user_id, "refuse")
+        assert (done.kind, done.user_id, done.detail["decision"]) == ("approval.decide", alice.user_id, "refuse")
 
 
 class TestWhoDecides:

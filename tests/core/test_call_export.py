@@ -226,7 +226,7 @@ class TestActivity:
             (alice, ("parquet", {}, 2, 1, 0)),
         ]
         assert told(database) == [
-            (who.user_id, "export_calls", dict(zip(names, detail, strict=True))) for who, detail in expected
+            (who.user_id, "call.export", dict(zip(names, detail, strict=True))) for who, detail in expected
         ]
 
 

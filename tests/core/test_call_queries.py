@@ -484,7 +484,7 @@ class TestReadingAnothersBody:
             get_call(viewer, database, calls[at]["call_id"])
         expected = [(boss, 0), (boss, 1), (again, 0), (boss, 2)]
         assert recorded(database) == [
-            (who.user_id, who.login_id, "read_call", calls[at]["call_id"], calls[at]["session_id"])
+            (who.user_id, who.login_id, "call.read", calls[at]["call_id"], calls[at]["session_id"])
             for who, at in expected
         ]
 

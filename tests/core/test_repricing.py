@@ -229,7 +229,7 @@ class TestPricingAnew:
         enter()
         carry_out(database)
         with database.read() as db:
-            [kept] = db.exec(select(Activity).where(Activity.kind == "repriced")).all()
+            [kept] = db.exec(select(Activity).where(Activity.kind == "call.reprice")).all()
         assert kept.user_id == ADMIN.user_id
         assert kept.detail == {"calls": 2, "newly_priced": 2, "cost_before": 0.0, "cost_after": 2.0}
 

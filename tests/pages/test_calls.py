@@ -93,7 +93,7 @@ class TestWhoSeesWhat:
         ask("ada", "Pears")
         assert not has_button(calls("ada"), "Verify the log")
         at = button_named(calls("ana", role="analyst"), "Verify the log").click().run()
-        assert [note.value.startswith("The log holds: 1 call and") for note in at.success] == [True]
+        assert [note.value.startswith("The log holds: 1 call, ") for note in at.success] == [True]
 
     def test_the_demo_model_is_free_and_not_zero(self, calls, ask):
         ask("ada", "Pears")

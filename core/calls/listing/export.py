@@ -29,12 +29,13 @@ from core.calls.listing.queries import parse_part
 from core.database import Database, table_of
 from core.errors import BadInputError
 from core.history.activity import record
+from core.history.sessions import is_there
 from core.tables import CostCorrection, JsonText, LlmCall, LlmCallBody, Session, User, UtcTime, canonical_json
 
 Kind = Literal["csv", "jsonl", "parquet"]
 Row = dict[str, Any]
 
-EXPORT_CALLS = "export_calls"
+EXPORT_CALLS = "call.export"
 BATCH = 2_000
 BATCH_WITH_BODIES = 200
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -103,7 +104,9 @@ class _Told:
 
     def detail(self) -> Row:
         counts = {"calls": self.calls, "bodies": self.bodies, "bodies_of_others": self.bodies_of_others}
-        return {"kind": self.kind, "filter": self.wanted.to_query(), **counts}
+        # What was searched for are somebody's words: that there was a search is all that is kept of it.
+        wanted: Row = {**self.wanted.to_query(), **({"text": True} if self.wanted.text else {})}
+        return {"kind": self.kind, "filter": wanted, **counts}
 
 
 @contextmanager
@@ -146,11 +149,11 @@ def _columns(*, with_bodies: bool) -> list[Column[Any] | Label[Any]]:
 def _prepared(*, with_bodies: bool) -> Select[Any]:
     source = (
         _LLM_CALL.outerjoin(table_of(User), _USER.user_id == _CALL.user_id)
-        .outerjoin(table_of(Session), _SESSION.session_id == _CALL.session_id)
+        .outerjoin(table_of(Session), and_(_SESSION.session_id == _CALL.session_id, _SESSION.status != "deleted"))
         .outerjoin(_FIX, and_(_FIX.c.call_id == _CALL.call_id, IS_NEWEST))
     )
     if with_bodies:
-        source = source.outerjoin(_BODY, _BODY.c.call_id == _CALL.call_id)
+        source = source.outerjoin(_BODY, and_(_BODY.c.call_id == _CALL.call_id, is_there(_CALL.session_id)))
     wanted = _CALL.call_id.in_(bindparam("ids", expanding=True))
     return select(*_columns(with_bodies=with_bodies)).select_from(source).where(wanted)
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import BindParameter, bindparam, select, tuple_
+from sqlalchemy import BindParameter, and_, bindparam, select, tuple_
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
@@ -20,12 +20,12 @@ from core.calls.listing.orders import Order, Sort
 from core.calls.listing.paging import IS_NEWEST, count_up_to, find_places
 from core.database import Database, table_of
 from core.errors import NotFoundError
-from core.history.activity import is_recorded, record_once
+from core.history.activity import record_look
+from core.history.sessions import is_there
 from core.history.turns import get_turn
 from core.ids import MessageId
 from core.tables import CostCorrection, LlmCall, LlmCallBody, ModelPrice, Session, User, clean_text
 
-READ_CALL = "read_call"
 _LLM_CALL = table_of(LlmCall)
 _CALL = _LLM_CALL.c
 _BODY = table_of(LlmCallBody).c
@@ -163,11 +163,9 @@ def get_call(viewer: Viewer, database: Database, call_id: str) -> CallDetail:
     call_id = clean_text(call_id)
     with database.read() as db:
         detail = _read_detail(viewer, db, call_id)
-        tell = detail.body is not None and detail.row.user_id != viewer.user_id
-        tell = tell and not is_recorded(db, viewer, READ_CALL, target_id=call_id)
-    if tell:
-        session_id = detail.row.session_id
-        database.write(lambda db: record_once(db, viewer, READ_CALL, target_id=call_id, session_id=session_id))
+    if detail.body is not None:
+        owner, session = detail.row.user_id, detail.row.session_id
+        record_look(viewer, database, "call.read", target_id=call_id, owner_id=owner, session_id=session)
     return detail
 
 
@@ -239,7 +237,7 @@ def _prepared_rows() -> Any:
         select(*columns)
         .select_from(_LLM_CALL)
         .outerjoin(User, _USER.user_id == _CALL.user_id)
-        .outerjoin(Session, _SESSION.session_id == _CALL.session_id)
+        .outerjoin(Session, and_(_SESSION.session_id == _CALL.session_id, _SESSION.status != "deleted"))
         .where(_CALL.call_id.in_(bindparam("ids", expanding=True)))
     )
 
@@ -258,7 +256,10 @@ def _prepared_neighbour(*, before: bool) -> Any:
 
 _ROWS = _prepared_rows()
 _WHOLE = select(_LLM_CALL).where(_CALL.call_id == bindparam("key"))
-_BODY_BY_ID = select(_BODY.prompt, _BODY.response, _BODY.tools).where(_BODY.call_id == bindparam("key"))
+_BODY_BY_ID = select(_BODY.prompt, _BODY.response, _BODY.tools).where(
+    _BODY.call_id == bindparam("key"),
+    is_there(select(_CALL.session_id).where(_CALL.call_id == bindparam("key")).scalar_subquery()),
+)
 _PRICE_BY_ID = select(_PRICE).where(_PRICE.c.price_id == bindparam("key"))
 _FIXES = select(_FIX).where(_FIX.c.call_id == bindparam("key")).order_by(_FIX.c.correction_id)
 _NEWEST_FIXES = select(_FIX.c.call_id, _FIX.c.cost_usd, _FIX.c.cost_source).where(

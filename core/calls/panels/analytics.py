@@ -240,9 +240,10 @@ def _labels(db: Db, by: TopBy, keys: Sequence[str]) -> dict[str, str]:
     if by not in _NAMED:
         return {}
     key, label = _NAMED[by]
+    there = [_SESSION.status != "deleted"] if by == "session" else []
     found: dict[str, str] = {}
     for some in in_pieces(keys):
-        rows = db.connection().execute(select(key, label).where(key.in_(some)))
+        rows = db.connection().execute(select(key, label).where(key.in_(some), *there))
         found |= {row[0]: row[1] for row in rows}
     return found
 

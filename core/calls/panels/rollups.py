@@ -228,6 +228,23 @@ def find_disagreements(db: Db, *, since: datetime | None = None, until: datetime
     return [sentence for day in range(first, last) for sentence in _differences(db, day)]
 
 
+def find_wrong_days(db: Db) -> list[int]:
+    """The days, since 1970, of which a row of the rollups differs from its calls."""
+    return [day for day in range(*_days(db, None, None)) if next(_differences(db, day), None)]
+
+
+def recount_day(db: Db, day: int) -> None:
+    """Count a day's calls anew, inside the caller's transaction, which keeps others from counting meanwhile."""
+    days = _count(_calls_of(db, day))
+    for grain, counted in ((_HOUR, _by_hour(days)), (_DAY, days)):
+        first = day * grain.per_day
+        db.connection().execute(
+            grain.table.delete().where(grain.step >= first, grain.step < first + grain.per_day)
+        )
+        if counted:
+            db.connection().execute(grain.table.insert(), [*_as_rows(grain, counted)])
+
+
 def _days(db: Db, since: datetime | None, until: datetime | None) -> tuple[int, int]:
     """The days to look at, by default all that have a call or are counted."""
     calls = db.connection().execute(select(func.min(_CALL.c.created_at), func.max(_CALL.c.created_at))).one()

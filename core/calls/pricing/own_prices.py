@@ -65,11 +65,10 @@ def add_price(
         "created_at": utc_now(),
         "ended_at": None,
     }
-    detail = {name: row[name] for name in ("model", "base_url", *USD_COLUMNS)}
 
     def job(db: Db) -> None:
         upsert(db, ModelPrice, [row])
-        record(db, viewer, "price_added", target_id=price_id, detail=detail)
+        record(db, viewer, "price.add", target_id=price_id)
 
     database.write(job)
     refresh_prices(database)
@@ -92,7 +91,7 @@ def _end(db: Db, viewer: Viewer, price_id: str) -> None:
     if row.ended_at is not None:
         raise BadInputError("This price has ended already.")
     row.ended_at = utc_now()
-    record(db, viewer, "price_ended", target_id=price_id, detail={"model": row.model})
+    record(db, viewer, "price.end", target_id=price_id)
 
 
 def _short(name: str, text: str) -> str:

@@ -233,7 +233,7 @@ def _appending(viewer: Viewer, batch: list[_Change], *, first_of: Repricing | No
         more = [(row, one.after - (one.before or 0.0), int(one.before is None)) for row, one in rows]
         rollups.count_corrections(db, more)
         if first_of is not None:
-            record(db, viewer, "repriced", detail=_detail(first_of))
+            record(db, viewer, "call.reprice", detail=_detail(first_of))
 
     return job
 

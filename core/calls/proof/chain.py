@@ -7,12 +7,12 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Table, bindparam, select, type_coerce
-from sqlalchemy.types import NullType
+from sqlalchemy import Select, Table, bindparam, select
 from sqlmodel import Session as Db
 
 from core.calls.proof.heads import Head
 from core.calls.proof.seals import (
+    ACTIVITY,
     CALLS,
     CORRECTIONS,
     ENTRY_BYTES,
@@ -22,10 +22,11 @@ from core.calls.proof.seals import (
     hash_body,
     hash_seal,
     id_in,
+    raw_columns,
     split_manifest,
 )
 from core.database import Database, table_of
-from core.tables import LlmCallBody
+from core.tables import ActivityToSeal, LlmCallBody
 
 UNREADABLE = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 _SEALS_AT_ONCE = 100
@@ -38,11 +39,11 @@ class Entry(NamedTuple):
     seal_id: str
     row_id: str
     digest: bytes
-    is_call: bool
+    noun: str
 
     @property
     def name(self) -> str:
-        return f"{'call' if self.is_call else 'correction'} {self.row_id}"
+        return f"{self.noun} {self.row_id}"
 
 
 def fault_in(seal: Any) -> str:
@@ -63,7 +64,11 @@ _SAID = ("prev_hash", "seal_id", "rows_hash", "first_call_id", "last_call_id", "
 
 def entries_of(seal: Any) -> list[Entry]:
     entries = split_manifest(seal.manifest)
-    return [Entry(seal.seal_id, id_in(one), digest_in(one), not one.startswith(b"fix_")) for one in entries]
+    return [Entry(seal.seal_id, id_in(one), digest_in(one), _NOUNS.get(one[:4], "call")) for one in entries]
+
+
+_NOUNS = {b"fix_": "correction", b"act_": "activity"}
+FORMS = {"call": CALLS, "correction": CORRECTIONS, "activity": ACTIVITY}
 
 
 def digest_or_none(form: RowForm, values: Sequence[Any]) -> bytes | None:
@@ -81,21 +86,16 @@ class Texts(NamedTuple):
     are_empty: bool
 
 
-def _raw(table: Table) -> list[ColumnElement[Any]]:
-    return [type_coerce(column, NullType()).label(column.name) for column in table.columns]
-
-
 def _by_id(table: Table) -> Select[Any]:
     (key,) = table.primary_key
-    return select(*_raw(table)).where(key.in_(bindparam("ids", expanding=True)))
+    return select(*raw_columns(table)).where(key.in_(bindparam("ids", expanding=True)))
 
 
-CALLS_BY_ID = _by_id(CALLS.table)
-CORRECTIONS_BY_ID = _by_id(CORRECTIONS.table)
+_BY_ID = {noun: _by_id(form.table) for noun, form in FORMS.items()}
 _TEXTS_BY_ID = _by_id(table_of(LlmCallBody))
 BODY_HASH = CALLS.names.index("body_hash")
 _NEXT_SEALS = (
-    select(*_raw(SEALS))
+    select(*raw_columns(SEALS))
     .where(SEALS.c.seal_id > bindparam("after"), SEALS.c.seal_id <= bindparam("last"))
     .order_by(SEALS.c.seal_id)
     .limit(_SEALS_AT_ONCE)
@@ -127,8 +127,8 @@ def find_owner(database: Database, head: Head | None, form: RowForm, values: Seq
     return None
 
 
-def read_rows(db: Db, query: Select[Any], ids: list[str]) -> dict[str, Sequence[Any]]:
-    return {row[0]: row for row in db.connection().execute(query, {"ids": ids}).all()} if ids else {}
+def read_rows(db: Db, noun: str, ids: list[str]) -> dict[str, Sequence[Any]]:
+    return {row[0]: row for row in db.connection().execute(_BY_ID[noun], {"ids": ids}).all()} if ids else {}
 
 
 def hash_texts(db: Db, ids: list[str]) -> dict[str, Texts]:
@@ -152,6 +152,8 @@ def _ids_after(form: RowForm) -> Select[Any]:
 
 ENDED_CALLS = _ids_after(CALLS).where(CALLS.table.c.status != "started")
 ALL_CORRECTIONS = _ids_after(CORRECTIONS)
+_waiting = table_of(ActivityToSeal)
+SEALED_ACTIVITY = _ids_after(ACTIVITY).where(ACTIVITY.table.c.activity_id.not_in(select(_waiting.c.activity_id)))
 _SEALS_AROUND = select(SEALS.c.manifest).where(
     SEALS.c.first_call_id <= bindparam("last"), SEALS.c.last_call_id >= bindparam("first")
 )

@@ -1,4 +1,4 @@
-"""Heads of the call log's chain: what is exported and kept elsewhere, to prove later that nothing was cut off.
+"""Heads of the log's chain: what is exported and kept elsewhere, to prove later that nothing was cut off.
 
 Invariant: ``Head.from_json(head.to_json()) == head``, and nothing else passes for a head.
 """
@@ -12,9 +12,11 @@ from typing import Any
 from sqlalchemy import bindparam, text
 from sqlmodel import Session as Db
 
+from core.access.viewer import Viewer
 from core.calls.proof.seals import ENTRY_BYTES, split_manifest
 from core.database import Database
-from core.errors import BadInputError
+from core.errors import BadInputError, ForbiddenError
+from core.history.activity import record
 from core.ids import parse_id
 
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -22,7 +24,10 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Head:
-    """The newest seal of a chain, and how many seals, calls and corrections the chain has up to it."""
+    """The newest seal of a chain, and how many seals, calls, corrections and deeds the chain has up to it.
+
+    Heads that were exported before there were seals over ``activity`` say nothing of it.
+    """
 
     seal_id: str
     hash: str
@@ -30,6 +35,7 @@ class Head:
     calls: int
     corrections: int
     sealed_at: datetime
+    activity: int = 0
 
     def to_json(self) -> str:
         """The head as a file to keep elsewhere."""
@@ -53,7 +59,8 @@ class Head:
             raise _damaged("its seal_id is not the id of a seal")
         if not isinstance(self.hash, str) or not _HASH.fullmatch(self.hash):
             raise _damaged("its hash is not 64 hexadecimal digits")
-        if any(type(count) is not int or count < 0 for count in (self.seals, self.calls, self.corrections)):
+        counts = (self.seals, self.calls, self.corrections, self.activity)
+        if any(type(count) is not int or count < 0 for count in counts):
             raise _damaged("one of its counts is not a whole number")
         if self.sealed_at.tzinfo is None:
             raise _damaged("its time has no time zone")
@@ -67,19 +74,23 @@ def _is_seal(text: str) -> bool:
 
 
 def _damaged(why: str) -> BadInputError:
-    return BadInputError(
-        f"This is no exported head of the call log ({why}); please take the file as it was exported."
-    )
+    return BadInputError(f"This is no exported head of the log ({why}); please take the file as it was exported.")
 
 
 @dataclass(frozen=True)
 class Survey:
-    """One moment of the log: its head, how many rows are sealed, have ended, and correct others."""
+    """One moment of the log: its head, how many rows are sealed, have ended, correct others, tell of deeds.
+
+    ``waiting`` of the ``activity`` have no seal yet; ``missing`` is one that waits for it and is not there.
+    """
 
     head: Head | None
     sealed: int
     ended: int
     corrections: int
+    activity: int
+    waiting: int
+    missing: str | None
 
 
 # One statement is one snapshot on both databases. "Not ok and started" is said in the words of a partial index.
@@ -91,6 +102,11 @@ _SURVEY = text(
         (SELECT sealed_at FROM log_seal ORDER BY seal_id DESC LIMIT 1) AS sealed_at,
         (SELECT count(*) FROM log_seal) AS seals,
         (SELECT coalesce(sum(length(manifest)), 0) FROM log_seal) AS sealed_bytes,
+        (SELECT coalesce(sum(length(manifest)), 0) FROM log_seal WHERE first_call_id < 'call_') AS activity_bytes,
+        (SELECT count(*) FROM activity) AS activity,
+        (SELECT count(*) FROM activity_to_seal) AS waiting,
+        (SELECT min(w.activity_id) FROM activity_to_seal w
+            WHERE NOT EXISTS (SELECT 1 FROM activity a WHERE a.activity_id = w.activity_id)) AS missing,
         (SELECT count(*) FROM cost_correction) AS corrections,
         (SELECT count(*) FROM llm_call)
             - (SELECT count(*) FROM llm_call WHERE status <> 'ok' AND status = 'started') AS ended
@@ -107,17 +123,29 @@ def read_head(database: Database) -> Head | None:
         return survey(db).head
 
 
+def export_head(viewer: Viewer, database: Database, head: Head) -> str:
+    """The head as a file to keep elsewhere, for a person, who is recorded."""
+    if not viewer.reads_all:
+        raise ForbiddenError("Only an analyst or admin can export the log's head; please ask one.")
+    database.write(lambda db: record(db, viewer, "log.export_head", target_id=head.seal_id))
+    return head.to_json()
+
+
 def survey(db: Db) -> Survey:
     """The log as it is at one moment."""
     row = db.connection().execute(_SURVEY).one()
     head = None if row.seal_id is None else _make_head(db, row)
-    return Survey(head, int(row.sealed_bytes) // ENTRY_BYTES, int(row.ended), int(row.corrections))
+    sealed = int(row.sealed_bytes) // ENTRY_BYTES
+    counts = (int(row.ended), int(row.corrections), int(row.activity), int(row.waiting))
+    return Survey(head, sealed, *counts, row.missing)
 
 
 def _make_head(db: Db, row: Any) -> Head:
     corrections = _count_corrections(db, row.seal_id)
-    calls = int(row.sealed_bytes) // ENTRY_BYTES - corrections
-    return Head(row.seal_id, row.hash, int(row.seals), calls, corrections, _moment(row.sealed_at))
+    # Activity has seals of its own, and its ids come before those of all else.
+    activity = int(row.activity_bytes) // ENTRY_BYTES
+    calls = int(row.sealed_bytes) // ENTRY_BYTES - corrections - activity
+    return Head(row.seal_id, row.hash, int(row.seals), calls, corrections, _moment(row.sealed_at), activity)
 
 
 def _moment(value: Any) -> datetime:

@@ -1,12 +1,13 @@
-"""Seals: the chain that makes a changed, deleted, swapped or slipped-in row of the call log show.
+"""Seals: the chain that makes a changed, deleted, swapped or slipped-in row of call log and activity show.
 
-Each batch of ended calls gets one seal in the transaction that stores it. A seal's *manifest* lists the batch's
-ids, each with a digest of its row; its hash covers the manifest and the hash of the seal before it. A call's texts
-are covered through ``llm_call.body_hash``, so that they may be deleted later and the chain still holds.
+Each batch of ended calls gets one seal in the transaction that stores it; what people did gets seals of its own a
+moment later (``core/calls/proof/activity.py``). A seal's *manifest* lists the ids of its rows, each with a digest
+of the row; its hash covers the manifest and the hash of the seal before it. A call's texts are covered through
+``llm_call.body_hash``, so that they may be deleted later and the chain still holds.
 
-Invariant: one chain per database, and every ended call and every correction stands on it exactly once. There is no
-secret in a seal: who may write to the database could make the whole chain anew. That shows against a head that was
-exported before and kept elsewhere (``core/calls/proof/verify.py``).
+Invariant: one chain per database, and every ended call, every correction and all activity that does not wait for
+its seal stands on it exactly once. There is no secret in a seal: who may write to the database could make the whole
+chain anew. That shows against a head that was exported before and kept elsewhere (``core/calls/proof/verify.py``).
 
 A row's digest is the SHA-256 of its values as a JSON list in the table's order, without the missing ones at the
 list's end: a column that is added later, last and nullable, leaves old digests as they are. Moments are
@@ -16,19 +17,30 @@ booleans as 0 and 1, JSON as its canonical text, and text without what a databas
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Boolean, Float, Integer, Table, insert, select, text
+from sqlalchemy import Boolean, ColumnElement, Float, Integer, Table, insert, select, text, type_coerce
+from sqlalchemy.types import NullType
 from sqlmodel import Session as Db
 
 from core.database import table_of
 from core.errors import BadInputError
 from core.ids import SealId, new_seal_id
-from core.tables import CostCorrection, JsonText, LlmCall, LogSeal, UtcTime, canonical_json, clean_text, utc_now
+from core.tables import (
+    Activity,
+    CostCorrection,
+    JsonText,
+    LlmCall,
+    LogSeal,
+    UtcTime,
+    canonical_json,
+    clean_text,
+    utc_now,
+)
 
 ID_BYTES = 31
 ENTRY_BYTES = ID_BYTES + hashlib.sha256().digest_size
@@ -118,7 +130,13 @@ def _fix_for(kind: object) -> tuple[_Fix, type | None] | None:
 
 CALLS = RowForm(table_of(LlmCall))
 CORRECTIONS = RowForm(table_of(CostCorrection))
+ACTIVITY = RowForm(table_of(Activity))
 SEALS = table_of(LogSeal)
+
+
+def raw_columns(table: Table) -> list[ColumnElement[Any]]:
+    """The table's columns, to be read as the database's driver gives them."""
+    return [type_coerce(column, NullType()).label(column.name) for column in table.columns]
 
 
 def digest_of(row: Row) -> bytes:
@@ -170,10 +188,19 @@ def seal(db: Db, rows: Collection[Row], corrections: Collection[Row] = ()) -> Se
 
     It locks the chain, so seal before you take other locks.
     """
+    return _extend(db, _list(rows, corrections))
+
+
+def seal_values(db: Db, form: RowForm, rows: Iterable[Sequence[Any]]) -> SealId:
+    """The same over rows of one table as they are kept: their values in the table's order (``raw_columns``)."""
+    return _extend(db, sorted(_entry(values[0], form.digest_values(values)) for values in rows))
+
+
+def _extend(db: Db, entries: list[bytes]) -> SealId:
     lock_chain(db)
     newest = db.connection().execute(_NEWEST).first()
     seal_id = new_seal_id(after=newest.seal_id if newest else None)
-    made = _make_seal(seal_id, newest.hash if newest else NO_HASH, _list(rows, corrections))
+    made = _make_seal(seal_id, newest.hash if newest else NO_HASH, entries)
     db.connection().execute(_ADD, made)
     return seal_id
 
@@ -194,7 +221,7 @@ def _entry(key: str, digest: bytes) -> bytes:
 
 def _make_seal(seal_id: SealId, prev_hash: str, entries: list[bytes]) -> dict[str, Any]:
     if not entries:
-        raise BadInputError("A seal needs at least one ended call or correction.")
+        raise BadInputError("A seal needs at least one row.")
     manifest = b"".join(entries)
     said: dict[str, Any] = {
         "seal_id": seal_id,

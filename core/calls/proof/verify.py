@@ -1,8 +1,9 @@
 """Verify the chain of seals (``seals.py``) against the rows, and name the first that does not hold.
 
 Invariant: a log holds only if every seal follows from the one before it, every sealed row and every text that is
-still there has the digest it was sealed with, and no ended call or correction stands outside the chain. Only a head
-that was exported before can tell whether the chain's end was cut off, or the whole of it made anew.
+still there has the digest it was sealed with, and no ended call, no correction and no activity stands outside the
+chain, but for activity that waits for its seal. Only a head that was exported before can tell whether the chain's
+end was cut off, or the whole of it made anew.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,9 +14,9 @@ from core.access.viewer import Viewer
 from core.calls.proof.chain import (
     ALL_CORRECTIONS,
     BODY_HASH,
-    CALLS_BY_ID,
-    CORRECTIONS_BY_ID,
     ENDED_CALLS,
+    FORMS,
+    SEALED_ACTIVITY,
     Entry,
     Texts,
     digest_or_none,
@@ -28,9 +29,10 @@ from core.calls.proof.chain import (
     read_seals,
 )
 from core.calls.proof.heads import Head, survey
-from core.calls.proof.seals import CALLS, CORRECTIONS, NO_HASH
+from core.calls.proof.seals import NO_HASH
 from core.database import Database
 from core.errors import ForbiddenError
+from core.history.activity import record
 
 Progress = Callable[[int, int], None]
 _ROWS_AT_ONCE = 500
@@ -41,8 +43,8 @@ class Verdict:
     """What was found: counts of what held, and the first that does not, in one sentence ("": all of it holds).
 
     ``bodies`` are the calls whose texts are there and were checked, ``bodies_absent`` those whose texts were
-    deleted or never kept. ``call_id`` is a correction's id where it is that which does not hold. ``head`` is that
-    of the log when the check began.
+    deleted or never kept. ``call_id`` is the id of a correction or of activity where it is that which does not
+    hold. ``waiting`` activity has no seal yet. ``head`` is that of the log when the check began.
     """
 
     head: Head | None
@@ -54,6 +56,8 @@ class Verdict:
     problem: str = ""
     seal_id: str | None = None
     call_id: str | None = None
+    activity: int = 0
+    waiting: int = 0
 
     @property
     def ok(self) -> bool:
@@ -63,10 +67,13 @@ class Verdict:
 def verify_log(
     viewer: Viewer, database: Database, *, expected_head: Head | None = None, progress: Progress | None = None
 ) -> Verdict:
-    """``verify`` for a person: ForbiddenError for all but analysts and admins."""
+    """``verify`` for a person, who is recorded: ForbiddenError for all but analysts and admins."""
     if not viewer.reads_all:
-        raise ForbiddenError("Only an analyst or admin can verify the call log; please ask one.")
-    return verify(database, expected_head=expected_head, progress=progress)
+        raise ForbiddenError("Only an analyst or admin can verify the log; please ask one.")
+    verdict = verify(database, expected_head=expected_head, progress=progress)
+    detail = {"holds": verdict.ok, "seals": verdict.seals, "with_head": expected_head is not None}
+    database.write(lambda db: record(db, viewer, "log.verify", target_id=verdict.seal_id, detail=detail))
+    return verdict
 
 
 def verify(database: Database, *, expected_head: Head | None = None, progress: Progress | None = None) -> Verdict:
@@ -103,11 +110,13 @@ class _Walk:
         with database.read() as db:
             self._log = survey(db)
         self._last_id, self._last_hash = "", NO_HASH
-        self._seals = self._calls = self._corrections = self._bodies = self._absent = 0
+        self._seals = self._bodies = self._absent = 0
+        self._rows = dict.fromkeys(FORMS, 0)
 
     def verdict(self) -> Verdict:
-        counts = (self._seals, self._calls, self._corrections, self._bodies, self._absent)
-        return Verdict(self._log.head, *counts)
+        calls, corrections, activity = self._rows.values()
+        counts = (self._seals, calls, corrections, self._bodies, self._absent)
+        return Verdict(self._log.head, *counts, activity=activity, waiting=self._log.waiting)
 
     def follow_the_chain(self) -> None:
         """Every seal in order, and after each group of them its rows."""
@@ -157,21 +166,20 @@ class _Walk:
         )
 
     def _check_rows(self, entries: list[Entry]) -> None:
-        calls = [entry.row_id for entry in entries if entry.is_call]
-        fixes = [entry.row_id for entry in entries if not entry.is_call]
+        ids = {noun: [entry.row_id for entry in entries if entry.noun == noun] for noun in FORMS}
         with self._database.read() as db:
-            rows = {**read_rows(db, CALLS_BY_ID, calls), **read_rows(db, CORRECTIONS_BY_ID, fixes)}
-            texts = hash_texts(db, calls)
+            rows = {key: row for noun, some in ids.items() for key, row in read_rows(db, noun, some).items()}
+            texts = hash_texts(db, ids["call"])
         for entry in entries:
             self._check_row(entry, rows.get(entry.row_id))
-            if entry.is_call:
+            if entry.noun == "call":
                 self._check_texts(entry, rows[entry.row_id][BODY_HASH], texts.get(entry.row_id))
-        self._calls += len(calls)
-        self._corrections += len(fixes)
-        self._progress(self._calls + self._corrections, self._log.sealed)
+        for noun, some in ids.items():
+            self._rows[noun] += len(some)
+        self._progress(sum(self._rows.values()), self._log.sealed)
 
     def _check_row(self, entry: Entry, values: Sequence[Any] | None) -> None:
-        form = CALLS if entry.is_call else CORRECTIONS
+        form = FORMS[entry.noun]
         if values is None:
             problem = f"The row of {entry.name} was deleted: seal {entry.seal_id} has it, the log has not."
             raise _BrokenError.at(entry, problem)
@@ -198,15 +206,30 @@ class _Walk:
 
     def look_beside_the_chain(self) -> None:
         """Every sealed row is there as it was; so the numbers tell whether there are rows that no seal has."""
-        beside = None
+        log, beside = self._log, None
+        calls, corrections, activity = self._rows.values()
         with self._database.read() as db:
-            if self._log.ended > self._calls:
+            if log.ended > calls:
                 beside = find_unsealed(db, ENDED_CALLS)
-            if beside is None and self._log.corrections > self._corrections:
+            if beside is None and log.corrections > corrections:
                 beside = find_unsealed(db, ALL_CORRECTIONS)
+            if beside is None and log.activity - log.waiting > activity:
+                beside = find_unsealed(db, SEALED_ACTIVITY)
         if beside is not None:
             raise _BrokenError(f"{beside} is in the log, but no seal has it: it was put there.", call_id=beside)
-        if self._calls > self._log.ended:
+        self._compare_counts()
+
+    def _compare_counts(self) -> None:
+        """Nothing is sealed twice, and nothing was taken away before it was sealed."""
+        log = self._log
+        calls, _, activity = self._rows.values()
+        if log.missing is not None:
+            problem = f"The row of activity {log.missing} was deleted before a seal had it."
+            raise _BrokenError(problem, call_id=log.missing)
+        if calls > log.ended:
+            raise _BrokenError(f"The chain has {calls:,} calls, but only {log.ended:,} ended: one is sealed twice.")
+        if activity + log.waiting > log.activity:
             raise _BrokenError(
-                f"The chain has {self._calls:,} calls, but only {self._log.ended:,} ended: one is sealed twice."
+                f"The chain has {activity:,} deeds and {log.waiting:,} wait for it, but there are only "
+                f"{log.activity:,}: one is sealed twice."
             )

@@ -46,6 +46,20 @@ _TRIGGERS = {
     "message_said": ("message", "INSERT", "", _INDEX),
     "message_answered": ("thread", "UPDATE OF status", "", _INDEX),
 }
+# Kinds of activity that were named otherwise; and those whose details held words that people wrote.
+_RENAMED = {
+    "read_call": "call.read",
+    "export_calls": "call.export",
+    "export.branch": "branch.export",
+    "price_added": "price.add",
+    "price_ended": "price.end",
+    "repriced": "call.reprice",
+    "add_rule": "rule.add",
+    "revoke_rule": "rule.revoke",
+    "decide": "approval.decide",
+}
+_HELD_WORDS = ("branch.create", "branch.rename", "snapshot.create", "snapshot.delete", "price.add", "price.end")
+_HELD_WORDS += ("rule.add", "approval.decide", "call.export")
 _WORDS_SQLITE = """CREATE VIRTUAL TABLE message_words
     USING fts5(words, content='', columnsize=0, tokenize="ascii tokenchars '='")"""
 _WORDS_POSTGRESQL = (
@@ -243,6 +257,10 @@ def upgrade() -> None:
         _add_trigger(name, table, event, condition, action)
     op.execute(_COUNT + "SELECT session_id FROM session")
     op.execute("INSERT INTO message_to_index (message_id) SELECT message_id FROM message")
+    for before, after in _RENAMED.items():
+        op.execute(f"UPDATE activity SET kind = '{after}' WHERE kind = '{before}'")
+    listed = ", ".join(f"'{kind}'" for kind in _HELD_WORDS)
+    op.execute(f"UPDATE activity SET detail = '{{}}' WHERE kind IN ({listed})")
     op.execute("INSERT INTO activity_to_seal (activity_id) SELECT activity_id FROM activity")
 
 
