@@ -5,7 +5,6 @@ The address says all: ``?conversation=``, ``?branch=`` the current path, ``?node
 """
 
 from functools import partial
-from zoneinfo import ZoneInfo
 
 import streamlit as st
 
@@ -19,6 +18,7 @@ from pages.parts import state
 from pages.parts.branch_list import draw_branches, draw_snapshots
 from pages.parts.compare_view import draw_choosing, draw_compare
 from pages.parts.conversation_list import icon, label
+from pages.parts.days import zone
 from pages.parts.figures import counted, dollars
 from pages.parts.guard import require_viewer
 from pages.parts.node_panel import draw_panel
@@ -122,7 +122,7 @@ def _draw_choice(skein: Skein, viewer: Viewer) -> None:
 
 
 def _draw_all(skein: Skein, viewer: Viewer, shown: Shown, place: Place) -> None:
-    tz = ZoneInfo(st.context.timezone or "UTC")
+    tz = zone()
     _draw_header(shown)
     if place.is_choosing:
         draw_choosing(shown)

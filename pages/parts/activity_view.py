@@ -28,8 +28,9 @@ from core.history.activity_list import (
 )
 from core.skein import Skein
 from core.tables import utc_now
-from pages.parts import artifact_place, state
+from pages.parts import state
 from pages.parts.address import address, change
+from pages.parts.days import zone
 from pages.parts.places import BROWSE, CALLS, CHAT
 from pages.parts.text import plain, shortened
 
@@ -85,7 +86,7 @@ def _first(query: Mapping[str, list[str]], name: str) -> str:
 def draw_activity(skein: Skein, viewer: Viewer) -> None:
     """The filters, a page of the record, and the ways to the next one and into a file."""
     place = read_place(address(), now=utc_now())
-    zone = artifact_place.zone()
+    tz = zone()
     with skein.database.read() as db:
         doers = list_doers(viewer, db)
     _draw_filters(place, doers)
@@ -98,7 +99,7 @@ def draw_activity(skein: Skein, viewer: Viewer) -> None:
     for problem in place.problems:
         st.warning(plain(problem), icon=":material/info:")
     if page.rows:
-        _draw_rows(page.rows, zone)
+        _draw_rows(page.rows, tz)
     else:
         st.info(
             "Nobody did anything like that. Take a filter away, or look further back.", icon=":material/history:"
@@ -147,10 +148,10 @@ def _go(name: str, values: Sequence[str]) -> None:
     change({name: [value for value in values if value]}, without=("after",))
 
 
-def _draw_rows(rows: Sequence[ActivityRow], zone: ZoneInfo) -> None:
+def _draw_rows(rows: Sequence[ActivityRow], tz: ZoneInfo) -> None:
     key = f"{state.ACTIVITY_PICK}{state.get(state.ACTIVITY_ROUND) or 0}"
     chosen = st.dataframe(
-        pd.DataFrame([describe(row, zone) for row in rows]),
+        pd.DataFrame([describe(row, tz) for row in rows]),
         key=key,
         hide_index=True,
         height="content",
@@ -158,7 +159,7 @@ def _draw_rows(rows: Sequence[ActivityRow], zone: ZoneInfo) -> None:
         selection_mode=["single-row", "single-cell"],
         column_config={name: st.column_config.TextColumn(width=width) for name, width in _WIDTHS.items()},
     )
-    st.caption(f"Choose a row to go to what it was done to. Times are in {zone.key}.")
+    st.caption(f"Choose a row to go to what it was done to. Times are in {tz.key}.")
     picked = [*chosen.selection["rows"], *(line for line, _ in chosen.selection["cells"])]
     if picked and picked[0] < len(rows):
         state.put(state.ACTIVITY_ROUND, (state.get(state.ACTIVITY_ROUND) or 0) + 1)
@@ -175,10 +176,10 @@ def _follow(lead: Lead | None) -> None:
         st.switch_page(lead[0], query_params=lead[1])
 
 
-def describe(row: ActivityRow, zone: ZoneInfo) -> dict[str, str]:
+def describe(row: ActivityRow, tz: ZoneInfo) -> dict[str, str]:
     """A row as people read it."""
     return {
-        "When": f"{row.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+        "When": f"{row.created_at.astimezone(tz):%Y-%m-%d %H:%M:%S}",
         "Who": row.user_name or "somebody who is gone",
         "What": row.sentence,
         "To": shortened(row.target_name or row.target_id or "", _LONGEST),

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import streamlit as st
 
@@ -36,6 +35,7 @@ from pages.parts.approval_texts import (
     visible,
 )
 from pages.parts.branch_list import ago
+from pages.parts.days import zone
 from pages.parts.differing import draw_changes
 from pages.parts.places import APPROVALS, CHAT
 from pages.parts.text import plain, shortened
@@ -243,14 +243,7 @@ def draw_response(response: Any, *, key: str) -> None:
 
 def _exact(moment: datetime) -> str:
     """The moment by the clock of the person's browser."""
-    return f"{moment.astimezone(_zone()):%d %b %Y, %H:%M}"
-
-
-def _zone() -> ZoneInfo:
-    try:
-        return ZoneInfo(st.context.timezone or "UTC")
-    except (ValueError, OSError, KeyError):
-        return ZoneInfo("UTC")
+    return f"{moment.astimezone(zone()):%d %b %Y, %H:%M}"
 
 
 def draw_of_turn(skein: Skein, viewer: Viewer, rows: Sequence[ApprovalRow]) -> None:

@@ -12,9 +12,10 @@ from core.history.artifacts import VersionRow, download, read_content
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.artifact_edit import begin_edit, can_edit, draw_comparison, draw_edit, is_editing
-from pages.parts.artifact_place import ALL, describe_version, file_name, show_artifact, version_wanted, zone
+from pages.parts.artifact_place import ALL, describe_version, file_name, show_artifact, version_wanted
 from pages.parts.artifact_shelf import Shelf, of_branch
 from pages.parts.artifact_view import draw_content, icon_of
+from pages.parts.days import zone
 from pages.parts.opened import open_at
 from pages.parts.text import plain
 

@@ -14,9 +14,10 @@ from core.history.artifacts import Ref, VersionRow, list_named, list_versions
 from core.ids import to_artifact_id
 from core.skein import Skein
 from pages.parts.artifact_one import draw_close, draw_one
-from pages.parts.artifact_place import ALL, describe_version, is_open, show_artifact, version_wanted, zone
+from pages.parts.artifact_place import ALL, describe_version, is_open, show_artifact, version_wanted
 from pages.parts.artifact_shelf import Shelf, read_shelf
 from pages.parts.artifact_view import icon_of
+from pages.parts.days import zone
 from pages.parts.opened import Opened, open_at
 from pages.parts.text import plain, shortened
 

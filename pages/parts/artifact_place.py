@@ -55,11 +55,3 @@ def file_name(row: VersionRow) -> str:
     """A name that every system takes for a file, with an ending that fits its type."""
     name = "".join("_" if char in '/\\:*?"<>|' else char for char in row.name).strip(". ") or "artifact"
     return name if PurePath(name).suffix else f"{name}{_ENDINGS.get(row.media_type, '')}"
-
-
-def zone() -> ZoneInfo:
-    """Where the person at the page is, as far as their browser tells."""
-    try:
-        return ZoneInfo(st.context.timezone or "UTC")
-    except (ValueError, OSError, KeyError):
-        return ZoneInfo("UTC")

@@ -8,15 +8,16 @@ import streamlit as st
 
 def today() -> date:
     """The day it is where the person is."""
-    return datetime.now(_zone()).date()
+    return datetime.now(zone()).date()
 
 
 def midnight(day: date) -> datetime:
     """The moment at which the day begins where the person is, in UTC."""
-    return datetime.combine(day, time(), _zone()).astimezone(UTC)
+    return datetime.combine(day, time(), zone()).astimezone(UTC)
 
 
-def _zone() -> ZoneInfo:
+def zone() -> ZoneInfo:
+    """Where the person at the page is, as far as their browser tells."""
     try:
         return ZoneInfo(st.context.timezone or "UTC")
     except (ValueError, OSError, KeyError):

@@ -12,6 +12,7 @@ from core.checkpoints.foreign.threads import moment_of
 from core.checkpoints.inspect import Checkpoint
 from core.skein import Skein
 from pages.parts import state
+from pages.parts.days import zone
 from pages.parts.figures import count, counted
 from pages.parts.foreign_place import Place, go
 from pages.parts.foreign_state import draw_state
@@ -24,7 +25,7 @@ _PAGE, _MOST_BRANCHES = 25, 60
 
 def draw_thread(skein: Skein, viewer: Viewer, foreign: Foreign, place: Place) -> None:
     """One thread; NotFoundError when the file has none of this id."""
-    thread_id, tz = place.thread or "", _zone()
+    thread_id, tz = place.thread or "", zone()
     namespaces = foreign.list_namespaces(thread_id)
     lines = foreign.list_checkpoints(thread_id, place.ns, before=place.before, limit=_PAGE + 1)
     chosen = place.checkpoint or (lines[0].checkpoint_id if lines else "")
@@ -121,10 +122,3 @@ def _draw_checkpoints(lines: list[Checkpoint], chosen: str, place: Place, tz: Zo
 
 def _to_newest() -> None:
     go(before="", checkpoint="")
-
-
-def _zone() -> ZoneInfo:
-    try:
-        return ZoneInfo(st.context.timezone or "UTC")
-    except (ValueError, OSError, KeyError):
-        return ZoneInfo("UTC")

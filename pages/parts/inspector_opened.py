@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-import streamlit as st
-
 from core.access.viewer import Viewer
 from core.checkpoints.stored import Namespace
 from core.history.turns import Turn
 from core.ids import ThreadId
 from core.runs.inspecting import Inspector, ThreadFacts, describe_thread
 from core.skein import Skein
+from pages.parts.days import zone
 from pages.parts.inspector_place import Place
 
 
@@ -55,7 +54,7 @@ def open_thread(skein: Skein, viewer: Viewer, thread_id: ThreadId, place: Place)
         place,
         inspector.list_namespaces(viewer, thread_id),
         inspector.list_ids(viewer, thread_id, place.ns),
-        _zone(),
+        zone(),
     )
 
 
@@ -65,10 +64,3 @@ def find_chosen(opened: OpenThread) -> int | None:
     if not wanted:
         return len(opened.ids) - 1
     return opened.ids.index(wanted) if wanted in opened.ids else None
-
-
-def _zone() -> ZoneInfo:
-    try:
-        return ZoneInfo(st.context.timezone or "UTC")
-    except (ValueError, OSError, KeyError):
-        return ZoneInfo("UTC")

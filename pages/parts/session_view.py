@@ -24,6 +24,7 @@ from core.tables import THREAD_STATUSES
 from pages.parts import state
 from pages.parts.address import change
 from pages.parts.browse_rows import describe_threads, moment
+from pages.parts.days import zone
 from pages.parts.figures import count, total_cost
 from pages.parts.places import CALLS, CHAT
 from pages.parts.session_marks import draw_marks, draw_star
@@ -78,21 +79,21 @@ def draw_session(skein: Skein, viewer: Viewer, session_id: str) -> None:
         owner_id=opened.row.user_id,
         session_id=opened.row.session_id,
     )
-    zone = _zone()
-    _draw_head(skein, viewer, opened, zone)
+    tz = zone()
+    _draw_head(skein, viewer, opened, tz)
     if notice := state.take(state.SESSION_NOTICE):
         st.warning(notice, icon=":material/info:")
-    _draw_figures(opened, zone)
+    _draw_figures(opened, tz)
     draw_marks(skein, viewer, opened.row.session_id, opened.mark)
     match _chosen_tab():
         case "timeline":
-            draw_timeline(skein, viewer, opened.row.session_id, zone)
+            draw_timeline(skein, viewer, opened.row.session_id, tz)
         case "threads":
-            draw_threads(skein, viewer, opened.row.session_id, zone)
+            draw_threads(skein, viewer, opened.row.session_id, tz)
         case "artifacts":
-            draw_artifacts(skein, viewer, opened.row.session_id, zone)
+            draw_artifacts(skein, viewer, opened.row.session_id, tz)
         case _:
-            draw_conversations(skein, viewer, opened.row.session_id, zone)
+            draw_conversations(skein, viewer, opened.row.session_id, tz)
 
 
 def _open(skein: Skein, viewer: Viewer, session_id: str) -> OpenSession:
@@ -108,14 +109,14 @@ def _open(skein: Skein, viewer: Viewer, session_id: str) -> OpenSession:
         )
 
 
-def _draw_head(skein: Skein, viewer: Viewer, opened: OpenSession, zone: ZoneInfo) -> None:
+def _draw_head(skein: Skein, viewer: Viewer, opened: OpenSession, tz: ZoneInfo) -> None:
     row = opened.row
     with st.container(horizontal=True, vertical_alignment="center", key="session_head"):
         with st.container(width="stretch", gap=None):
             badge = " :gray-badge[archived]" if row.status == "archived" else ""
             st.markdown(f"### {plain(row.title) or 'Untitled'}{badge}")
             whose = "yours" if opened.is_own else plain(opened.owner)
-            st.caption(f"{whose} · begun {moment(row.created_at, zone)} · `{row.session_id}`")
+            st.caption(f"{whose} · begun {moment(row.created_at, tz)} · `{row.session_id}`")
         if opened.is_own and st.button("New conversation", icon=":material/add_comment:", key="session.chat"):
             st.switch_page(CHAT, query_params={"session": row.session_id})
         st.page_link(CALLS, label="Calls", icon=":material/analytics:", query_params={"sessions": row.session_id})
@@ -123,7 +124,7 @@ def _draw_head(skein: Skein, viewer: Viewer, opened: OpenSession, zone: ZoneInfo
         draw_menu(skein, viewer, row)
 
 
-def _draw_figures(opened: OpenSession, zone: ZoneInfo) -> None:
+def _draw_figures(opened: OpenSession, tz: ZoneInfo) -> None:
     threads = {name: opened.number(name) for name in THREAD_STATUSES}
     cost, last = opened.stat.get("cost_usd"), opened.stat.get("last_active_at")
     calls, unpriced = opened.number("calls"), opened.number("unpriced")
@@ -134,7 +135,7 @@ def _draw_figures(opened: OpenSession, zone: ZoneInfo) -> None:
         "Calls": count(calls),
         "Tokens": count(opened.number("tokens")),
         "Cost": spent,
-        "Last active": moment(last, zone) if isinstance(last, datetime) else "–",
+        "Last active": moment(last, tz) if isinstance(last, datetime) else "–",
     }
     with st.container(horizontal=True, gap="medium", key="session_figures"):
         for name, value in figures.items():
@@ -158,13 +159,6 @@ def _chosen_tab() -> str:
         on_change=lambda: change({"tab": [state.get(key)]}, without=("before", "about")),
     )
     return tab
-
-
-def _zone() -> ZoneInfo:
-    try:
-        return ZoneInfo(st.context.timezone or "UTC")
-    except (ValueError, OSError, KeyError):
-        return ZoneInfo("UTC")
 
 
 _close = partial(change, {}, without=_OF_ONE)
