@@ -4,6 +4,9 @@ A name is ``<what it was done to>.<what was done>``. Invariant: ``core/access/ac
 and a name that was recorded once is never given another meaning: sealed rows carry it for ever.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 DEEDS = {
     "account.create": "Made an account",
     "account.disable": "Disabled an account",
@@ -76,6 +79,8 @@ DEEDS = {
 }
 
 
-def sentence_of(kind: str) -> str:
-    """How a person reads a kind; one of an older version of Skein reads as it was written."""
+def sentence_of(kind: str, detail: Mapping[str, Any] | None = None) -> str:
+    """How a person reads a deed, with what ``detail`` tells of it; an unknown one reads as it was written."""
+    if kind == "annotation.set" and detail and detail.get("kind"):
+        return f"{'Took off' if detail.get('removed') else 'Put on'} a {detail['kind']}"
     return DEEDS.get(kind, kind)

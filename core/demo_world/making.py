@@ -20,12 +20,12 @@ from sqlmodel import select
 from core.access.accounts import create_account, create_first_admin, has_accounts
 from core.access.viewer import Viewer
 from core.database import Database
+from core.demo_world.stories import CHINESE, ENGLISH, Cast, Story
+from core.demo_world.teller import Teller
 from core.errors import ConflictError
 from core.history.browse.counting import count_changed
 from core.history.search import index_messages
 from core.history.templates import Draft, save_template
-from core.demo_world.stories import CHINESE, ENGLISH, Cast, Story
-from core.demo_world.teller import Teller
 from core.settings import DEMO_MODEL, Settings
 from core.skein import Skein, open_skein
 from core.tables import LlmCall, Session, User

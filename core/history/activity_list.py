@@ -181,7 +181,7 @@ def _to_rows(viewer: Viewer, db: Db, rows: Sequence[Any]) -> list[ActivityRow]:
         ActivityRow(
             **row._mapping,
             user_name=users.get(row.user_id),
-            sentence=sentence_of(row.kind),
+            sentence=sentence_of(row.kind, row.detail),
             target_name=names.get(row.target_id or ""),
             conversation_id=places.get(row.target_id or ""),
             session_title=sessions.get(row.session_id or ""),

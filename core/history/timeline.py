@@ -136,7 +136,7 @@ def _to_happening(row: Any) -> Happening:
     found = Happening(**row._mapping)
     if found.group != "acts":
         return found
-    return Happening(**{**row._mapping, "text": sentence_of(found.kind)})
+    return Happening(**{**row._mapping, "text": sentence_of(found.kind, row.text)})
 
 
 def _columns(group: str, **said: Any) -> list[ColumnElement[Any]]:
@@ -254,7 +254,7 @@ _ACTS = (
             at=_activity.c.created_at,
             key=_activity.c.activity_id,
             kind=_activity.c.kind,
-            text=literal(""),
+            text=_activity.c.detail,
             target_id=_activity.c.target_id,
         )
     )

@@ -91,7 +91,7 @@ class TestWhatItShows:
         frame = show(session_id, tab="timeline").dataframe[0].value
         assert list(frame["Who"]) == ["ann", "ada"]
         assert list(frame["About"]) == [
-            "Put a star, note, tag, score or review on something, or took it off",
+            "Put on a tag",
             "Where are my **pears**?",
         ]
         narrowed = show(session_id, tab="timeline", about="errors")

@@ -192,7 +192,7 @@ def _tell_activity(db: Db, given: Mapping[str, object]) -> Iterator[Part]:
 
 def _say_deed(row: Any) -> str:
     who = row.name or row.user_id
-    return joined([moment(row.created_at), who, sentence_of(row.kind), row.target_id or ""])
+    return joined([moment(row.created_at), who, sentence_of(row.kind, row.detail), row.target_id or ""])
 
 
 def _read_marks(db: Db, given: Mapping[str, object]) -> dict[str, list[str]]:
@@ -226,7 +226,7 @@ _CONVERSATIONS = (
     .order_by(_conversation.c.conversation_id)
 )
 _DEEDS = (
-    select(_activity.c.created_at, _activity.c.user_id, _activity.c.kind, _activity.c.target_id, _user.c.name)
+    select(*(_activity.c[n] for n in ("created_at", "user_id", "kind", "target_id", "detail")), _user.c.name)
     .outerjoin(_user, _user.c.user_id == _activity.c.user_id)
     .where(_activity.c.session_id == bindparam("session"))
     .order_by(_activity.c.activity_id)
