@@ -13,19 +13,28 @@ from core.calls.text.search import pending
 from core.skein import Skein
 from core.tables import utc_now
 from pages.parts import state
-from pages.parts.call_filters import address, draw_chips, draw_filters, draw_window, read_names
+from pages.parts.address import address
+from pages.parts.call_filters import draw_chips, draw_filters, draw_window, read_names
 from pages.parts.call_panels import draw_panels
 from pages.parts.call_place import Place, read_place
 from pages.parts.call_table import draw_table
 from pages.parts.call_tools import draw_export, draw_verify, draw_writer
 from pages.parts.call_view import draw_call
-from pages.parts.call_views import draw_views, open_shared
 from pages.parts.figures import counted
 from pages.parts.guard import require_viewer
 from pages.parts.resources import get_skein
+from pages.parts.views import ViewsOf, draw_views, open_shared
 
 viewer = require_viewer()
 
+_VIEWS = ViewsOf(
+    page="calls",
+    left_out=frozenset({"view", "call", "after"}),
+    notice_key=state.CALLS_NOTICE,
+    name_key=state.CALLS_NAME,
+    keeps="the window, filters and order",
+    shows="the same view of the calls they may see",
+)
 _POLL_SECONDS = 2.0
 # What a page costs is spent again for new calls only after this many times as long.
 _REST = 10.0
@@ -40,7 +49,7 @@ _STYLE = """<style>
 
 def main(skein: Skein, viewer: Viewer) -> None:
     st.html(_STYLE)
-    open_shared(skein, viewer)
+    open_shared(skein, viewer, _VIEWS)
     began = time.monotonic()
     place = _here()
     with skein.database.read() as db:
@@ -79,7 +88,7 @@ def _draw_head(skein: Skein, viewer: Viewer, place: Place) -> None:
             st.markdown("### Calls")
             whose = "Everybody's LLM calls" if viewer.reads_all else "Your LLM calls"
             st.caption(f"{whose} · times in {place.tz.key}")
-        draw_views(skein, viewer)
+        draw_views(skein, viewer, _VIEWS)
         draw_export(skein, viewer, place)
         draw_verify(skein, viewer)
 

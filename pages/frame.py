@@ -45,16 +45,20 @@ def _draw(viewer: Viewer) -> None:
 def _pages(viewer: Viewer) -> list[st.Page]:
     pages = [
         _page("chat", "Chat", ":material/forum:", default=True),
+        _page("browse", "Browse", ":material/manage_search:"),
         _page("branches", "Branches", ":material/account_tree:"),
         _page("approvals", _approvals_title(viewer), ":material/front_hand:"),
         _page("live", "Running now", ":material/play_circle:"),
         _page("calls", "Calls", ":material/analytics:"),
         _page("agents", "Agents", ":material/smart_toy:"),
     ]
+    if viewer.is_admin or (viewer.reads_all and get_skein().settings.open):
+        pages.append(_page("databases", "Other databases", ":material/database:"))
     if viewer.is_admin:
         pages.append(_page("admin", "Accounts", ":material/group:"))
         if (_HERE / "prices.py").exists():
             pages.append(_page("prices", "Prices", ":material/payments:"))
+        pages.append(_page("retention", "Retention", ":material/auto_delete:"))
     return pages
 
 

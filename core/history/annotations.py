@@ -145,7 +145,7 @@ def clean_tag(tag: str) -> str:
 def list_tags(viewer: Viewer, db: Db, *, most: int = 200) -> dict[str, int]:
     """The tags that the viewer sees, with how many things have each; those that are used most come first."""
     rows = db.connection().execute(_TAGS, {"who": viewer.user_id, "all": viewer.reads_all, "most": most})
-    return {tag: uses for tag, uses in rows}
+    return {row.content: row.uses for row in rows}
 
 
 def find_marks(viewer: Viewer, db: Db, targets: Collection[str]) -> dict[str, Mark]:

@@ -17,6 +17,7 @@ from core.calls.panels.analytics import TopBy, read_choices, read_top
 from core.skein import Skein
 from core.tables import CALL_STATUSES
 from pages.parts import state
+from pages.parts.address import change
 from pages.parts.call_place import CUSTOM, NARROWING, WINDOWS, Place
 from pages.parts.chart_parts import WEEKDAYS
 from pages.parts.figures import milliseconds
@@ -41,21 +42,9 @@ _SAME_ROWS = {"after", "by", "call", "times", "top"}
 _STATUSES = {"started": "running", "ok": "ok", "error": "error", "cancelled": "cancelled", "lost": "lost"}
 
 
-def address() -> dict[str, list[str]]:
-    """The address's parameters as they are now."""
-    return {name: st.query_params.get_all(name) for name in st.query_params}
-
-
 def go(changes: Mapping[str, Iterable[str]]) -> None:
-    """Change the address: an empty value takes a parameter out.
-
-    What changes the rows of the table leaves its later pages for the first.
-    """
-    query = address()
-    if not changes.keys() <= _SAME_ROWS:
-        query.pop("after", None)
-    query |= {name: list(values) for name, values in changes.items()}
-    st.query_params.from_dict({name: values for name, values in query.items() if values})
+    """Change the address; what changes the rows of the table leaves its later pages for the first."""
+    change(changes, without=() if changes.keys() <= _SAME_ROWS else ("after",))
 
 
 def draw_window(place: Place) -> None:

@@ -6,6 +6,7 @@ Pure functions; nothing here draws.
 import math
 
 _UNKNOWN = "–"
+_SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "KB"))
 
 
 def count(number: float | None) -> str:
@@ -78,6 +79,14 @@ def milliseconds(ms: float | None) -> str:
         return f"{ms / 1_000:.1f} s"
     minutes, seconds = divmod(round(ms / 1_000), 60)
     return f"{minutes:,} min {seconds} s"
+
+
+def size(number: int) -> str:
+    """An amount of data with its unit: 12 bytes, 3.4 KB, 5.6 MB, 7.8 GB."""
+    if number < 1_000:
+        return counted(number, "byte")
+    least, unit = next((least, unit) for least, unit in _SIZES if number >= least)
+    return f"{number / least:,.1f} {unit}"
 
 
 def change(now: float | None, before: float | None) -> str | None:

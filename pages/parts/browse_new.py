@@ -1,0 +1,99 @@
+"""Beginning a session: an empty one with a title, or from a template; and the way to the templates themselves.
+
+Invariant: what cannot be begun is said in the dialog, and nothing typed there is lost.
+"""
+
+import streamlit as st
+
+from core.access.viewer import Viewer
+from core.errors import SkeinError
+from core.history.sessions import create_session
+from core.history.templates import TemplateRow, list_templates
+from core.ids import TemplateId
+from core.runs.templates import Begun, begin_session
+from core.skein import Skein
+from pages.parts import state
+from pages.parts.browse_templates import draw_templates
+from pages.parts.figures import counted
+from pages.parts.places import CHAT
+from pages.parts.text import plain, shortened
+
+_EMPTY, _FROM, _TEMPLATES = "Empty session", "From a template", "Templates"
+_LONGEST = 200
+
+
+def draw_new(skein: Skein, viewer: Viewer) -> None:
+    """The menu of ways to begin a session."""
+    ways = [_EMPTY, _FROM, _TEMPLATES]
+    way = st.menu_button("New", ways, key="browse.new", icon=":material/add:", type="primary")
+    if way == _EMPTY:
+        st.dialog("New session")(_draw_empty)(skein, viewer)
+    elif way == _FROM:
+        st.dialog("New session from a template", width="medium")(_draw_from)(skein, viewer)
+    elif way == _TEMPLATES:
+        st.dialog("Templates", width="large", on_dismiss="rerun")(draw_templates)(skein, viewer)
+
+
+def _draw_empty(skein: Skein, viewer: Viewer) -> None:
+    st.caption("A session is a place to work in: its conversations share plans, results and files.")
+    with st.form("browse.empty", border=False):
+        title = st.text_input("Title", max_chars=_LONGEST, key=f"{state.BROWSE_DRAFT}empty")
+        if st.form_submit_button("Create and open", key="browse.empty.do", type="primary"):
+            try:
+                session_id = skein.database.write(lambda db: create_session(viewer, db, title))
+            except SkeinError as error:
+                st.error(plain(str(error)))
+            else:
+                st.switch_page(CHAT, query_params={"session": session_id})
+
+
+def _draw_from(skein: Skein, viewer: Viewer) -> None:
+    with skein.database.read() as db:
+        templates = {row.template_id: row for row in list_templates(viewer, db)}
+    if not templates:
+        st.info(
+            "There is no template yet. Choose one session in the list and make a template of it, or write one "
+            "under New, Templates.",
+            icon=":material/article:",
+        )
+        return
+    chosen = st.selectbox(
+        "Template",
+        list(templates),
+        format_func=lambda key: name_of(templates[key], viewer),
+        key=f"{state.BROWSE_DRAFT}from",
+    )
+    _draw_start(skein, viewer, templates[TemplateId(str(chosen))])
+
+
+def _draw_start(skein: Skein, viewer: Viewer, template: TemplateRow) -> None:
+    st.caption(f":material/smart_toy: {plain(template.agent_id)} · {counted(len(template.messages), 'message')}")
+    for text in template.messages:
+        st.markdown(f"> {plain(shortened(' '.join(text.split()), _LONGEST))}")
+    title = st.text_input(
+        "Title",
+        placeholder=template.title or template.name,
+        max_chars=_LONGEST,
+        key=f"{state.BROWSE_DRAFT}title.{template.template_id}",
+    )
+    if st.button("Start", key="browse.from.do", type="primary", icon=":material/play_arrow:"):
+        try:
+            begun = begin_session(skein.engine, viewer, template.template_id, title=title)
+        except SkeinError as error:
+            st.error(plain(str(error)))
+        else:
+            _go_to(begun)
+
+
+def _go_to(begun: Begun) -> None:
+    if begun.left:
+        sentence = f"{counted(begun.left, 'message')} of the template could not be sent: {begun.problem}"
+        state.put(state.PROBLEM, sentence)
+    if begun.added is None:
+        st.switch_page(CHAT, query_params={"session": begun.session_id})
+    st.switch_page(CHAT, query_params={"message": begun.added.message_id})
+
+
+def name_of(template: TemplateRow, viewer: Viewer) -> str:
+    """What it is called, and whose it is where it is somebody else's."""
+    return template.name if template.user_id == viewer.user_id else f"{template.name} ({template.user_name})"
