@@ -6,11 +6,13 @@ from core.access import accounts, passwords
 from core.access.accounts import Account
 from core.access.viewer import Viewer
 from core.errors import SkeinError
+from core.records.erasure import erase_user, preview_erasure
 from core.skein import Skein
 from core.tables import ROLES
 from pages.parts import state
 from pages.parts.guard import require_admin
 from pages.parts.resources import get_skein
+from pages.parts.text import plain
 
 
 def main() -> None:
@@ -62,6 +64,39 @@ def _draw_change(viewer: Viewer, skein: Skein) -> None:
         label = "Enable" if chosen.disabled_at else "Disable"
         if st.button(label, key="admin.set_disabled"):
             _set_disabled(viewer, skein, chosen)
+    with st.expander(f"Erase {plain(chosen.name)}", icon=":material/person_remove:"):
+        _draw_erase(viewer, skein, chosen)
+
+
+def _draw_erase(viewer: Viewer, skein: Skein, chosen: Account) -> None:
+    """What would go, and a button that works once the name is typed."""
+    own = preview_erasure(viewer, skein.database, chosen.user_id)
+    st.markdown(
+        f"**{own.sessions:,}** sessions with **{own.messages:,}** messages, **{own.annotations:,}** annotations, "
+        f"**{own.saved_views:,}** saved views, **{own.templates:,}** templates and the texts of "
+        f"**{own.texts:,}** calls go for ever, with name and password. The record of what was done stays, and "
+        "the measures of the calls, without any words."
+    )
+    typed = st.text_input("Type the name to erase it", key=f"{state.ERASE}{chosen.user_id}", autocomplete="off")
+    if st.button("Erase for ever", key="admin.erase", disabled=typed != chosen.name, icon=":material/delete:"):
+        _erase(viewer, skein, chosen)
+
+
+def _erase(viewer: Viewer, skein: Skein, chosen: Account) -> None:
+    bar = st.progress(0.0, text="Erasing …")
+    try:
+        left = erase_user(
+            viewer,
+            skein.database,
+            skein.housekeeper.forget_thread,
+            chosen.user_id,
+            progress=lambda done, of: bar.progress(done / of, text=f"Session {done:,} of {of:,}"),
+        )
+    except SkeinError as error:
+        st.error(str(error))
+    else:
+        rest = "" if left.is_nothing else " What still runs is being stopped, and goes in a minute."
+        _done(f"{chosen.name} is erased.{rest}")
 
 
 def _set_role(viewer: Viewer, skein: Skein, chosen: Account, role: str) -> None:

@@ -61,9 +61,10 @@ def main(skein: Skein, viewer: Viewer) -> None:
     st.html(_STYLE)
     if message_id := state.take(state.BROWSE_GO):
         st.switch_page(CHAT, query_params={"message": message_id})
-    open_shared(skein, viewer, _VIEWS)
-    place = read_place(address(), now=utc_now(), zone=st.context.timezone)
     thread_id, session_id = (st.query_params.get(name) for name in ("thread", "session"))
+    if not (thread_id or session_id):
+        open_shared(skein, viewer, _VIEWS)
+    place = read_place(address(), now=utc_now(), zone=st.context.timezone)
     if thread_id or session_id:
         _draw_notices(skein, viewer, place)
         draw_inspector(skein, viewer, thread_id) if thread_id else draw_session(skein, viewer, session_id)

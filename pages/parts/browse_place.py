@@ -36,7 +36,7 @@ SORT_WORDS: dict[Sort, tuple[str, str]] = {
     "user": ("User Z to A", "User A to Z"),
 }
 """For each sort its name downwards and upwards."""
-OF_ONE = ("session", "tab", "thread", "checkpoint", "ns", "view", "event")
+OF_ONE = ("session", "tab", "before", "about", "thread", "checkpoint", "ns", "look", "event")
 """What of the address is about the one session or thread that is open, not about the list."""
 
 

@@ -10,6 +10,7 @@ from functools import partial
 import streamlit as st
 from sqlmodel import Session as Db
 
+from core.access.activity import record_look
 from core.access.viewer import Viewer
 from core.errors import SkeinError
 from core.history.annotations import LONGEST_NOTE, set_review, set_score
@@ -58,6 +59,14 @@ def draw_review(skein: Skein, viewer: Viewer, place: Place) -> None:
         _draw_none(place, total)
         return
     line = page.rows[0]
+    record_look(
+        viewer,
+        skein.database,
+        "session.read",
+        target_id=line.session_id,
+        owner_id=line.user_id,
+        session_id=line.session_id,
+    )
     left = f"{count(_MOST)}+" if total >= _MOST else count(total)
     st.caption(
         f"{left} to review: sessions in which something failed, or that cost {dollars(EXPENSIVE_USD)} or more, and "

@@ -104,7 +104,7 @@ def _follow(lead: Lead) -> None:
     if page is not None:
         st.switch_page(page, query_params=query)
     if query:
-        change({name: [value] for name, value in query.items()}, without=("session", "tab", "before", "about"))
+        change({name: [value] for name, value in query.items()}, without=("before", "about"))
     st.rerun()
 
 

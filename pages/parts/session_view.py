@@ -23,6 +23,7 @@ from core.skein import Skein
 from core.tables import THREAD_STATUSES
 from pages.parts import state
 from pages.parts.address import change
+from pages.parts.browse_place import OF_ONE
 from pages.parts.browse_rows import describe_threads, moment
 from pages.parts.days import zone
 from pages.parts.figures import count, total_cost
@@ -39,7 +40,6 @@ TABS = {
     "threads": "Threads",
     "artifacts": "Artifacts",
 }
-_OF_ONE = ("session", "tab", "before", "about")
 _STYLE = """<style>
 .st-key-session_figures [data-testid="stMetricValue"] { font-size: 1.25rem; }
 .st-key-session_figures > div { min-width: 7rem; }
@@ -161,4 +161,4 @@ def _chosen_tab() -> str:
     return tab
 
 
-_close = partial(change, {}, without=_OF_ONE)
+_close = partial(change, {}, without=OF_ONE)
