@@ -18,6 +18,7 @@ from core.database import Database, first_line
 from core.demo_world.making import make_world
 from core.errors import BadInputError, NotFoundError, SettingsError, SkeinError
 from core.ids import new_user_id
+from core.records import commands
 from core.records.export.command import export
 from core.runs.crowd import Report, run_crowd
 from core.settings import load_settings
@@ -112,6 +113,7 @@ def demo(
 
 
 app.command()(export)
+app.add_typer(commands.app)
 
 
 @app.command()

@@ -228,7 +228,10 @@ class Session(Table, table=True):
 
 class Conversation(Table, table=True):
     __tablename__ = "conversation"
-    __table_args__ = (Index("conversation_by_session", "session_id", "updated_at"),)
+    __table_args__ = (
+        Index("conversation_by_session", "session_id", "updated_at"),
+        Index("conversation_deleted", "deleted_at", sqlite_where=text(_DELETED), postgresql_where=text(_DELETED)),
+    )
 
     conversation_id: str = _key()
     session_id: str = _ref("session.session_id")

@@ -224,7 +224,7 @@ _OF_ARTIFACT = _rows.where(_version.c.artifact_id == bindparam("artifact"), _ver
 _OF_ARTIFACTS = (
     _rows.add_columns(_session.c.user_id)
     .join(_session, _session.c.session_id == _artifact.c.session_id)
-    .where(_version.c.artifact_id.in_(bindparam("artifacts", expanding=True)))
+    .where(_version.c.artifact_id.in_(bindparam("artifacts", expanding=True)), _session.c.status != "deleted")
 )
 _is_it = (_version.c.artifact_id == bindparam("artifact"), _version.c.version == bindparam("version"))
 _CONTENT = select(_version.c.content).where(*_is_it)
@@ -245,10 +245,11 @@ _BY_HAND = (
     )
     .order_by(_version.c.version)
 )
-_OWNER = select(_session.c.user_id).where(_session.c.session_id == bindparam("session"))
+_is_there = _session.c.status != "deleted"
+_OWNER = select(_session.c.user_id).where(_session.c.session_id == bindparam("session"), _is_there)
 _OWNER_OF_ARTIFACT = (
     select(_session.c.user_id)
     .join(_artifact, _artifact.c.session_id == _session.c.session_id)
-    .where(_artifact.c.artifact_id == bindparam("artifact"))
+    .where(_artifact.c.artifact_id == bindparam("artifact"), _is_there)
 )
 _ANY = select(_artifact.c.artifact_id).where(_artifact.c.session_id == bindparam("session")).limit(1)

@@ -15,6 +15,7 @@ from sqlmodel import col, select
 
 from core.access.viewer import Viewer
 from core.errors import BadInputError, ForbiddenError, NotFoundError
+from core.history.activity import record
 from core.ids import ConversationId, SessionId
 from core.tables import Conversation, Message, Session, Thread, User, clean_text, utc_now
 
@@ -71,7 +72,7 @@ def get_headings(viewer: Viewer, db: Db, ids: Collection[str]) -> dict[str, Head
         select(Conversation.conversation_id, Conversation.title, User.name, User.user_id)
         .join(Session, col(Session.session_id) == Conversation.session_id)
         .join(User, col(User.user_id) == Session.user_id)
-        .where(col(Conversation.conversation_id).in_(list(ids)))
+        .where(col(Conversation.conversation_id).in_(list(ids)), col(Conversation.deleted_at).is_(None))
     )
     return {row[0]: Heading(row[1], row[2]) for row in db.execute(query) if viewer.may_read(row[3])}
 
@@ -83,13 +84,17 @@ def rename_conversation(viewer: Viewer, db: Db, conversation_id: ConversationId,
         raise BadInputError("A title needs at least one character; please type one.")
     if len(title) > LONGEST_TITLE:
         raise BadInputError(f"A title has at most {LONGEST_TITLE} characters; please shorten it.")
-    _own(viewer, db, conversation_id).title = title
+    found = _own(viewer, db, conversation_id)
+    found.title = title
+    _tell(viewer, db, "conversation.rename", found)
     return title
 
 
 def delete_conversation(viewer: Viewer, db: Db, conversation_id: ConversationId) -> None:
     """Take it out of every list; for ten minutes ``restore_conversation`` brings it back."""
-    _own(viewer, db, conversation_id).deleted_at = utc_now()
+    found = _own(viewer, db, conversation_id)
+    found.deleted_at = utc_now()
+    _tell(viewer, db, "conversation.delete", found)
 
 
 def restore_conversation(viewer: Viewer, db: Db, conversation_id: ConversationId) -> None:
@@ -98,6 +103,11 @@ def restore_conversation(viewer: Viewer, db: Db, conversation_id: ConversationId
     if found.deleted_at is None or utc_now() - found.deleted_at > UNDO:
         raise NotFoundError("It was deleted more than ten minutes ago and cannot be brought back here.")
     found.deleted_at = None
+    _tell(viewer, db, "conversation.restore", found)
+
+
+def _tell(viewer: Viewer, db: Db, kind: str, of: Conversation) -> None:
+    record(db, viewer, kind, target_id=of.conversation_id, session_id=of.session_id)
 
 
 def require_own_conversation(viewer: Viewer, db: Db, conversation_id: ConversationId) -> None:
@@ -147,7 +157,7 @@ def _own(viewer: Viewer, db: Db, conversation_id: ConversationId, *, deleted: bo
     """The row itself, for changing it: only by its owner."""
     found = db.get(Conversation, conversation_id)
     owner = db.get(Session, found.session_id) if found is not None else None
-    if found is None or owner is None or not viewer.may_read(owner.user_id):
+    if found is None or owner is None or owner.status == "deleted" or not viewer.may_read(owner.user_id):
         raise _not_found()
     if not viewer.may_change(owner.user_id):
         raise ForbiddenError("This conversation is somebody else's; you can read it, but not change it.")

@@ -16,7 +16,9 @@ from core.checkpoints.compact import compact, count_checkpoints, incremental_vac
 from core.database import Database
 from core.errors import BusyError
 from core.records.compaction import Compacted, compact_threads
+from core.records.deletion import purge_conversations, purge_sessions
 from core.records.purge import purge_branches
+from core.records.retention import run_due
 from core.runs.loop import LoopThread
 from core.tables import utc_now
 
@@ -27,7 +29,7 @@ log = structlog.get_logger("skein.records")
 
 
 class Housekeeper:
-    """Purges what was deleted, and compacts threads ``compact_after`` their end."""
+    """Purges what was deleted, runs the retention rules, and compacts threads ``compact_after`` their end."""
 
     def __init__(
         self,
@@ -51,8 +53,14 @@ class Housekeeper:
             self._thread.join()
 
     def purge(self) -> int:
-        """Take away the branches that were deleted more than a minute ago; gives how many."""
-        return purge_branches(self._database, self._forget_thread)
+        """Take away the branches and sessions that were deleted more than a minute ago; gives how many."""
+        branches = purge_branches(self._database, self.forget_thread)
+        return branches + purge_sessions(self._database, self.forget_thread)
+
+    def keep_rules(self) -> int:
+        """Run the retention rules that are due, and take away conversations that were deleted alone."""
+        purge_conversations(self._database, self.forget_thread)
+        return run_due(self._database)
 
     def compact(self) -> Compacted:
         """Compact the threads that are due, and give the space back."""
@@ -70,11 +78,13 @@ class Housekeeper:
                 self.purge()
                 if not compacted_at or time.monotonic() - compacted_at > _COMPACT_EVERY_SECONDS:
                     compacted_at = time.monotonic()
+                    self.keep_rules()
                     self.compact()
             except Exception as error:  # noqa: BLE001 - whatever it was, the next round must come
                 log.warning("housekeeping_failed", error=type(error).__name__)
 
-    def _forget_thread(self, thread_id: str) -> None:
+    def forget_thread(self, thread_id: str) -> None:
+        """Delete the checkpoints of a thread."""
         self._loop.run(self._saver.adelete_thread(thread_id))
 
     def _count(self, thread_ids: Sequence[str]) -> dict[str, int]:

@@ -11,20 +11,17 @@ from functools import partial
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlmodel import Session as Db
 
 from core.database import Database, table_of
 from core.history.branches import UNDO
 from core.ids import BranchId, MessageId, ThreadId
+from core.records.removal import delete_messages, portions, remove_events, size_of_message
 from core.tables import (
     Annotation,
-    Approval,
-    ArtifactVersion,
     Branch,
     Message,
-    RunEvent,
-    Snapshot,
     Thread,
     utc_now,
 )
@@ -35,16 +32,18 @@ GRACE = timedelta(seconds=5)
 _MESSAGES_AT_ONCE = 25
 log = structlog.get_logger("skein.records")
 _branch, _message, _thread = table_of(Branch), table_of(Message), table_of(Thread)
-_version = table_of(ArtifactVersion)
 
 
 @dataclass(frozen=True)
 class _Gone:
-    """A deleted branch with the messages and threads that went with it, the deepest first."""
+    """A deleted branch with the messages that went with it: their ids, threads and sizes, the deepest first."""
 
     branch_id: BranchId
-    messages: list[MessageId]
-    threads: list[ThreadId]
+    messages: Sequence[Any]
+
+    @property
+    def threads(self) -> list[ThreadId]:
+        return [ThreadId(row.thread_id) for row in self.messages]
 
 
 def purge_branches(
@@ -69,11 +68,12 @@ def purge_branches(
 def _purge(database: Database, forget_thread: Callable[[ThreadId], None], gone: _Gone) -> None:
     for thread_id in gone.threads:
         forget_thread(thread_id)
-    pairs = list(zip(gone.messages, gone.threads, strict=True))
-    parts = [pairs[start : start + _MESSAGES_AT_ONCE] for start in range(0, len(pairs), _MESSAGES_AT_ONCE)] or [[]]
+    for some in _in_parts(gone.threads, 500):
+        remove_events(database, some)
+    parts = list(portions(gone.messages, at_once=_MESSAGES_AT_ONCE)) or [[]]
     for place, part in enumerate(parts, start=1):
-        rest = parts[place][0][0] if place < len(parts) else None
-        database.write(partial(_delete, branch_id=gone.branch_id, pairs=part, rest=rest))
+        rest = MessageId(parts[place][0].message_id) if place < len(parts) else None
+        database.write(partial(_delete, branch_id=gone.branch_id, part=part, rest=rest))
 
 
 def _find_gone(database: Database, before: datetime) -> list[_Gone]:
@@ -91,35 +91,24 @@ def _read_gone(db: Db, row: Any) -> _Gone | None:
         return None
     if any(db.connection().execute(_AWAITED, {"threads": list(some)}).first() for some in _in_parts(threads, 500)):
         return None
-    return _Gone(BranchId(row.branch_id), [MessageId(item.message_id) for item in found], threads)
+    return _Gone(BranchId(row.branch_id), found)
 
 
 def _in_parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _delete(
-    db: Db, branch_id: BranchId, pairs: Sequence[tuple[MessageId, ThreadId]], rest: MessageId | None
-) -> None:
+def _delete(db: Db, branch_id: BranchId, part: Sequence[Any], rest: MessageId | None) -> None:
     """Delete these messages with all of theirs; the branch itself ends with the ``rest`` until nothing is left."""
-    messages, threads = [message for message, _ in pairs], [thread for _, thread in pairs]
+    messages = [MessageId(row.message_id) for row in part]
+    threads = [ThreadId(row.thread_id) for row in part]
     connection = db.connection()
+    connection.execute(delete(table_of(Annotation)).where(table_of(Annotation).c.target_id == branch_id))
     if rest is not None:
         connection.execute(update(_branch).where(_branch.c.branch_id == branch_id).values(head_message_id=rest))
     else:
         connection.execute(delete(_branch).where(_branch.c.branch_id == branch_id))
-    for table, column, ids in (
-        (RunEvent, "thread_id", threads),
-        (Snapshot, "thread_id", threads),
-        (Approval, "thread_id", threads),
-        (Annotation, "target_id", [*messages, branch_id]),
-        (Branch, "head_message_id", messages),
-    ):
-        connection.execute(delete(table_of(table)).where(table_of(table).c[column].in_(ids)))
-    for statement in (_DROP_VERSIONS, _KEEP_VERSIONS, _ORPHAN):
-        connection.execute(statement, {"threads": threads})
-    connection.execute(delete(_thread).where(_thread.c.thread_id.in_(threads)))
-    connection.execute(delete(_message).where(_message.c.message_id.in_(messages)))
+    delete_messages(db, messages, threads)
 
 
 _LIVE = ("queued", "running")
@@ -129,7 +118,7 @@ _DELETED = (
     .order_by(_branch.c.deleted_at)
 )
 _WITH_IT = (
-    select(_message.c.message_id, _thread.c.thread_id, _thread.c.status)
+    select(_message.c.message_id, _thread.c.thread_id, _thread.c.status, size_of_message.label("size"))
     .join(_thread, _thread.c.message_id == _message.c.message_id)
     .where(_message.c.conversation_id == bindparam("conversation"), _message.c.deleted_at == bindparam("at"))
     .order_by(_message.c.depth.desc())
@@ -148,15 +137,3 @@ _BELOW = (
 _AWAITED = select(_thread.c.thread_id).where(
     _thread.c.parent_thread_id.in_(bindparam("threads", expanding=True)), _thread.c.status == "queued"
 )
-# Where a thread came from is not known any more when that is gone.
-_ORPHAN = (
-    update(_thread)
-    .where(_thread.c.parent_thread_id.in_(bindparam("threads", expanding=True)))
-    .values(parent_thread_id=None)
-)
-# What a run wrote and its state named is the session's; all else was of that thread alone.
-_of_threads = update(_version).where(_version.c.thread_id.in_(bindparam("threads", expanding=True)))
-_DROP_VERSIONS = _of_threads.where(or_(_version.c.by_hand, _version.c.status == "pending")).values(
-    thread_id=None, status="dropped"
-)
-_KEEP_VERSIONS = _of_threads.values(thread_id=None)

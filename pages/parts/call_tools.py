@@ -158,7 +158,7 @@ def draw_verify(skein: Skein, viewer: Viewer) -> None:
 def _draw_verify(skein: Skein, viewer: Viewer) -> None:
     st.caption(
         "Every ended call and all that people did stands on a chain of seals. This checks each against its seal, "
-        "and names the first that does not hold. Only a head kept elsewhere can show that the chain's end was cut off."
+        "and names the first that does not hold. Only a head kept elsewhere shows that the end was cut off."
     )
     kept = st.file_uploader("A head kept before (optional)", type="json", key="calls.verify.head")
     if st.button("Verify the log", key="calls.verify", type="primary"):

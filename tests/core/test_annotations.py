@@ -120,9 +120,7 @@ class TestScoresAndReviews:
         assert [one.score for one in mark(opened, ann, turn.message_id).scores] == [4]
 
     @pytest.mark.parametrize("score", [0, 6, -1])
-    def test_a_score_is_one_to_five(
-        self, opened: Skein, alice: Viewer, session_id: SessionId, score: int
-    ) -> None:
+    def test_a_score_is_one_to_five(self, opened: Skein, alice: Viewer, session_id: SessionId, score: int) -> None:
         with pytest.raises(BadInputError, match="from 1 to 5"):
             writing(opened, marks.set_score, alice, session_id, score)
 

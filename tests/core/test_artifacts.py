@@ -543,7 +543,7 @@ class TestTwoAtOnce:
 class TestPurging:
     def _purge(self, desk: Desk) -> int:
         later = utc_now() + timedelta(minutes=2)
-        return purge.purge_branches(desk.skein.database, desk.skein.housekeeper._forget_thread, now=later)
+        return purge.purge_branches(desk.skein.database, desk.skein.housekeeper.forget_thread, now=later)
 
     def test_keeps_what_the_runs_kept_without_their_thread_and_drops_the_rest(self, desk: Desk) -> None:
         gone = desk.say("other way", under=desk.turn)

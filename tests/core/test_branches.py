@@ -264,11 +264,11 @@ class TestPurging:
             read = opened.database.read
 
             def write(self, job: Callable[[Any], Any]) -> Any:
-                if next(written) == 2:
+                if next(written) == 3:
                     raise OSError("the process was killed")
                 return opened.database.write(job)
 
-        assert purge.purge_branches(CutShort(), opened.housekeeper._forget_thread) == 0  # type: ignore[arg-type]
+        assert purge.purge_branches(CutShort(), opened.housekeeper.forget_thread) == 0  # type: ignore[arg-type]
         assert _left(opened, ids) == 3
         assert opened.housekeeper.purge() == 1
         assert _left(opened, ids) == 0

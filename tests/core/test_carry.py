@@ -119,7 +119,7 @@ def purge(skein: Skein, viewer: Viewer, turn: Turn) -> None:
     with skein.database.read() as db:
         branch = get_branch_below(viewer, db, turn.message_id)
     branching.delete(skein.engine, viewer, branch.branch_id)
-    purge_branches(skein.database, skein.housekeeper._forget_thread, now=utc_now() + timedelta(minutes=2))
+    purge_branches(skein.database, skein.housekeeper.forget_thread, now=utc_now() + timedelta(minutes=2))
 
 
 class TestARetriedAnswer:

@@ -31,7 +31,7 @@ from core.history import (
     turns,
 )
 from core.history.approvals import ApprovalRow
-from core.history.artifacts import Ref, write_version
+from core.history.artifacts import Ref, download, write_version
 from core.history.messages import Added, NewMessage, add_message
 from core.history.snapshots import SnapshotRow
 from core.history.turns import ThreadKind, Turn, get_turn
@@ -151,6 +151,7 @@ READS: dict[str, Callable[[World, Viewer], Any]] = {
     "list_named": lambda w, v: w.reading(artifact_rows.list_named, v, [w.artifact]),
     "get_version": lambda w, v: w.reading(artifact_rows.get_version, v, w.artifact),
     "read_content": lambda w, v: w.reading(artifact_rows.read_content, v, w.artifact),
+    "download": lambda w, v: download(v, w.skein.database, w.artifact),
     "find_shared": lambda w, v: w.reading(artifact_rows.find_shared, v, w.first.session_id, None),
     "list_files": lambda w, v: w.reading(files.list_files, v, [w.artifact]),
     "read_files": lambda w, v: [one for one in w.reading(files.read_files, v, [w.artifact]) if one],
@@ -199,6 +200,10 @@ WRITES: dict[str, Callable[[World, Viewer], Any]] = {
         snapshots.create_snapshot, v, w.done.thread_id, w.snapshot.checkpoint_id, new_view_id()
     ),
     "delete_snapshot": lambda w, v: w.writing(snapshots.delete_snapshot, v, w.snapshot.snapshot_id),
+    "rename_session": lambda w, v: w.writing(sessions.rename_session, v, w.first.session_id, "mine now"),
+    "archive_session": lambda w, v: w.writing(sessions.archive_session, v, w.first.session_id),
+    "mark_deleted": lambda w, v: w.writing(sessions.mark_deleted, v, w.first.session_id),
+    "restore_session": lambda w, v: w.writing(sessions.restore_session, v, w.first.session_id),
     "get_own_session": lambda w, v: w.writing(sessions.get_own_session, v, w.first.session_id),
     "revoke_rule": lambda w, v: w.writing(rules.revoke_rule, v, w.rule_id),
     "decisions.decide": _decide,
@@ -222,13 +227,23 @@ OWN = {
     # In test_tree.py, test_branches.py, and in test_saved_views.py:
     "find_siblings",
     *("find_marks", "find_marks_in", "set_star", "set_note", "remember_position", "find_position"),
+    # In test_annotations.py:
+    *("add_tag", "remove_tag", "set_score", "set_review", "list_tags"),
+    "list_happenings",  # in test_timeline.py
+    *("list_templates", "get_template", "save_template", "delete_template", "draft_of_session"),
+    # In test_message_search.py:
+    *("matching", "matching_sessions", "newest_hits", "excerpts", "pending"),
+    # In test_activity_list.py:
+    *("list_activity", "list_doers", "export_activity"),
     *("save_view", "list_views", "get_view", "delete_view"),
     # In test_approvals.py:
     *("list_approvals", "count_waiting", "list_rules", "add_rule"),
+    "create_session",  # in test_deletion.py
 }
 # These touch nobody's rows.
 HARMLESS = {
-    "default_title",
+    *("default_title", "clean_tag"),
+    *("hold_session", "is_there", "is_being_purged"),
     *("hold_conversation", "move_branch", "begin_branch", "free_name", "own_messages", "find_owners"),
     *("tidy_name", "claim_states", "release_states", "require_unclaimed"),
     *("Engine.stop_all", "Engine.database", "Engine.check_edits"),
@@ -250,14 +265,23 @@ HARMLESS = {
     "Engine.find_missing",
     "Engine.open",
     "Engine.close",
+    # The index of words, for its own thread, the purge and the doctor.
+    *("index_of", "read_entries", "index_messages", "remove_messages", "words_of", "to_ms", "mark_words"),
     *("find_words", "snippet", "to_fts5", "to_tsquery", "to_tsvector", "to_words"),
-    *("record", "record_once", "is_recorded"),
     *("resolve", "resolve_all", "settle_versions", "parse_ref", "find_named", "attached_refs", "not_found"),
     *("check_content", "clean_name", "is_text", "read_plan", "write_plan", "plan_to_text", "text_to_plan"),
     *("word_differences", "state_differences", "align", "common_start"),
 }
-# An admin may stop what anybody runs.
-FOR_ADMINS = {"Engine.stop", "Engine.settle", "decisions.decide", "revoke_rule"}
+# An admin may stop what anybody runs, and put anybody's session aside or delete it.
+FOR_ADMINS = {
+    "archive_session",
+    "mark_deleted",
+    "restore_session",
+    "Engine.stop",
+    "Engine.settle",
+    "decisions.decide",
+    "revoke_rule",
+}
 
 
 @pytest.fixture
@@ -422,5 +446,6 @@ class TestTheOwner:
         assert all(everything_of(world))
         # In an order in which each finds what it needs.
         last = ["branching.delete", "restore_branch", "delete_conversation", "restore_conversation"]
+        last += ["mark_deleted", "restore_session"]
         names = sorted(WRITES, key=lambda name: last.index(name) if name in last else -1)
         assert [name for name, outcome in outcomes(world, world.alice, names).items() if outcome] == []

@@ -643,7 +643,7 @@ class TestTheCommands:
         write_log(database, 3, 3)
         code, output = self.say("verify-log")
         assert code == 0
-        assert "The call log holds: 2 seals, 6 calls, 0 corrections; texts of 6 calls checked" in output
+        assert "The call log holds: 2 seals, 6 calls, 0 corrections, 0 acts of people" in output
 
     def test_one_that_does_not_ends_with_1_and_names_seal_and_row(self, database: Database) -> None:
         [(seal_id, rows)] = write_log(database, 3)

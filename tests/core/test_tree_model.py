@@ -563,7 +563,7 @@ class Both:
 
     def purge(self, a: int, b: int, word: str) -> None:
         later = utc_now() + timedelta(minutes=2)
-        while purge_branches(self.skein.database, self.keeper._forget_thread, now=later):
+        while purge_branches(self.skein.database, self.keeper.forget_thread, now=later):
             pass
         targets = self.model.said.keys() | self.model.lines.keys()
         gone = self.model.purge()
@@ -1006,7 +1006,7 @@ class TestWhatRandomSequencesFound(OnSqlite):
         retried = settled(branching.retry(opened.engine, alice, root.thread_id))
         assert retried.status == "failed"
         delete(opened, alice, root)
-        purge_branches(opened.database, opened.housekeeper._forget_thread, now=utc_now() + timedelta(minutes=2))
+        purge_branches(opened.database, opened.housekeeper.forget_thread, now=utc_now() + timedelta(minutes=2))
         shown, known = people(opened, alice, begun(opened, alice, "done", under=retried))
         assert known == shown
 
@@ -1050,7 +1050,7 @@ class TestWhatRandomSequencesFound(OnSqlite):
 
         opened.database.write(delete_three)
         try:
-            purge_branches(opened.database, opened.housekeeper._forget_thread, now=later)
+            purge_branches(opened.database, opened.housekeeper.forget_thread, now=later)
         except IntegrityError as error:
             raise AssertionError("the round was cut short") from error
         finally:

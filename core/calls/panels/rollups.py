@@ -238,9 +238,7 @@ def recount_day(db: Db, day: int) -> None:
     days = _count(_calls_of(db, day))
     for grain, counted in ((_HOUR, _by_hour(days)), (_DAY, days)):
         first = day * grain.per_day
-        db.connection().execute(
-            grain.table.delete().where(grain.step >= first, grain.step < first + grain.per_day)
-        )
+        db.connection().execute(grain.table.delete().where(grain.step >= first, grain.step < first + grain.per_day))
         if counted:
             db.connection().execute(grain.table.insert(), [*_as_rows(grain, counted)])
 

@@ -58,8 +58,10 @@ _RENAMED = {
     "revoke_rule": "rule.revoke",
     "decide": "approval.decide",
 }
-_HELD_WORDS = ("branch.create", "branch.rename", "snapshot.create", "snapshot.delete", "price.add", "price.end")
-_HELD_WORDS += ("rule.add", "approval.decide", "call.export")
+_HELD_WORDS = (
+    *("branch.create", "branch.rename", "snapshot.create", "snapshot.delete", "price.add", "price.end"),
+    *("rule.add", "approval.decide", "call.export"),
+)
 _WORDS_SQLITE = """CREATE VIRTUAL TABLE message_words
     USING fts5(words, content='', columnsize=0, tokenize="ascii tokenchars '='")"""
 _WORDS_POSTGRESQL = (
@@ -244,6 +246,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("kind = 'tag'"),
     )
     op.create_index(
+        "conversation_deleted",
+        "conversation",
+        ["deleted_at"],
+        unique=False,
+        sqlite_where=sa.text("deleted_at IS NOT NULL"),
+        postgresql_where=sa.text("deleted_at IS NOT NULL"),
+    )
+    op.create_index(
         "session_deleted",
         "session",
         ["updated_at"],
@@ -270,6 +280,7 @@ def downgrade() -> None:
         if not _is_sqlite():
             op.execute(f"DROP FUNCTION {name}")
     op.execute("DROP TABLE message_words")
+    op.drop_index("conversation_deleted", table_name="conversation")
     op.drop_index(
         "session_deleted",
         table_name="session",
