@@ -15,7 +15,6 @@ from core.checkpoints.stored import Namespace
 from core.history.differences import Change
 from core.history.messages import NewMessage
 from core.history.turns import Turn
-from core.ids import new_thread_id
 from core.runs.events import Event
 from core.settings import Settings
 from core.skein import Skein
@@ -243,7 +242,7 @@ class TestAThread:
         assert "no such" in texts(at)
         assert "tell me" not in texts(at)
 
-    @pytest.mark.parametrize("thread", ["nothing", str(new_thread_id())])
+    @pytest.mark.parametrize("thread", ["nothing", "thread_1795259511687_DEQ1S693NEA6"])
     def test_that_is_not_there_is_one_sentence(self, tab: Any, thread: str) -> None:
         at = tab("ada", thread=thread)
         at.switch_page("browse.py").run()
