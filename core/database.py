@@ -22,6 +22,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from psycopg import IsolationLevel
+from psycopg.types.string import StrDumperUnknown
 from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event, inspect, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.postgresql.psycopg import dialect as postgresql_dialect
@@ -32,6 +33,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from sqlmodel import Session, SQLModel
 
 from core.errors import BusyError, SettingsError, SkeinError
+from core.tables import clean_text
 
 T = TypeVar("T")
 Job = Callable[[Session], T]
@@ -167,7 +169,7 @@ class Database:
 
 def _attempts() -> Iterable[stamina.Attempt]:
     return stamina.retry_context(
-        on=_is_passing, attempts=5, timeout=BUSY_SECONDS * 3, wait_initial=0.02, wait_max=0.5
+        on=is_passing, attempts=5, timeout=BUSY_SECONDS * 3, wait_initial=0.02, wait_max=0.5
     )
 
 
@@ -208,7 +210,7 @@ def _is_broken(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
-def _is_passing(error: BaseException) -> bool:
+def is_passing(error: BaseException) -> bool:
     """Whether the same transaction may well succeed if it is simply run again, and none of it happened."""
     if not isinstance(error, DBAPIError):
         return False
@@ -236,6 +238,13 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(getattr(error, "orig", error)).strip().splitlines()), "")
 
 
+class _CleanText(StrDumperUnknown):
+    """Text without what PostgreSQL cannot hold: who asks for an id with a NUL finds none, instead of an error."""
+
+    def dump(self, obj: str) -> bytes:
+        return clean_text(obj).encode()
+
+
 def _postgres_engine(url: str, *, writer: bool) -> Engine:
     """An engine whose transactions, but the writer's, read all as of one moment, and cannot write."""
     size = {"pool_size": 1, "max_overflow": 0} if writer else {"pool_size": 10, "max_overflow": 20}
@@ -243,6 +252,7 @@ def _postgres_engine(url: str, *, writer: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
+        connection.adapters.register_dumper(str, _CleanText)
         if not writer:  # the driver says so with BEGIN, so that it costs nothing
             connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
 

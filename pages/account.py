@@ -9,6 +9,7 @@ from core.skein import Skein
 from pages.parts.browsers import browser_name
 from pages.parts.guard import require_viewer
 from pages.parts.resources import get_skein
+from pages.parts.text import plain
 
 
 def main() -> None:
@@ -45,7 +46,7 @@ def _change_password(viewer: Viewer, skein: Skein, *, old: str, new: str, again:
     try:
         accounts.change_password(viewer, skein.database, old=old, new=new)
     except SkeinError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
     else:
         st.success("The password is changed, and you are signed out everywhere else.")
 

@@ -93,7 +93,7 @@ def _erase(viewer: Viewer, skein: Skein, chosen: Account) -> None:
             progress=lambda done, of: bar.progress(done / of, text=f"Session {done:,} of {of:,}"),
         )
     except SkeinError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
     else:
         rest = "" if left.is_nothing else " What still runs is being stopped, and goes in a minute."
         _done(f"{chosen.name} is erased.{rest}")
@@ -103,7 +103,7 @@ def _set_role(viewer: Viewer, skein: Skein, chosen: Account, role: str) -> None:
     try:
         accounts.set_role(viewer, skein.database, user_id=chosen.user_id, role=role)
     except SkeinError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
     else:
         _done(f"{chosen.name} is now {role}.")
 
@@ -113,7 +113,7 @@ def _set_disabled(viewer: Viewer, skein: Skein, chosen: Account) -> None:
     try:
         accounts.set_disabled(viewer, skein.database, user_id=chosen.user_id, disabled=disabled)
     except SkeinError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
     else:
         _done(f"{chosen.name} is {'disabled and signed out everywhere' if disabled else 'enabled'}.")
 
@@ -134,7 +134,7 @@ def _draw_create(viewer: Viewer, skein: Skein) -> None:
             "Create account", key="admin.create_account", type="primary", on_click=_create, args=(viewer, skein)
         )
         if problem := state.take(state.REFUSED):
-            st.error(problem)
+            st.error(plain(problem))
 
 
 def _create(viewer: Viewer, skein: Skein) -> None:

@@ -57,7 +57,7 @@ def main(skein: Skein, viewer: Viewer) -> None:
             draw_artifacts(skein, viewer, opened, shelf)
 
     if problem := state.take(state.PROBLEM):
-        st.warning(problem, icon=":material/info:")
+        st.warning(plain(problem), icon=":material/info:")
     if any(turn.is_live for turn in (*opened.turns, *opened.fan)):
         state.take(state.WATCHED)
         st.fragment(_watch, run_every=_WATCH_SECONDS)()
@@ -181,7 +181,7 @@ def _rename(skein: Skein, viewer: Viewer, conversation: ConversationRow) -> None
                     lambda db: rename_conversation(viewer, db, conversation.conversation_id, title)
                 )
             except SkeinError as error:
-                st.error(str(error))
+                st.error(plain(str(error)))
             else:
                 st.rerun()
 

@@ -26,7 +26,7 @@ def main(skein: Skein, viewer: Viewer) -> None:
     st.markdown("### Running now")
     st.caption("Everybody's runs in this process." if viewer.is_admin else "Your runs in this process.")
     if problem := state.take(state.PROBLEM):
-        st.warning(problem, icon=":material/info:")
+        st.warning(plain(problem), icon=":material/info:")
     st.fragment(_draw_runs, run_every=_REFRESH_SECONDS)(skein, viewer)
 
 

@@ -16,6 +16,7 @@ from pages.parts.guard import require_admin
 from pages.parts.price_tables import open_own, price_label, price_rows
 from pages.parts.repricing import draw_repricing, forget_preview
 from pages.parts.resources import get_skein
+from pages.parts.text import plain
 
 NOTICE = "prices.notice"  # one sentence about what was just done
 REFUSED = "prices.refused"  # one sentence about why a price could not be entered
@@ -82,7 +83,7 @@ def _draw_enter(viewer: Viewer, skein: Skein) -> None:
             "Enter price", key="prices.add", type="primary", on_click=_enter, args=(viewer, skein)
         )
         if problem := state.take(REFUSED):
-            st.error(problem)
+            st.error(plain(problem))
 
 
 def _enter(viewer: Viewer, skein: Skein) -> None:
@@ -118,7 +119,7 @@ def _draw_end(viewer: Viewer, skein: Skein, prices: list[ModelPrice]) -> None:
         try:
             end_price(viewer, skein.database, price_id)
         except SkeinError as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
         else:
             forget_preview()
             _done(f"The price of {ending[price_id].model} has ended.")

@@ -14,6 +14,7 @@ PAGES = sorted(path for path in (ROOT / "pages").glob("*.py") if path.stem != "_
 PARTS = sorted((ROOT / "pages" / "parts").glob("*.py"))
 CORE = sorted(path for path in (ROOT / "core").rglob("*.py") if "migrations" not in path.parts)
 SOURCES = sorted([ROOT / "app.py", *(ROOT / "pages").rglob("*.py"), *(ROOT / "core").rglob("*.py")])
+MARKDOWN = {"caption", "error", "info", "markdown", "success", "toast", "warning", "write"}
 GUARDS = {"require_viewer", "require_admin"}
 SETTING = re.compile(r"\b(?:SKEIN|OPENAI)_[A-Z][A-Z_]*[A-Z]\b")
 # What the tests' own runner reads is no setting of Skein.
@@ -81,6 +82,28 @@ def attributes(path: Path) -> set[str]:
     }
 
 
+def as_it_came(path: Path) -> list[int]:
+    """The lines on which Streamlit is given for Markdown what an error says, without ``plain()``."""
+    nodes = list(ast.walk(parsed(path)))
+    caught = {node.name for node in nodes if isinstance(node, ast.ExceptHandler)}
+    shown = [node for node in nodes if isinstance(node, ast.Call) and node.args and _is_shown(node.func)]
+    return [call.lineno for call in shown if _names_in(call.args[0]) & (caught | {"problem"})]
+
+
+def _is_shown(func: ast.expr) -> bool:
+    """``st.error``, also as one of two: ``(st.error if ... else st.info)``."""
+    reached = [node for node in ast.walk(func) if isinstance(node, ast.Attribute) and _uses(node.value, "st")]
+    return any(node.attr in MARKDOWN for node in reached)
+
+
+def _names_in(node: ast.AST) -> set[str]:
+    """The names, and last parts of names, that an expression is made of, but not of what ``plain()`` is given."""
+    if _name_of(node) == "plain":
+        return set()
+    own = {getattr(node, "id", None) or getattr(node, "attr", "")}
+    return own.union(*(_names_in(inner) for inner in ast.iter_child_nodes(node)))
+
+
 class TestPages:
     @pytest.mark.parametrize("page", PAGES, ids=name)
     def test_a_page_first_asks_who_is_there(self, page: Path):
@@ -92,6 +115,10 @@ class TestPages:
         first = first_deed(ROOT / "pages" / "admin.py")
         assert first is not None
         assert _called(first) == "require_admin"
+
+    @pytest.mark.parametrize("path", [*PAGES, *PARTS], ids=name)
+    def test_what_an_error_says_is_never_taken_for_markdown(self, path: Path):
+        assert as_it_came(path) == []
 
     def test_session_state_has_one_owner(self):
         owners = [name(path) for path in [*PAGES, *PARTS] if "session_state" in attributes(path)]

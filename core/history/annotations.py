@@ -19,7 +19,7 @@ from core.errors import BadInputError, NotFoundError
 from core.history.activity import record
 from core.history.branches import get_branch
 from core.history.conversations import get_conversation, hold_conversation
-from core.history.sessions import get_session
+from core.history.sessions import get_session, hold_session, is_there
 from core.history.turns import find_turn
 from core.ids import (
     BranchId,
@@ -194,20 +194,29 @@ def _checked(text: str, what: str) -> str:
 
 
 def _require_visible(viewer: Viewer, db: Db, target_id: Target) -> SessionId | None:
-    """The session that it stands in (a call may have none); NotFoundError when the viewer may not see it."""
+    """The session that it stands in (a call may have none), held; NotFoundError when the viewer may not see it."""
+    session_id, conversation_id = _place_of(viewer, db, target_id)
+    if session_id is not None:
+        hold_session(db, session_id)
+    if conversation_id is not None:
+        hold_conversation(db, conversation_id)
+        # Once more: while this waited, somebody may have deleted it.
+        get_conversation(viewer, db, conversation_id)
+    return session_id
+
+
+def _place_of(viewer: Viewer, db: Db, target_id: Target) -> tuple[SessionId | None, ConversationId | None]:
     match parse_id(target_id).kind:
         case "session":
-            return get_session(viewer, db, SessionId(target_id)).session_id
+            return get_session(viewer, db, SessionId(target_id)).session_id, None
         case "msg":
             turn, session_id, _ = find_turn(viewer, db, MessageId(target_id))
-            hold_conversation(db, turn.conversation_id)
-            return session_id
+            return session_id, turn.conversation_id
         case "branch":
             conversation_id = get_branch(viewer, db, BranchId(target_id)).conversation_id
-            hold_conversation(db, conversation_id)
-            return get_conversation(viewer, db, conversation_id).session_id
+            return get_conversation(viewer, db, conversation_id).session_id, conversation_id
         case "call":
-            return _session_of_call(viewer, db, CallId(target_id))
+            return _session_of_call(viewer, db, CallId(target_id)), None
         case _:
             raise BadInputError("Annotations go on sessions, messages, branches and calls; choose one of those.")
 
@@ -287,9 +296,10 @@ _marks = select(
     _annotation.c.score,
 ).join(_user, _user.c.user_id == _annotation.c.user_id)
 _is_shown = or_(_annotation.c.user_id == bindparam("who"), and_(bindparam("all"), _annotation.c.kind.in_(_SHARED)))
-_FIND = _marks.where(_annotation.c.target_id.in_(bindparam("targets", expanding=True)), _is_shown).order_by(
-    _annotation.c.annotation_id
-)
+_is_kept = is_there(_annotation.c.session_id)
+_FIND = _marks.where(
+    _annotation.c.target_id.in_(bindparam("targets", expanding=True)), _is_shown, _is_kept
+).order_by(_annotation.c.annotation_id)
 _own = _marks.where(_annotation.c.user_id == bindparam("who"), _annotation.c.kind.in_(("star", "note")))
 _FIND_IN = union_all(
     *(
@@ -301,7 +311,7 @@ _FIND_IN = union_all(
 )
 _TAGS = (
     select(_annotation.c.content, func.count().label("uses"))
-    .where(_annotation.c.kind == "tag", _is_shown)
+    .where(_annotation.c.kind == "tag", _is_shown, _is_kept)
     .group_by(_annotation.c.content)
     .order_by(func.count().desc(), _annotation.c.content)
     .limit(bindparam("most"))

@@ -72,7 +72,7 @@ def get_headings(viewer: Viewer, db: Db, ids: Collection[str]) -> dict[str, Head
         select(Conversation.conversation_id, Conversation.title, User.name, User.user_id)
         .join(Session, col(Session.session_id) == Conversation.session_id)
         .join(User, col(User.user_id) == Session.user_id)
-        .where(col(Conversation.conversation_id).in_(list(ids)), col(Conversation.deleted_at).is_(None))
+        .where(col(Conversation.conversation_id).in_(list(ids)), *_is_there)
     )
     return {row[0]: Heading(row[1], row[2]) for row in db.execute(query) if viewer.may_read(row[3])}
 
@@ -156,7 +156,7 @@ def _to_row(row: Row[Any]) -> ConversationRow:
 def _own(viewer: Viewer, db: Db, conversation_id: ConversationId, *, deleted: bool = False) -> Conversation:
     """The row itself, for changing it: only by its owner."""
     found = db.get(Conversation, conversation_id)
-    owner = db.get(Session, found.session_id) if found is not None else None
+    owner = _held(db, found) if found is not None else None
     if found is None or owner is None or owner.status == "deleted" or not viewer.may_read(owner.user_id):
         raise _not_found()
     if not viewer.may_change(owner.user_id):
@@ -166,17 +166,23 @@ def _own(viewer: Viewer, db: Db, conversation_id: ConversationId, *, deleted: bo
     return found
 
 
+def _held(db: Db, found: Conversation) -> Session | None:
+    """The session of a conversation, as both are once nobody else is deleting either or bringing it back."""
+    owner = db.get(Session, found.session_id, with_for_update={"read": True}, populate_existing=True)
+    db.refresh(found, with_for_update=True)
+    return owner
+
+
 def _not_found() -> NotFoundError:
     return NotFoundError("There is no such conversation here; it may have been deleted, or the link is wrong.")
 
 
 # Built once: to build a statement costs more than to run it.
-_BY_ID = _rows().where(
-    col(Conversation.conversation_id) == bindparam("key"), col(Conversation.deleted_at).is_(None)
-)
+_is_there = (col(Conversation.deleted_at).is_(None), col(Session.status) != "deleted")
+_BY_ID = _rows().where(col(Conversation.conversation_id) == bindparam("key"), *_is_there)
 _RECENT = (
     _rows()
-    .where(col(Session.user_id) == bindparam("owner"), col(Conversation.deleted_at).is_(None))
+    .where(col(Session.user_id) == bindparam("owner"), *_is_there)
     .order_by(col(Conversation.updated_at).desc())
     .limit(bindparam("most"))
 )

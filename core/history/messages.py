@@ -235,8 +235,6 @@ def _place_for(viewer: Viewer, db: Db, new: NewMessage, now: datetime) -> tuple[
     else:
         get_own_session(viewer, db, session_id)
         hold_session(db, session_id)
-        # Once more: while this waited, somebody may have deleted it.
-        get_own_session(viewer, db, session_id)
     conversation_id = new_conversation_id()
     db.flush()
     db.add(
@@ -252,7 +250,11 @@ def _own_session(viewer: Viewer, db: Db, conversation_id: ConversationId) -> Ses
     query = (
         select(Session.session_id, Session.user_id)
         .join(Conversation, col(Conversation.session_id) == Session.session_id)
-        .where(Conversation.conversation_id == conversation_id, col(Conversation.deleted_at).is_(None))
+        .where(
+            Conversation.conversation_id == conversation_id,
+            col(Conversation.deleted_at).is_(None),
+            Session.status != "deleted",
+        )
     )
     row = db.execute(query).first()
     _require_own(viewer, row.user_id if row else None)

@@ -12,6 +12,7 @@ is there for this viewer.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import BindParameter, RowMapping, Select, bindparam, delete, exists, func, select
@@ -20,6 +21,7 @@ from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.database import Database, in_parts, table_of
+from core.history.waiting import do_all_or_each
 from core.history.word_index import Entry, WordIndex, WordIndexes, facet, to_ms, words_of
 from core.history.words import Marked, find_words, mark_words
 from core.ids import ConversationId, MessageId, SessionId
@@ -60,8 +62,14 @@ class _Taken:
 def index_messages(database: Database, most: int = 200) -> int:
     """Index what was said last of what waits, in one short transaction; of how many messages, 0 when none waits."""
     with database.read() as db:
-        taken = dict(_take(db, most))
-    return database.write(lambda db: _add(db, taken)) if taken else 0
+        waiting = db.connection().execute(_WAITING, {"most": most}).scalars().all()
+    return do_all_or_each(waiting, partial(_index, database)) if waiting else 0
+
+
+def _index(database: Database, message_ids: Sequence[str]) -> int:
+    with database.read() as db:
+        taken = dict(_take(db, message_ids))
+    return database.write(lambda db: _add(db, taken))
 
 
 def remove_messages(db: Db, message_ids: Collection[str]) -> None:
@@ -92,9 +100,8 @@ def pending(viewer: Viewer, db: Db, most: int = 1000) -> int:
     return db.connection().execute(select(func.count()).select_from(waiting.subquery())).scalar_one()
 
 
-def _take(db: Db, most: int) -> Iterator[tuple[str, _Taken]]:
-    """The messages that come next, as many as one transaction can take."""
-    ids = db.connection().execute(_WAITING, {"most": most}).scalars().all()
+def _take(db: Db, ids: Sequence[str]) -> Iterator[tuple[str, _Taken]]:
+    """The first of these messages, as many as one transaction can take."""
     rows = {row["message_id"]: row for row in db.connection().execute(_TO_INDEX, {"messages": ids}).mappings()}
     size = 0
     for message_id in ids:

@@ -17,6 +17,7 @@ from core.access.viewer import Viewer
 from core.database import table_of
 from core.errors import BadInputError, ForbiddenError, NotFoundError
 from core.history.activity import record
+from core.history.browse import counting
 from core.history.conversations import LONGEST_TITLE
 from core.ids import SessionId, TemplateId, UserId, new_session_id
 from core.tables import Activity, Conversation, Session, clean_text, utc_now
@@ -96,6 +97,7 @@ def mark_deleted(viewer: Viewer, db: Db, session_id: SessionId, *, detail: dict[
     found.status, found.updated_at = "deleted", now
     db.flush()
     db.connection().execute(_HIDE, {"of": session_id, "at": now})
+    counting.forget(db, [session_id])
     record(db, viewer, "session.delete", target_id=session_id, session_id=session_id, detail=detail)
 
 
@@ -119,8 +121,10 @@ def is_being_purged(db: Db, session_id: SessionId) -> bool:
 
 
 def hold_session(db: Db, session_id: SessionId) -> None:
-    """Let who deletes the session wait until the caller is done; SQLite has one writer anyway."""
-    db.connection().execute(_HOLD, {"of": session_id})
+    """Let who deletes the session wait until the caller is done; NotFoundError when somebody has deleted it."""
+    status = db.connection().execute(_HOLD, {"of": session_id}).scalar()
+    if status is None or status == "deleted":
+        raise _not_found()
 
 
 def is_there(session_id: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -165,4 +169,4 @@ _SHOW = _of_session.where(_conversation.c.deleted_at == bindparam("at")).values(
 _PURGED = select(_activity.c.activity_id).where(
     _activity.c.target_id == bindparam("of"), _activity.c.kind == "session.purge"
 )
-_HOLD = select(_session.c.session_id).where(_session.c.session_id == bindparam("of")).with_for_update(read=True)
+_HOLD = select(_session.c.status).where(_session.c.session_id == bindparam("of")).with_for_update(read=True)

@@ -186,7 +186,7 @@ def _prepared(key: Any) -> Select[Any]:
         .add_columns(Session.session_id, Session.user_id)
         .join(Conversation, col(Conversation.conversation_id) == Message.conversation_id)
         .join(Session, col(Session.session_id) == Conversation.session_id)
-        .where(key == bindparam("key"), col(Conversation.deleted_at).is_(None))
+        .where(key == bindparam("key"), col(Conversation.deleted_at).is_(None), Session.status != "deleted")
     )
 
 

@@ -1,9 +1,9 @@
 """Retention: what becomes of sessions that nobody has used for some time, by rules that admins make.
 
 A rule archives such sessions, deletes them (as a person would: there is a minute's undo, and a tombstone), or takes
-the texts of their calls out of the log. Used is a session whenever something is said in it, or it is put aside or
-taken up. Invariant: nothing is touched that is still at work or waits for a person, or has the rule's keeping tag;
-and a rule is run once a day, however many processes would.
+the texts of their calls out of the log. Used is a session whenever something is said in it or written by hand, or
+it is put aside or taken up. Invariant: nothing is touched that is still at work or waits for a person, or has the
+rule's keeping tag; and a rule is run once a day, however many processes would.
 """
 
 from collections.abc import Sequence
@@ -27,6 +27,8 @@ from core.records.removal import remove_texts
 from core.tables import (
     RETENTION_ACTIONS,
     Annotation,
+    Artifact,
+    ArtifactVersion,
     Conversation,
     LlmCall,
     LlmCallBody,
@@ -49,6 +51,7 @@ _PAGE = 500
 log = structlog.get_logger("skein.records")
 _rule, _session, _conversation = table_of(RetentionRule), table_of(Session), table_of(Conversation)
 _message, _thread, _note = table_of(Message), table_of(Thread), table_of(Annotation)
+_artifact, _version = table_of(Artifact), table_of(ArtifactVersion)
 _call, _body, _user = table_of(LlmCall), table_of(LlmCallBody), table_of(User)
 
 
@@ -224,6 +227,8 @@ def _carry_out(database: Database, row: RuleRow, session_id: str, now: datetime)
 
 def _act(db: Db, row: RuleRow, session_id: SessionId, now: datetime) -> bool:
     db.get(Session, session_id, with_for_update=True)
+    # Who says something holds its conversation: it is used once they are done, or they find it deleted.
+    db.connection().execute(_HOLD_CONVERSATIONS, {"of": session_id})
     still = _touched(row.rule, now).where(_session.c.session_id == session_id)
     if db.connection().execute(still).first() is None:
         return False
@@ -251,6 +256,7 @@ def _touched(rule: Rule, now: datetime) -> Select[Any]:
         _session.c.updated_at < before,
         _session.c.status == rule.status if rule.status else _session.c.status != "deleted",
         ~exists().where(said),
+        ~exists().where(*_written_by_hand, _version.c.created_at >= before),
         ~_has_undecided,
     ]
     if rule.action == "archive":
@@ -266,6 +272,17 @@ def _touched(rule: Rule, now: datetime) -> Select[Any]:
     return select(_session.c.session_id).where(*conditions)
 
 
+_HOLD_CONVERSATIONS = (
+    select(_conversation.c.conversation_id)
+    .where(_conversation.c.session_id == bindparam("of"))
+    .order_by(_conversation.c.conversation_id)
+    .with_for_update()
+)
+_written_by_hand = (
+    _artifact.c.session_id == _session.c.session_id,
+    _version.c.artifact_id == _artifact.c.artifact_id,
+    _version.c.by_hand,
+)
 _in_it = _conversation.join(_message, _message.c.conversation_id == _conversation.c.conversation_id)
 _in_it = _in_it.join(_thread, _thread.c.message_id == _message.c.message_id)
 _has_undecided = (

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.errors import SkeinError
 from pages.parts import state
+from pages.parts.text import plain
 
 
 def ask(
@@ -37,6 +38,6 @@ def _ask(label: str, do: Callable[[str], None], *, value: str, hint: str, button
             try:
                 do(text or "")
             except SkeinError as error:
-                st.error(str(error))
+                st.error(plain(str(error)))
             else:
                 st.rerun()

@@ -17,6 +17,7 @@ from core.skein import Skein
 from pages.parts import state
 from pages.parts.opened import go_to, open_at, point_at
 from pages.parts.places import BRANCHES
+from pages.parts.text import plain
 from pages.parts.variants import chosen_variants, draw_variants
 
 EDIT, AGAIN, SEVERAL, BRANCH = "Ask in other words", "Answer again", "Ask several at once", "Branch from here"
@@ -141,7 +142,7 @@ def _begin(start: Callable[[], Added], *, in_dialog: bool = False) -> None:
         added = start()
     except SkeinError as error:
         if in_dialog:
-            st.error(str(error))
+            st.error(plain(str(error)))
             return
         state.put(state.PROBLEM, str(error))
     else:

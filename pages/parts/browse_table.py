@@ -26,6 +26,7 @@ from pages.parts.browse_place import SORT_WORDS, Place, default_way
 from pages.parts.browse_query import go, look_for
 from pages.parts.browse_rows import conversation_rows, session_rows, thread_rows
 from pages.parts.browse_selection import chosen_ids, is_every, keep_chosen
+from pages.parts.text import plain
 
 _PAGE = 50
 _ROW = 35
@@ -113,7 +114,7 @@ def draw_table(skein: Skein, viewer: Viewer, place: Place, above: DeltaGenerator
     try:
         shown = read_shown(skein, viewer, place)
     except SkeinError as error:
-        st.warning(str(error), icon=":material/info:")
+        st.warning(plain(str(error)), icon=":material/info:")
         st.button("To the first page", key="browse.restart", on_click=go, args=({"after": []},))
         return
     if shown.ids:

@@ -25,6 +25,7 @@ from pages.parts import state
 from pages.parts.address import address
 from pages.parts.call_place import Place
 from pages.parts.figures import count, counted
+from pages.parts.text import plain
 
 _KINDS = {"csv": "CSV", "jsonl": "JSONL", "parquet": "Parquet"}
 _MIMES = {"csv": "text/csv", "jsonl": "application/x-ndjson", "parquet": "application/vnd.apache.parquet"}
@@ -41,7 +42,7 @@ def draw_writer(skein: Skein, viewer: Viewer) -> None:
     writer = skein.call_log.state()
     if writer.problem:
         st.warning(
-            f"The call log cannot be written just now: {writer.problem}. {count(writer.pending)} of at most "
+            f"The call log cannot be written just now: {plain(writer.problem)}. {count(writer.pending)} of at most "
             f"{count(writer.bound)} entries wait; none is lost meanwhile.",
             icon=":material/warning:",
         )
@@ -93,7 +94,7 @@ def _make_file(skein: Skein, viewer: Viewer, place: Place, kind: str, *, with_bo
         )
     except SkeinError as error:
         path.unlink(missing_ok=True)
-        st.error(str(error))
+        st.error(plain(str(error)))
     else:
         state.put(state.CALLS_FILE, (_asked(kind, with_bodies=with_bodies), str(path), number))
     bar.empty()
@@ -165,7 +166,8 @@ def _draw_verify(skein: Skein, viewer: Viewer) -> None:
         _verify(skein, viewer, kept.getvalue().decode("utf-8", "replace") if kept else "")
     if verdict := state.get(state.CALLS_VERDICT):
         holds, sentence = verdict
-        (st.success if holds else st.error)(sentence, icon=":material/verified:" if holds else ":material/gpp_bad:")
+        icon = ":material/verified:" if holds else ":material/gpp_bad:"
+        (st.success if holds else st.error)(sentence, icon=icon)
     head = read_head(skein.database)
     if head is not None:
         st.download_button(
@@ -185,7 +187,7 @@ def _verify(skein: Skein, viewer: Viewer, kept: str) -> None:
         expected = Head.from_json(kept) if kept else None
         verdict = verify_log(viewer, skein.database, expected_head=expected, progress=_reporter(bar, "row"))
     except SkeinError as error:
-        state.put(state.CALLS_VERDICT, (False, str(error)))
+        state.put(state.CALLS_VERDICT, (False, plain(str(error))))
     else:
         state.put(state.CALLS_VERDICT, (verdict.ok, _say(verdict)))
     bar.empty()
@@ -193,7 +195,7 @@ def _verify(skein: Skein, viewer: Viewer, kept: str) -> None:
 
 def _say(verdict: Verdict) -> str:
     if not verdict.ok:
-        return verdict.problem
+        return plain(verdict.problem)
     return (
         f"The log holds: {counted(verdict.calls, 'call')}, {counted(verdict.corrections, 'correction')} and "
         f"{counted(verdict.activity, 'act of a person', 'acts of people')} in {counted(verdict.seals, 'seal')} are "

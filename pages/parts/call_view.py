@@ -80,7 +80,7 @@ def draw_call(skein: Skein, viewer: Viewer, place: Place) -> None:
         detail = get_call(viewer, skein.database, place.call)
     except SkeinError as error:
         _draw_way_back()
-        st.warning(str(error), icon=":material/search_off:")
+        st.warning(plain(str(error)), icon=":material/search_off:")
         return
     _draw_way_back(detail)
     _draw_head(detail, place)

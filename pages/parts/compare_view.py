@@ -44,7 +44,7 @@ def draw_compare(skein: Skein, viewer: Viewer, shown: Shown) -> None:
                 engine=skein.engine,
             )
         except SkeinError as error:
-            st.warning(str(error), icon=":material/info:")
+            st.warning(plain(str(error)), icon=":material/info:")
             return
         _draw_fork(found)
         _draw_sides(shown, found)

@@ -5,6 +5,7 @@ Invariant: an export is made by core, whatever becomes of this page; here is onl
 
 from collections.abc import Collection
 from contextlib import suppress
+from functools import partial
 
 import streamlit as st
 
@@ -58,7 +59,7 @@ def _draw_list(skein: Skein, viewer: Viewer, key: str) -> None:
     jobs = skein.exports.list_exports(viewer)
     for job in jobs[:_SHOWN]:
         with st.container(border=True, key=f"{key}.{job.export_id}"):
-            _draw_job(job, f"{key}.{job.export_id}")
+            _draw_job(skein, viewer, job, f"{key}.{job.export_id}")
             st.button(
                 "Remove" if job.is_over else "Stop",
                 key=f"{key}.{job.export_id}.forget",
@@ -70,9 +71,9 @@ def _draw_list(skein: Skein, viewer: Viewer, key: str) -> None:
         st.caption(f"And {counted(len(jobs) - _SHOWN, 'older export')}.")
 
 
-def _draw_job(job: Job, key: str) -> None:
+def _draw_job(skein: Skein, viewer: Viewer, job: Job, key: str) -> None:
     if job.state == "ready" and job.summary is not None and job.path is not None:
-        _draw_ready(job, key)
+        _draw_ready(skein, viewer, job, key)
     elif job.state == "failed":
         st.error(plain(job.error), icon=":material/error:")
     else:
@@ -86,14 +87,14 @@ def say_progress(job: Job) -> str:
     return f"{job.step} · {count(job.done)} of {counted(job.of, 'session')} · {milliseconds(job.seconds * 1000)}"
 
 
-def _draw_ready(job: Job, key: str) -> None:
+def _draw_ready(skein: Skein, viewer: Viewer, job: Job, key: str) -> None:
     made, path = job.summary, job.path
     if made is None or path is None or not path.is_file():
         st.caption("This file is gone; please make the export anew.")
         return
     st.download_button(
         f"Download {counted(made.sessions, 'session')} ({size(made.bytes)})",
-        path.read_bytes,
+        partial(skein.exports.read_file, viewer, job.export_id),
         file_name=path.name,
         mime="application/zip",
         icon=":material/download:",

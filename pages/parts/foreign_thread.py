@@ -93,7 +93,7 @@ def _draw_branch(number: int, stretch: Stretch, tz: ZoneInfo, *, is_chosen: bool
         on_click=partial(go, checkpoint=stretch.newest),
     )
     if stretch.problem:
-        st.caption(f":material/warning: {stretch.problem}")
+        st.caption(f":material/warning: {plain(stretch.problem)}")
 
 
 def _draw_checkpoints(lines: list[Checkpoint], chosen: str, place: Place, tz: ZoneInfo) -> None:

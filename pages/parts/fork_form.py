@@ -63,7 +63,7 @@ def _draw_edits(skein: Skein, turn: Turn, step: StateStep, key: str) -> dict[str
         graph = skein.agents.compiled(turn.agent_id, skein.saver)
         keys, takes = editable_keys(graph), json_schema(graph)
     except SkeinError as error:
-        st.warning(str(error), icon=":material/info:")
+        st.warning(plain(str(error)), icon=":material/info:")
         return {}
     if not keys:
         st.caption("This agent's state has no part that can be written by hand.")

@@ -79,7 +79,7 @@ def _draw_about(opened: OpenThread, found: State) -> None:
     st.caption(" · ".join(parts))
     _draw_next(found)
     if found.problem:
-        st.warning(found.problem, icon=":material/broken_image:")
+        st.warning(plain(found.problem), icon=":material/broken_image:")
     for write in found.writes:
         if write.channel == _ERROR:
             st.error(f"{plain(write.node or 'A task')} failed: {plain(shortened(as_text(write.value), 600))}")

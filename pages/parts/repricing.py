@@ -14,6 +14,7 @@ from pages.parts import gate, state
 from pages.parts.days import midnight, today
 from pages.parts.figures import counted, dollars
 from pages.parts.price_tables import change_rows, model_names
+from pages.parts.text import plain
 
 APPENDED = "prices.appended"  # one sentence about the corrections just made
 CONFLICT = "prices.conflict"  # one sentence about why calls could not be priced anew
@@ -52,7 +53,7 @@ def draw_repricing(viewer: Viewer, skein: Skein, prices: list[ModelPrice]) -> No
     if notice := state.take(APPENDED):
         st.success(notice)
     if problem := state.take(CONFLICT):
-        st.error(problem)
+        st.error(plain(problem))
     if shown := state.get(PREVIEW):
         _draw_preview(viewer, skein, shown)
 

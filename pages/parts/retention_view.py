@@ -15,6 +15,7 @@ from core.records import retention
 from core.records.retention import Rule, RuleRow, Touched
 from core.skein import Skein
 from pages.parts import state
+from pages.parts.text import plain
 
 ACTIONS = {
     "archive": "Archive them",
@@ -28,9 +29,9 @@ NEW = "new"
 def draw_rules(skein: Skein, viewer: Viewer) -> None:
     """The rules, and the form of the one that is chosen."""
     if notice := state.take(state.RETENTION_NOTICE):
-        st.success(notice)
+        st.success(plain(notice))
     if problem := state.take(state.RETENTION_PROBLEM):
-        st.error(problem)
+        st.error(plain(problem))
     with skein.database.read() as db:
         rows = retention.list_rules(viewer, db)
     _draw_table(rows)
@@ -151,7 +152,7 @@ def _preview(skein: Skein, viewer: Viewer, chosen: str, rule: Rule) -> None:
         named = Rule(rule.name or "new", *_terms(rule))
         touched = retention.preview(viewer, skein.database, named)
     except SkeinError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
     else:
         state.put(state.RETENTION_SEEN, (chosen, _terms(rule), say_touched(rule, touched)))
 
@@ -163,7 +164,7 @@ def _save(skein: Skein, viewer: Viewer, chosen: str, rule: Rule) -> None:
         else:
             skein.database.write(lambda db: retention.change_rule(viewer, db, RetentionId(chosen), rule))
     except SkeinError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
     else:
         _done(f"{rule.name.strip()} is saved, and {'on' if rule.enabled else 'off'}.")
 

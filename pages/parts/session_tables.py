@@ -14,6 +14,7 @@ import streamlit as st
 from pandas.io.formats.style import Styler
 
 from core.access.viewer import Viewer
+from core.errors import SkeinError
 from core.history.artifacts import ArtifactRow, list_artifacts
 from core.history.browse.filters import SessionFilter
 from core.history.browse.listing import list_conversations_of, list_threads
@@ -25,6 +26,7 @@ from pages.parts.address import change
 from pages.parts.browse_rows import conversation_rows, moment, thread_rows
 from pages.parts.figures import size
 from pages.parts.places import CHAT
+from pages.parts.text import plain
 
 Lead = tuple[Path | None, dict[str, str]]
 """Where a row leads: a page with its parameters, or, without a page, a change of this one's address."""
@@ -38,10 +40,13 @@ _KINDS = {"task_plan": "plan", "result": "result", "file": "file"}
 def draw_conversations(skein: Skein, viewer: Viewer, session_id: SessionId, zone: ZoneInfo) -> None:
     """The conversations of the session, each leading to the chat."""
     wanted = SessionFilter(sessions=(session_id,), shelves=("active", "archived"))
-    with skein.database.read() as db:
-        page = list_conversations_of(
-            viewer, db, wanted, Order("active"), after=st.query_params.get("before"), limit=_MOST
-        )
+    after = st.query_params.get("before")
+    try:
+        with skein.database.read() as db:
+            page = list_conversations_of(viewer, db, wanted, Order("active"), after=after, limit=_MOST)
+    except SkeinError as error:
+        draw_problem(error)
+        return
     if not page.rows:
         st.info("Nothing has been said in this session yet.", icon=":material/forum:")
     else:
@@ -53,8 +58,13 @@ def draw_conversations(skein: Skein, viewer: Viewer, session_id: SessionId, zone
 def draw_threads(skein: Skein, viewer: Viewer, session_id: SessionId, zone: ZoneInfo) -> None:
     """The threads of the session, newest first, each leading to its inspector."""
     wanted = SessionFilter(sessions=(session_id,), shelves=("active", "archived"))
-    with skein.database.read() as db:
-        page = list_threads(viewer, db, wanted, Order("created"), after=st.query_params.get("before"), limit=_MOST)
+    after = st.query_params.get("before")
+    try:
+        with skein.database.read() as db:
+            page = list_threads(viewer, db, wanted, Order("created"), after=after, limit=_MOST)
+    except SkeinError as error:
+        draw_problem(error)
+        return
     if not page.rows:
         st.info("No thread has begun in this session yet.", icon=":material/account_tree:")
     else:
@@ -106,6 +116,12 @@ def _follow(lead: Lead) -> None:
     if query:
         change({name: [value] for name, value in query.items()}, without=("before", "about"))
     st.rerun()
+
+
+def draw_problem(error: SkeinError) -> None:
+    """Why these rows are not shown, and the way to where they begin."""
+    st.warning(plain(str(error)), icon=":material/info:")
+    draw_ways(("To the first page", ":material/first_page:", ""))
 
 
 def draw_ways(*ways: tuple[str, str, str | None]) -> None:

@@ -17,7 +17,7 @@ from core.skein import Skein
 from pages.parts import state
 from pages.parts.address import address, change
 from pages.parts.places import APPROVALS, BRANCHES, CALLS, CHAT
-from pages.parts.session_tables import Lead, draw_rows, draw_ways
+from pages.parts.session_tables import Lead, draw_problem, draw_rows, draw_ways
 from pages.parts.text import shortened
 
 _WORDS = {
@@ -61,7 +61,7 @@ def draw_timeline(skein: Skein, viewer: Viewer, session_id: SessionId, zone: Zon
         with skein.database.read() as db:
             found = list_happenings(viewer, db, session_id, groups=groups, before=before)
     except SkeinError as error:
-        st.warning(str(error), icon=":material/info:")
+        draw_problem(error)
         return
     if not found.rows:
         st.info("Nothing of this kind happened here.", icon=":material/history:")

@@ -54,7 +54,7 @@ def _draw(skein: Skein, viewer: Viewer, shown: Shown, tz: ZoneInfo) -> None:
             turn = get_turn(viewer, db, shown.node.message_id)
         steps = skein.engine.read_states(viewer, turn.thread_id)
     except SkeinError as error:
-        st.warning(str(error), icon=":material/info:")
+        st.warning(plain(str(error)), icon=":material/info:")
         return
     where = shown.conversation
     record_look(
@@ -97,7 +97,7 @@ def _say_not_kept(skein: Skein, viewer: Viewer, turn: Turn, checkpoint_id: str) 
     try:
         skein.engine.get_state(viewer, turn.thread_id, checkpoint_id)
     except SkeinError as error:
-        st.warning(f"{error} This is the last state.", icon=":material/info:")
+        st.warning(f"{plain(str(error))} This is the last state.", icon=":material/info:")
     else:
         st.warning(f"That state is older than the newest {MOST_STATES}; this is the last one.")
 

@@ -172,7 +172,7 @@ def _draw_answer(
 def _draw_ending(skein: Skein, viewer: Viewer, turn: Turn) -> None:
     icon, sentence = _ENDINGS[turn.status]
     text = turn.error_message or sentence
-    (st.error if turn.status == "failed" else st.info)(text, icon=icon)
+    (st.error if turn.status == "failed" else st.info)(plain(text), icon=icon)
     if turn.status in UNFINISHED and turn.user_id == viewer.user_id:
         st.button(
             "Try again",

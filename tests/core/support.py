@@ -1,6 +1,7 @@
 """What the tests of core share: following a run, waiting for a condition, and reading turns."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from core.access.viewer import Viewer
+from core.database import Database
 from core.history.messages import NewMessage
 from core.history.turns import Turn, get_turn, get_turn_of_thread
 from core.ids import MessageId, ThreadId
@@ -130,6 +132,24 @@ def wait_for_tokens(skein: Skein, viewer: Viewer, thread_id: ThreadId, count: in
         if len(tokens) >= count:
             break
     return "".join(tokens)
+
+
+@contextmanager
+def in_the_midst(database: Database, deed: Callable[[], object]) -> Iterator[Callable[[], None]]:
+    """Gives what a transaction calls in its midst: it starts the deed, and goes on once that is done or waits."""
+    thread = threading.Thread(target=deed)
+
+    def start() -> None:
+        thread.start()
+        wait_until(lambda: not thread.is_alive() or _waits(database))
+
+    yield start
+    thread.join()
+
+
+def _waits(database: Database) -> bool:
+    with database.read() as db:
+        return db.connection().exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted").scalar_one() > 0
 
 
 def reading(skein: Skein, function: Callable[..., Any], *args: Any, **named: Any) -> Any:

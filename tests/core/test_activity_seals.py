@@ -5,10 +5,13 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, insert, select, update
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import delete, func, insert, select, text, update
 
 from core.access.activity import HOUSE, record
 from core.access.deeds import DEEDS
@@ -16,11 +19,12 @@ from core.access.viewer import Viewer
 from core.calls.proof import activity as sealing
 from core.calls.proof.activity import seal_activity
 from core.calls.proof.heads import Head, export_head, read_head
-from core.calls.proof.seals import ACTIVITY, ID_BYTES, split_manifest
+from core.calls.proof.seals import ACTIVITY, ID_BYTES, raw_columns, seal_values, split_manifest
 from core.calls.proof.verify import verify, verify_log
 from core.database import Database, table_of
 from core.errors import ForbiddenError
 from core.ids import new_activity_id, new_login_id, new_session_id, new_user_id
+from core.records.export.proof import write_seals
 from core.tables import Activity, ActivityToSeal, LogSeal, utc_now
 from tests.core.support import ROOT
 from tests.core.test_seals import make_call, make_fix, run, set_call, write, write_log
@@ -213,12 +217,35 @@ class TestWhatIsDoneToSealedActivity:
         assert first[0] < added
         assert (verify(database).ok, verify(database).call_id) == (False, added)
 
-    def test_one_that_is_made_to_wait_again_is_sealed_twice_and_shows(self, database: Database) -> None:
+    def test_one_that_is_made_to_wait_again_shows_and_gets_no_second_seal(self, database: Database) -> None:
         [activity_id] = sealed(database)
         run(database, insert(WAITS).values(activity_id=activity_id))
-        assert "sealed twice" in verify(database).problem
+        verdict = verify(database)
+        assert (verdict.ok, verdict.call_id) == (False, activity_id)
+        assert "a seal has it already" in verdict.problem
+        assert (seal_activity(database), count_of(database, WAITS), count_of(database, SEAL)) == (0, 0, 1)
+        assert (verify(database).ok, verify(database).activity) == (True, 1)
+
+    def test_one_that_is_made_to_wait_again_hides_no_row_that_was_slipped_in(self, database: Database) -> None:
+        ids = sealed(database, 3)
+        added, statement = slip_in()
+        run(database, statement, insert(WAITS).values(activity_id=ids[0]))
+        assert (verify(database).ok, verify(database).call_id) == (False, added)
         seal_activity(database)
-        assert "sealed twice" in verify(database).problem
+        assert (verify(database).ok, verify(database).call_id) == (False, added)
+
+    def test_nor_does_one_that_is_sealed_twice(self, database: Database) -> None:
+        ids = sealed(database, 3)
+
+        def again(db: Any) -> str:
+            row = db.connection().execute(select(*raw_columns(ACT)).where(is_it(ids[0]))).one()
+            return seal_values(db, ACTIVITY, [row])
+
+        _, statement = slip_in()
+        run(database, statement)
+        seal_id, verdict = database.write(again), verify(database)
+        assert (verdict.seal_id, verdict.call_id) == (seal_id, ids[0])
+        assert f"is sealed twice: seal {seal_id} has it once more" in verdict.problem
 
     def test_a_swap_of_two_rows_is_named(self, database: Database) -> None:
         one, other = sealed(database, 2)
@@ -249,6 +276,114 @@ class TestWhatIsDoneToSealedActivity:
         run(database, set_call(rows[1], node="other"))
         verdict = verify(database)
         assert (verdict.seal_id, verdict.call_id) == (seal_id, rows[1]["call_id"])
+
+
+def queue(database: Database, **changes: Any) -> str:
+    """Slip a row in as if it had just been recorded."""
+    added, statement = slip_in(**changes)
+    run(database, statement, insert(WAITS).values(activity_id=added))
+    return added
+
+
+class TestWhatNoSealCanTake:
+    @pytest.mark.parametrize(
+        "name", ["act_文", "act_" + "x" * 40, "zzz", "call_1795219200000_0123456789AB", "act_"]
+    )
+    def test_waits_and_is_named_and_the_rest_is_sealed(self, database: Database, name: str) -> None:
+        do(database, 2)
+        queue(database, activity_id=name)
+        assert (seal_activity(database), seal_activity(database), count_of(database, WAITS)) == (2, 0, 1)
+        verdict = verify(database)
+        assert (verdict.ok, verdict.call_id, verdict.activity, verdict.waiting) == (False, name, 2, 1)
+        assert "none can take it" in verdict.problem
+
+    def test_is_paged_over_however_much_of_it_there_is(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sealing, "_WAITING", sealing._WAITING.limit(None).limit(2))
+        for number in range(5):
+            queue(database, activity_id=f"act_0{number}")
+        do(database, 2)
+        assert [seal_activity(database) for _ in range(3)] == [1, 1, 0]
+
+    @pytest.mark.parametrize("change", ["detail = 'nope'", "kind = CAST(x'ff41' AS TEXT)", "created_at = 'noon'"])
+    def test_may_be_a_row_that_sqlite_keeps_though_it_makes_no_sense(self, tmp_path: Path, change: str) -> None:
+        database = Database(f"sqlite:///{tmp_path / 'lax.db'}")
+        database.migrate()
+        ids = do(database, 3)
+        run(database, text(f"UPDATE activity SET {change} WHERE activity_id = '{ids[1]}'"))
+        assert (seal_activity(database), seal_activity(database)) == (2, 0)
+        assert (verify(database).ok, verify(database).call_id) == (False, ids[1])
+        database.close()
+
+    def test_one_that_waits_since_long_while_later_deeds_are_sealed_is_named(self, database: Database) -> None:
+        sealed(database)
+        left = queue(database, activity_id="act_1700000000000_BBBBBBBBBBBB")
+        do(database)
+        assert (verify(database).ok, verify(database).call_id) == (False, left)
+
+    def test_what_waits_since_long_because_nobody_sealed_anything_is_in_order(self, database: Database) -> None:
+        queue(database, activity_id="act_1700000000000_BBBBBBBBBBBB")
+        do(database)
+        assert (verify(database).ok, verify(database).waiting) == (True, 2)
+
+    def test_sealed_text_that_is_not_utf_8_is_a_changed_row(self, tmp_path: Path) -> None:
+        database = Database(f"sqlite:///{tmp_path / 'lax.db'}")
+        database.migrate()
+        ids = sealed(database, 3)
+        run(database, text(f"UPDATE activity SET kind = CAST(x'ff41' AS TEXT) WHERE activity_id = '{ids[2]}'"))
+        assert (verify(database).ok, verify(database).call_id) == (False, ids[2])
+        run(database, text("UPDATE activity SET activity_id = CAST(x'ff' AS TEXT) WHERE kind <> 'session.rename'"))
+        assert (verify(database).ok, verify(database).call_id) == (False, ids[2])
+        database.close()
+
+    def test_an_id_that_is_not_utf_8_is_named(self, tmp_path: Path) -> None:
+        database = Database(f"sqlite:///{tmp_path / 'lax.db'}")
+        database.migrate()
+        do(database)
+        queue(database, activity_id="act_x")
+        for table in ("activity", "activity_to_seal"):
+            change = f"UPDATE {table} SET activity_id = CAST(x'6163745fff' AS TEXT) WHERE activity_id = 'act_x'"
+            run(database, text(change))
+        assert seal_activity(database) == 1
+        assert (verify(database).ok, verify(database).call_id) == (False, str(b"act_\xff"))
+        database.close()
+
+
+class TestAnExport:
+    def test_takes_what_cannot_be_sealed_as_rows_without_a_seal(self, tmp_path: Path) -> None:
+        database = Database(f"sqlite:///{tmp_path / 'full.db'}")
+        database.migrate()
+        first = sealed(database)
+        no_more = "CREATE TRIGGER no_more BEFORE INSERT ON log_seal BEGIN SELECT RAISE(ABORT, 'no more'); END"
+        run(database, text(no_more))
+        second, seals = do(database), list[Any]()
+        proof = write_seals(database, [*first, *second], seals.append)
+        assert (proof.count, proof.without, seals[0]["rows"]) == (1, frozenset(second), first)
+        database.close()
+
+
+class TestADowngradeAndTheUpgradeAfterIt:
+    def test_leave_sealed_rows_as_they_are_and_let_the_others_wait(self, database: Database) -> None:
+        do(database, kind="branch.create")
+        assert seal_activity(database) == 1
+        sealed(database, 2)
+        waiting = do(database)
+        _downgrade(database, "0005")
+        database.migrate()
+        with database.read() as db:
+            assert list(db.connection().execute(select(WAITS.c.activity_id)).scalars()) == waiting
+        assert (verify(database).problem, verify(database).activity, verify(database).waiting) == ("", 3, 1)
+        assert seal_activity(database) == 1
+        assert (verify(database).problem, verify(database).activity) == ("", 4)
+
+
+def _downgrade(database: Database, version: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "core/migrations"))
+    with database._writing.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, version)
 
 
 class TestLookingAtTheProof:

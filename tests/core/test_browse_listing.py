@@ -186,6 +186,10 @@ class TestOrders:
         for after in ("nonsense", far, Order().cursor_at(Place(UNTIL, "x\0"))):
             with pytest.raises(BadInputError, match="start from the first page"):
                 reading(made, list_sessions, analyst, SessionFilter(), after=after)
+        for year in ("9999-12-31T23:59:59.999999", "0001-01-01T00:00:00"):
+            edge = Order("created").cursor_at(Place(datetime.fromisoformat(year).replace(tzinfo=UTC), "thread_9"))
+            with pytest.raises(BadInputError, match="start from the first page"):
+                reading(made, list_threads, analyst, SessionFilter(), Order("created"), after=edge)
         with pytest.raises(BadInputError, match="not sorted by 'cost'"):
             reading(made, list_threads, analyst, SessionFilter(), Order("cost"))
 

@@ -20,9 +20,18 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlmodel import Session as Db
 from sqlmodel import select
 
+from core.access.viewer import Viewer
 from core.database import Database, in_parts
-from core.errors import BusyError, SettingsError, SkeinError
-from core.ids import new_login_id, new_user_id
+from core.errors import BadInputError, BusyError, NotFoundError, SettingsError, SkeinError
+from core.history.activity_list import ActivityFilter, list_activity
+from core.history.annotations import find_marks
+from core.history.browse.filters import SessionFilter
+from core.history.browse.listing import list_sessions
+from core.history.conversations import get_conversation
+from core.history.search import matching
+from core.ids import ConversationId, RetentionId, SessionId, new_login_id, new_user_id
+from core.records import bulk
+from core.records.retention import get_rule
 from core.tables import Login, Table, User, is_modelled
 from tests.core.support import ROOT
 
@@ -303,6 +312,21 @@ class TestReading:
         with database.read() as db, pytest.raises(SQLAlchemyError, match=r"read-?only"):
             db.execute(text('DELETE FROM "user"'))
         assert database.write(add("a")) == "a"
+
+    @pytest.mark.parametrize("key", ["nul\0nul", "\0"])
+    def test_by_what_no_database_holds_finds_nothing(self, database: Database, key: str) -> None:
+        boss = Viewer(new_user_id(), "boss", "admin")
+        assert bulk.preview(boss, database, [SessionId(key)], "delete").sessions == 0
+        with database.read() as db:
+            assert find_marks(boss, db, [key]) == {}
+            assert matching(boss, db, "word", session_ids=[key]) == []
+            assert list_sessions(boss, db, SessionFilter(users=(key,), agents=(key,), tags=(key,))).rows == []
+            assert list_activity(boss, db, ActivityFilter(session=key, users=(key,))).rows == []
+            with pytest.raises(BadInputError):
+                list_activity(boss, db, ActivityFilter(), after=key)
+            for get, one in ((get_conversation, ConversationId(key)), (get_rule, RetentionId(key))):
+                with pytest.raises(NotFoundError):
+                    get(boss, db, one)
 
     def test_of_more_ids_than_a_statement_takes_is_done_in_parts(self) -> None:
         ids = [f"{number}" for number in range(70_000)]

@@ -8,19 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, LargeBinary, Table, func, select
+from sqlalchemy import Column, LargeBinary, Table, func, select, update
 
 from core.access.viewer import Viewer
 from core.calls.listing.queries import get_call
+from core.calls.text.search import index_calls
+from core.calls.text.search import matching as matching_calls
 from core.database import Database, table_of
 from core.errors import BadInputError, ForbiddenError, NotFoundError
 from core.history import annotations, approvals, artifacts, branches, conversations, rules, search, sessions, turns
 from core.history.artifacts import write_version
+from core.history.browse import listing
+from core.history.browse.counting import count_changed
+from core.history.browse.filters import SessionFilter
 from core.history.files import Attachment
 from core.history.messages import NewMessage
 from core.history.snapshots import get_snapshot
 from core.history.turns import Turn
-from core.ids import SessionId, ThreadId, new_session_id
+from core.ids import CallId, SessionId, ThreadId, new_session_id
 from core.records import bulk, removal
 from core.records.deletion import delete_session, purge_conversations, purge_sessions, restore_session
 from core.runs import branching
@@ -28,15 +33,17 @@ from core.settings import Settings
 from core.skein import Skein
 from core.tables import (
     Activity,
+    Annotation,
     Conversation,
     LlmCall,
+    Session,
     Thread,
     utc_now,
 )
 from core.tables import (
     Table as Tables,
 )
-from tests.core.support import answered, ask, graph_settings, wait_until
+from tests.core.support import answered, ask, graph_settings, in_the_midst, wait_until
 
 Person = Callable[..., Viewer]
 SECRET = "zanzibarquux"
@@ -144,6 +151,11 @@ def found(place: Place, viewer: Viewer) -> set[str]:
     return given
 
 
+def begun(skein: Skein, viewer: Viewer) -> tuple[SessionId, Turn]:
+    added = skein.engine.start(viewer, NewMessage("hello", agent_id="echo"))
+    return added.session_id, answered(skein, viewer, added.thread_id)
+
+
 class TestADeletedSession:
     def test_is_found_by_nobody_in_any_way(self, place: Place, person: Person) -> None:
         everybody = [place.owner, person("ann", role="analyst"), person("root", role="admin")]
@@ -183,6 +195,108 @@ class TestADeletedSession:
         ):
             with pytest.raises(NotFoundError):
                 skein.database.write(deed)
+
+    def test_is_in_no_count_and_no_choice_at_once(self, place: Place, person: Person) -> None:
+        skein, ann = place.skein, person("ann", role="analyst")
+        skein.background.close()
+        skein.database.write(lambda db: annotations.add_tag(place.owner, db, place.session_id, place.word))
+        while count_changed(skein.database):
+            pass
+
+        def shown() -> list[Any]:
+            with skein.database.read() as db:
+                offered = listing.facets(ann, db)
+                marks = annotations.find_marks(ann, db, [place.session_id])
+                count = listing.count_sessions(ann, db, SessionFilter())
+                return [count, bool(offered.agents), offered.tags, len(marks), annotations.list_tags(ann, db)]
+
+        assert shown() == [1, True, (place.word,), 1, {place.word: 1}]
+        delete_session(place.owner, skein.engine, place.session_id)
+        assert shown() == [0, False, (), 0, {}]
+
+    def test_has_no_calls_that_a_search_finds(self, place: Place, person: Person) -> None:
+        skein, who = place.skein, [place.owner, person("ann", role="analyst")]
+        while index_calls(skein.database):
+            pass
+
+        def hits() -> list[bool]:
+            with skein.database.read() as db:
+                return [bool(matching_calls(viewer, db, place.word)) for viewer in who]
+
+        assert hits() == [True, True]
+        delete_session(place.owner, skein.engine, place.session_id)
+        assert hits() == [False, False]
+
+    def test_takes_no_notes_on_its_calls_not_when_it_is_purged_either(self, place: Place) -> None:
+        skein, alice = place.skein, place.owner
+        with skein.database.read() as db:
+            call_id = db.connection().execute(select(table_of(LlmCall).c.call_id).limit(1)).scalar_one()
+
+        def set_note(db: Any) -> None:
+            annotations.set_note(alice, db, CallId(call_id), "words")
+
+        skein.database.write(set_note)
+        delete_session(alice, skein.engine, place.session_id)
+        for _ in ("deleted", "purged"):
+            with pytest.raises(NotFoundError):
+                skein.database.write(set_note)
+            place.purge()
+        assert count(skein.database, Annotation) == 0
+
+    def test_hides_what_is_just_being_brought_back_in_it(self, opened: Skein, alice: Viewer) -> None:
+        if opened.database.is_sqlite:
+            pytest.skip("SQLite has one writer")
+        session_id, turn = begun(opened, alice)
+        other = Database(opened.database.url)
+        other.write(lambda db: conversations.delete_conversation(alice, db, turn.conversation_id))
+        with in_the_midst(opened.database, lambda: delete_session(alice, opened.engine, session_id)) as delete:
+
+            def restore(db: Any) -> None:
+                conversations.restore_conversation(alice, db, turn.conversation_id)
+                delete()
+
+            other.write(restore)
+        other.close()
+        hidden = select(table_of(Conversation).c.deleted_at.is_not(None))
+        with opened.database.read() as db:
+            assert db.connection().execute(hidden).scalars().all() == [True]
+
+    def test_gives_nothing_of_a_conversation_that_is_not_hidden(self, opened: Skein, alice: Viewer) -> None:
+        session_id, turn = begun(opened, alice)
+        delete_session(alice, opened.engine, session_id)
+        shown = update(table_of(Conversation)).values(deleted_at=None)
+        opened.database.write(lambda db: db.connection().execute(shown))
+        for read in (
+            lambda db: conversations.get_conversation(alice, db, turn.conversation_id),
+            lambda db: turns.get_turn(alice, db, turn.message_id),
+        ):
+            with pytest.raises(NotFoundError), opened.database.read() as db:
+                read(db)
+        with pytest.raises(NotFoundError):
+            opened.engine.start(alice, NewMessage("more", conversation_id=turn.conversation_id))
+        with opened.database.read() as db:
+            assert conversations.list_conversations(alice, db) == []
+            assert conversations.get_headings(alice, db, [turn.conversation_id]) == {}
+
+    def test_leaves_no_note_that_was_just_being_written(self, opened: Skein, alice: Viewer, person: Person) -> None:
+        if opened.database.is_sqlite:
+            pytest.skip("SQLite has one writer")
+        (session_id, _), ann = begun(opened, alice), person("ann", role="analyst")
+        other = Database(opened.database.url)
+
+        def delete_and_purge() -> None:
+            delete_session(alice, opened.engine, session_id)
+            purge_sessions(opened.database, opened.housekeeper.forget_thread, now=utc_now() + LATER)
+
+        with in_the_midst(opened.database, delete_and_purge) as delete:
+
+            def note(db: Any) -> None:
+                annotations.set_note(ann, db, session_id, "words")
+                delete()
+
+            other.write(note)
+        other.close()
+        assert [count(opened.database, table) for table in (Session, Annotation)] == [0, 0]
 
     def test_comes_back_within_a_minute_as_it_was(self, place: Place) -> None:
         skein, alice = place.skein, place.owner

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import shutil
+import struct
 import subprocess
 import sys
 import zipfile
@@ -19,6 +20,7 @@ from markdown_it import MarkdownIt
 from sqlalchemy import delete, select, update
 from typer.testing import CliRunner
 
+from core.access.accounts import set_role
 from core.access.viewer import Viewer
 from core.calls.proof.heads import read_head
 from core.database import table_of
@@ -27,7 +29,9 @@ from core.history.annotations import add_tag, set_note
 from core.history.artifacts import write_version
 from core.history.conversations import delete_conversation
 from core.history.messages import NewMessage
+from core.history.sessions import mark_deleted
 from core.ids import SessionId, new_call_id, new_correction_id, new_session_id
+from core.records.erasure import erase_user
 from core.records.export import checker, command, jobs
 from core.records.export.jobs import Exports, Job
 from core.records.export.rows import FORMS
@@ -124,7 +128,7 @@ def checked(path: Path, *more: str) -> tuple[int, str]:
     return run.returncode, run.stdout
 
 
-def verdict(path: Path, sha256: str = "") -> str:
+def verdict(path: Path, sha256: str | None = None) -> str:
     """What the checker says, in this process; "" when all of it holds."""
     try:
         checker.check(path, sha256)
@@ -459,6 +463,49 @@ class TestChanges(OnSqlite):
             file.comment = b"more"
         assert "beside its files" in verdict(made.path)
 
+    @pytest.mark.parametrize("claimed", [None, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE])
+    def test_something_put_before_the_files_is_found_whatever_sizes_they_claim(
+        self, made: Summary, claimed: int | None
+    ) -> None:
+        before = io.BytesIO()
+        with zipfile.ZipFile(before, "w") as file:
+            file.writestr("tables/llm_call.jsonl", "forged")
+        whole = bytearray(before.getvalue().partition(b"PK\x01\x02")[0] + made.path.read_bytes())
+        if claimed is not None:
+            struct.pack_into("<L", whole, whole.index(b"PK\x01\x02") + 24, claimed)
+        made.path.write_bytes(whole)
+        with zipfile.ZipFile(made.path) as file:
+            assert "manifest.json" in file.namelist()
+        assert verdict(made.path, made.sha256).startswith("The zip was changed at ")
+
+    def test_values_of_another_kind_are_a_change_also_when_they_come_to_the_same(self, made: Summary) -> None:
+        row = rows(made.path, "llm_call")[0]
+        others: list[dict[str, Any]] = [
+            {"input_tokens": row["input_tokens"] + 0.99},
+            {"input_tokens": float(row["input_tokens"])},
+            {"input_tokens": str(row["input_tokens"])},
+            {"attempt": True},
+            {"streamed": 1.9 if row["streamed"] else 0.5},
+            {"streamed": int(row["streamed"])},
+            {"duration_ms": str(row["duration_ms"])},
+        ]
+        for other in others:
+            change = with_row(0, lambda one, other=other: one.update(other))
+            changed = with_manifest(rewritten(exact(made), on("tables/llm_call.jsonl", change)), keep)
+            assert verdict(changed).startswith(f"The row of call {row['call_id']} was changed after"), other
+
+    def test_columns_that_change_places_in_the_manifest_are_named(self, made: Summary) -> None:
+        def exchange(row: dict[str, Any]) -> None:
+            row["input_tokens"], row["output_tokens"] = row["output_tokens"], row["input_tokens"]
+
+        def rename(manifest: dict[str, Any]) -> None:
+            form = manifest["sealed"]["llm_call"]
+            one, other = form.index(["input_tokens", "whole"]), form.index(["output_tokens", "whole"])
+            form[one], form[other] = form[other], form[one]
+
+        changed = rewritten(made.path, on("tables/llm_call.jsonl", with_row(0, exchange)))
+        assert "names other columns" in verdict(with_manifest(changed, rename))
+
     @pytest.mark.parametrize(
         ("table", "column", "value"),
         [
@@ -577,6 +624,44 @@ def _correct(db: Any, session_id: SessionId) -> None:
 
 
 class TestTheChecker:
+    def test_it_has_the_columns_of_the_sealed_tables(self) -> None:
+        """A column more is another version: raise both VERSIONs, and let the checker know the new columns."""
+        assert {form.name: form.columns for form in FORMS if form.is_sealed} == checker.COLUMNS
+
+    def test_it_says_plainly_when_the_manifest_was_not_compared_and_refuses_what_is_no_sha256(
+        self, opened: Skein, alice: Viewer, session_id: SessionId, tmp_path: Path
+    ) -> None:
+        made = exported(opened, alice, [session_id], tmp_path / "x.zip")
+        code, said = checked(made.path)
+        assert (code, "manifest.json itself was not compared with a number kept elsewhere" in said) == (0, True)
+        for told in ("", made.sha256[:-1], made.sha256 + "0", "sha256:" + made.sha256, "g" * 64):
+            code, said = checked(made.path, "--sha256", told)
+            assert (code, "is no SHA-256" in said) == (2, True), told
+        assert checked(made.path, "--sha256", f" {made.sha256.upper()}")[0] == 0
+
+    def test_the_longer_form_of_large_files_is_compared_as_strictly(
+        self,
+        opened: Skein,
+        alice: Viewer,
+        session_id: SessionId,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Where "large" begins at 5 KB instead of 2 GB, and "many" at 10 files."""
+        monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 5_000)
+        monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 10)
+        made = exported(opened, alice, [session_id], tmp_path / "x.zip")
+        whole = made.path.read_bytes()
+        assert whole.count(b"PK\x06\x06") == 1
+        assert verdict(made.path, made.sha256) == ""
+        made_by = whole.index(b"PK\x06\x06") + 12  # no reader of zips looks at these
+        needed, padding = whole.rindex(b"PK\x01\x02") + 6, whole.index(b"PK\x06\x06") + 14
+        for at in (made_by, needed, padding):
+            made.path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            with zipfile.ZipFile(made.path) as file:
+                assert file.testzip() is None
+            assert verdict(made.path, made.sha256).startswith("The zip was changed"), at
+
     def test_it_also_checks_the_folder_that_it_was_unpacked_to(
         self, opened: Skein, alice: Viewer, session_id: SessionId, tmp_path: Path
     ) -> None:
@@ -644,7 +729,7 @@ class TestJobs:
         job = opened.exports.status(alice, export_id)
         assert (job.state, job.done, job.of, job.error) == ("ready", 1, 1, "")
         assert job.path is not None
-        assert verdict(job.path, job.summary.sha256 if job.summary else "") == ""
+        assert verdict(job.path, job.summary.sha256 if job.summary else None) == ""
         assert job.path.parent.stat().st_mode & 0o077 == 0
         assert [one.export_id for one in opened.exports.list_exports(alice)] == [export_id]
 
@@ -697,6 +782,55 @@ class TestJobs:
             assert (left.exists(), kept.exists()) == (False, True)
         finally:
             another.close()
+
+    def test_it_goes_when_a_session_of_it_is_deleted(
+        self, opened: Skein, alice: Viewer, boss: Viewer, session_id: SessionId
+    ) -> None:
+        asked_for, listed, tidied, read_out = (ready(opened.exports, boss, session_id) for _ in range(4))
+        assert opened.exports.read_file(boss, read_out.export_id) == read_out.path.read_bytes()
+        opened.database.write(lambda db: mark_deleted(alice, db, session_id))
+        with pytest.raises(NotFoundError):
+            opened.exports.status(boss, asked_for.export_id)
+        with pytest.raises(NotFoundError):
+            opened.exports.read_file(boss, read_out.export_id)
+        assert (asked_for.path.exists(), read_out.path.exists(), tidied.path.exists()) == (False, False, True)
+        opened.exports.tidy()
+        assert (tidied.path.exists(), listed.path.exists()) == (False, False)
+        assert opened.exports.list_exports(boss) == []
+
+    def test_it_goes_with_the_role_that_it_was_made_with(self, opened: Skein, boss: Viewer, person: Person) -> None:
+        added = opened.engine.start(boss, NewMessage("mine", agent_id="echo"))
+        answered(opened, boss, added.thread_id)
+        made = ready(opened.exports, boss, added.session_id)
+        set_role(person("root", "admin"), opened.database, user_id=boss.user_id, role="member")
+        assert opened.exports.list_exports(boss) == []
+        assert not made.path.exists()
+        own = ready(opened.exports, Viewer(boss.user_id, boss.name), added.session_id)
+        assert own.state == "ready"
+
+    def test_it_goes_with_the_account(
+        self, opened: Skein, alice: Viewer, boss: Viewer, person: Person, session_id: SessionId
+    ) -> None:
+        own, of_another = ready(opened.exports, alice, session_id), ready(opened.exports, boss, session_id)
+        erase_user(person("root", "admin"), opened.database, opened.housekeeper.forget_thread, alice.user_id)
+        opened.exports.tidy()
+        assert (own.path.exists(), of_another.path.exists()) == (False, False)
+
+    def test_a_person_keeps_so_many_and_the_oldest_goes(
+        self,
+        opened: Skein,
+        alice: Viewer,
+        boss: Viewer,
+        session_id: SessionId,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(jobs, "MOST_KEPT", 2)
+        others = ready(opened.exports, boss, session_id)
+        first, second, third = (ready(opened.exports, alice, session_id) for _ in range(3))
+        wait_until(lambda: not first.path.exists())
+        kept = [one.export_id for one in opened.exports.list_exports(alice)]
+        assert kept == [third.export_id, second.export_id]
+        assert others.path.exists()
 
     def test_one_can_be_stopped_and_too_many_at_once_are_refused(
         self, opened: Skein, alice: Viewer, session_id: SessionId, monkeypatch: pytest.MonkeyPatch

@@ -354,6 +354,8 @@ class TestLookingIn:
         turn = answered(opened, alice, ask(opened, alice, "hello", agent="echo").thread_id)
         with pytest.raises(NotFoundError, match="no such checkpoint"):
             inspector.read_state(alice, turn.thread_id, "", "nothing")
+        with pytest.raises(NotFoundError, match="no such checkpoint"):
+            inspector.read_state(alice, turn.thread_id, "n\0s", "\0")
 
     def test_an_agent_that_is_gone_hides_nothing(self, opened: Skein, person: Person, inspector: Inspector) -> None:
         alice = person("alice")

@@ -322,6 +322,25 @@ class TestIndexing:
         assert sorted(world.found("refund")) == [(message_id, "question") for message_id in ids]
         world.check()
 
+    def test_goes_on_with_the_others_when_one_cannot_be_indexed(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        conversation_id = world.begin()
+        good, bad = (world.message(conversation_id, text) for text in ("refund", "refund poison"))
+        words_of = search.words_of
+
+        def failing(texts: list[str]) -> Any:
+            if "poison" in texts[0]:
+                raise ValueError("not this one")
+            return words_of(texts)
+
+        monkeypatch.setattr(search, "words_of", failing)
+        assert [index_messages(world.database) for _ in range(2)] == [1, 0]
+        assert [world.found("refund"), world.pending()] == [[(good, "question")], 1]
+        monkeypatch.undo()
+        world.index()
+        assert world.found("poison") == [(bad, "question")]
+
     def test_of_random_changes_finds_what_is_there(self, world: World) -> None:
         chance = random.Random(11)
         conversation_id = world.begin()

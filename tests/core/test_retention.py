@@ -14,13 +14,15 @@ from core.calls.text.search import matching as matching_calls
 from core.database import Database, table_of
 from core.errors import BadInputError, ForbiddenError, NotFoundError
 from core.history import annotations, sessions
+from core.history.artifacts import write_version
+from core.history.messages import NewMessage, add_message
 from core.history.sessions import archive_session
 from core.ids import RetentionId, SessionId
 from core.records import retention
 from core.records.retention import Rule
 from core.skein import Skein
 from core.tables import Activity, Conversation, LlmCallBody, RetentionRule, Session, utc_now
-from tests.core.support import answered, ask
+from tests.core.support import answered, ask, in_the_midst
 from tests.core.test_deletion import count
 from tests.core.working import add_person, say
 
@@ -75,6 +77,12 @@ class TestWhatARuleIsAbout:
         assert touched(database, root, Rule("all", "archive", 1)) == {old, _new}
         say(database, root, "back again", session_id=old)
         assert touched(database, root, OLD) == set()
+
+    def test_never_one_in_which_somebody_wrote_by_hand(self, database: Database, root: Viewer) -> None:
+        old, written = a_session(database, root), a_session(database, root)
+        text = {"kind": "result", "name": "r", "content": b"# mine", "media_type": "text/markdown"}
+        database.write(lambda db: write_version(root, db, session_id=written, **text))
+        assert touched(database, root, OLD) == {old}
 
     @pytest.mark.parametrize("status", ["queued", "running", "waiting"])
     def test_never_what_is_at_work_or_waits(self, database: Database, root: Viewer, status: str) -> None:
@@ -143,6 +151,24 @@ class TestRunningARule:
 
         monkeypatch.setattr(retention, "_next", late)
         assert retention.run_rule(root, database, rule_id) == 0
+        assert statuses(database) == {old: "active"}
+
+    def test_spares_what_somebody_is_just_coming_back_to(self, database: Database, root: Viewer) -> None:
+        if database.is_sqlite:
+            pytest.skip("SQLite has one writer")
+        old = a_session(database, root)
+        with database.read() as db:
+            [conversation_id] = db.connection().execute(select(table_of(Conversation).c.conversation_id)).scalars()
+        rule_id = added(database, root, Rule("old", "delete", 30))
+        other, new = Database(database.url), NewMessage("back again", conversation_id=conversation_id)
+        with in_the_midst(database, lambda: retention.run_rule(root, database, rule_id)) as run:
+
+            def say_meanwhile(db: Any) -> None:
+                add_message(root, db, new, worker="none", lease_until=utc_now())
+                run()
+
+            other.write(say_meanwhile)
+        other.close()
         assert statuses(database) == {old: "active"}
 
     def test_goes_on_beyond_one_page(

@@ -359,6 +359,7 @@ class TestAChangedRow:
             "created_at = 'yesterday'",
             "model = 'a' || char(0)",
             "node = x'ff'",
+            "node = CAST(x'ff41' AS TEXT)",
         ],
     )
     def test_is_named_when_sqlite_keeps_what_no_such_column_should_hold(self, tmp_path: Path, change: str) -> None:
@@ -419,6 +420,15 @@ class TestAChangedText:
         assert "The texts of call" in verdict.problem
         assert "were changed" in verdict.problem
 
+    def test_one_that_is_not_utf_8_is_named(self, tmp_path: Path) -> None:
+        database = Database(f"sqlite:///{tmp_path / 'lax.db'}")
+        database.migrate()
+        [(seal_id, rows)] = write_log(database, 3)
+        where = f"WHERE call_id = '{rows[1]['call_id']}'"
+        run(database, text(f"UPDATE llm_call_body SET prompt = CAST(x'ff41' AS TEXT) {where}"))
+        assert named(verify(database)) == (False, seal_id, rows[1]["call_id"])
+        database.close()
+
     def test_one_that_was_added_later_is_named(self, database: Database) -> None:
         row = make_call()
         seal_id = write(database, [row], bodies=False)
@@ -448,6 +458,14 @@ class TestARowThatNoSealHas:
         [(_, rows)] = write_log(database, 3)
         database.write(lambda db: seal(db, rows[:1]))
         assert "sealed twice" in verify(database).problem
+
+    def test_one_is_named_also_when_another_that_is_sealed_twice_makes_the_numbers_fit(
+        self, database: Database
+    ) -> None:
+        [(_, rows)] = write_log(database, 3)
+        run(database, insert(CALL).values(make_call()))
+        again = database.write(lambda db: seal(db, rows[:1]))
+        assert named(verify(database)) == (False, again, rows[0]["call_id"])
 
 
 class TestAChangedSeal:
@@ -494,7 +512,9 @@ class TestAChangedSeal:
         run(database, update(SEAL).where(_is(log[1])).values(sealed_at=AT))
         assert named(verify(database)) == (False, log[1][0], None)
 
-    @pytest.mark.parametrize("change", ["sealed_at = 'noon'", "manifest = 'rows'", "hash = x'00'"])
+    @pytest.mark.parametrize(
+        "change", ["sealed_at = 'noon'", "manifest = 'rows'", "hash = x'00'", "hash = CAST(x'ff' AS TEXT)"]
+    )
     def test_what_makes_no_sense_is_noticed(self, tmp_path: Path, change: str) -> None:
         database = Database(f"sqlite:///{tmp_path / 'lax.db'}")
         database.migrate()

@@ -12,6 +12,7 @@ from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.database import Database, table_of
+from core.history.browse import counting
 from core.history.browse.counting import compute, count_changed, find_wrong, forget
 from core.history.conversations import delete_conversation, restore_conversation
 from core.ids import ConversationId
@@ -131,6 +132,11 @@ class TestWhatIsCounted:
         assert [bool(world.stat(session_id)), bool(world.stat(kept)), world.facets(session_id)] == [False, True, []]
         world.change(SESSION, session_id, status="active")
         assert world.counted(session_id, "messages") == [1]
+
+    def test_takes_what_was_said_at_the_very_end_of_a_second(self, world: World) -> None:
+        session_id = world.session()
+        world.message(world.conversation(session_id), minute=0.9997 / 60)
+        assert world.counted(session_id, "messages", "spark") == [1, [1] + [0] * 23]
 
     def test_has_a_spark_of_the_messages_over_its_time(self, world: World) -> None:
         session_id = world.session()
@@ -304,6 +310,24 @@ class TestNothingIsLost:
         rows = [{"session_id": session_id}] * 12_000
         world.write(lambda db: db.connection().execute(insert(QUEUE), rows))
         assert [count_changed(world.database), count_changed(world.database), world.waiting()] == [1, 0, 0]
+
+    def test_when_one_session_cannot_be_counted(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        bad, good = world.session(), world.session()
+        tally = counting._Tally.counted
+
+        def failing(one: Any) -> Any:
+            if one._session["session_id"] == bad:
+                raise IndexError("not this one")
+            return tally(one)
+
+        monkeypatch.setattr(counting._Tally, "counted", failing)
+        assert [count_changed(world.database) for _ in range(2)] == [1, 0]
+        assert [world.stat(good)["title"], world.stat(bad), world.waiting()] == ["A session", {}, 1]
+        later = world.session()
+        assert [count_changed(world.database, most=1) for _ in range(2)] == [0, 1]
+        assert [bool(world.stat(later)), world.waiting()] == [True, 1]
+        monkeypatch.undo()
+        assert world.counted(bad, "title") == ["A session"]
 
 
 class TestDisagreements:

@@ -6,8 +6,9 @@ from sqlmodel import select
 from core.history.annotations import add_tag, find_marks, set_review
 from core.history.artifacts import write_version
 from core.history.browse.counting import count_changed
+from core.history.browse.orders import Order, Place
 from core.history.messages import NewMessage
-from core.tables import Activity, SessionToCount
+from core.tables import Activity, SessionToCount, utc_now
 from tests.core.support import wait_until
 from tests.pages.conftest import button_named, person_named, texts
 
@@ -100,6 +101,14 @@ class TestWhatItShows:
     @pytest.mark.parametrize("query", [{"tab": "pears"}, {"tab": "timeline", "before": "soon"}])
     def test_an_address_that_is_wrong_costs_a_sentence_at_most(self, show, session_id, query):
         assert show(session_id, **query).exception.values == []
+
+    @pytest.mark.parametrize("name", ["conversations", "threads", "timeline"])
+    def test_a_page_that_is_not_there_is_said_and_leads_to_the_first_one(self, show, session_id, name):
+        before = Order().cursor_at(Place(utc_now(), "conv_9")) if name != "conversations" else "2026-01-01~msg_9"
+        at = show(session_id, tab=name, before=before)
+        assert [len(at.warning), len(at.dataframe)] == [1, 0]
+        ran(button_named(at, "To the first page").click())
+        assert [len(at.warning), len(at.dataframe)] == [0, 1]
 
 
 class TestWhoSeesIt:

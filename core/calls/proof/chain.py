@@ -11,6 +11,7 @@ from sqlalchemy import Select, Table, bindparam, select
 from sqlmodel import Session as Db
 
 from core.calls.proof.heads import Head
+from core.calls.proof.reading import read_all
 from core.calls.proof.seals import (
     ACTIVITY,
     CALLS,
@@ -26,11 +27,10 @@ from core.calls.proof.seals import (
     split_manifest,
 )
 from core.database import Database, table_of
-from core.tables import ActivityToSeal, LlmCallBody
+from core.tables import LlmCallBody
 
 UNREADABLE = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 _SEALS_AT_ONCE = 100
-_IDS_AT_ONCE = 5_000
 
 
 class Entry(NamedTuple):
@@ -107,7 +107,7 @@ def read_seals(database: Database, head: Head | None) -> Iterator[Sequence[Any]]
     after = ""
     while head is not None:
         with database.read() as db:
-            group = db.connection().execute(_NEXT_SEALS, {"after": after, "last": head.seal_id}).all()
+            group = read_all(db, _NEXT_SEALS, {"after": after, "last": head.seal_id})
         if not group:
             return
         yield group
@@ -128,11 +128,11 @@ def find_owner(database: Database, head: Head | None, form: RowForm, values: Seq
 
 
 def read_rows(db: Db, noun: str, ids: list[str]) -> dict[str, Sequence[Any]]:
-    return {row[0]: row for row in db.connection().execute(_BY_ID[noun], {"ids": ids}).all()} if ids else {}
+    return {row[0]: row for row in read_all(db, _BY_ID[noun], {"ids": ids})} if ids else {}
 
 
 def hash_texts(db: Db, ids: list[str]) -> dict[str, Texts]:
-    return {row.call_id: _hash(row) for row in db.connection().execute(_TEXTS_BY_ID, {"ids": ids})} if ids else {}
+    return {row.call_id: _hash(row) for row in read_all(db, _TEXTS_BY_ID, {"ids": ids})} if ids else {}
 
 
 def _hash(row: Any) -> Texts:
@@ -143,30 +143,3 @@ def _hash(row: Any) -> Texts:
     except UNREADABLE:
         found = ""
     return Texts(found, texts == (None, None, None))
-
-
-def _ids_after(form: RowForm) -> Select[Any]:
-    key = form.table.c[form.names[0]]
-    return select(key).where(key > bindparam("after")).order_by(key).limit(_IDS_AT_ONCE)
-
-
-ENDED_CALLS = _ids_after(CALLS).where(CALLS.table.c.status != "started")
-ALL_CORRECTIONS = _ids_after(CORRECTIONS)
-_waiting = table_of(ActivityToSeal)
-SEALED_ACTIVITY = _ids_after(ACTIVITY).where(ACTIVITY.table.c.activity_id.not_in(select(_waiting.c.activity_id)))
-_SEALS_AROUND = select(SEALS.c.manifest).where(
-    SEALS.c.first_call_id <= bindparam("last"), SEALS.c.last_call_id >= bindparam("first")
-)
-
-
-def find_unsealed(db: Db, query: Select[Any]) -> str | None:
-    """The first of these rows that no seal has; rows are read before seals, for they are committed together."""
-    after = ""
-    while ids := list(db.connection().execute(query, {"after": after}).scalars()):
-        around = db.connection().execute(_SEALS_AROUND, {"first": ids[0], "last": ids[-1]}).scalars()
-        sealed = {id_in(entry) for manifest in around for entry in split_manifest(manifest)}
-        for one in ids:
-            if one not in sealed:
-                return str(one)
-        after = ids[-1]
-    return None

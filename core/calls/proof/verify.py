@@ -1,9 +1,9 @@
 """Verify the chain of seals (``seals.py``) against the rows, and name the first that does not hold.
 
 Invariant: a log holds only if every seal follows from the one before it, every sealed row and every text that is
-still there has the digest it was sealed with, and no ended call, no correction and no activity stands outside the
-chain, but for activity that waits for its seal. Only a head that was exported before can tell whether the chain's
-end was cut off, or the whole of it made anew.
+still there has the digest it was sealed with, none is sealed twice, and no ended call, no correction and no
+activity stands outside the chain, but for activity that waits for its seal. Only a head that was exported before
+can tell whether the chain's end was cut off, or the whole of it made anew.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,19 +11,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.access.viewer import Viewer
+from core.calls.proof.beside import Marks, find_beside, find_twice
 from core.calls.proof.chain import (
-    ALL_CORRECTIONS,
     BODY_HASH,
-    ENDED_CALLS,
     FORMS,
-    SEALED_ACTIVITY,
     Entry,
     Texts,
     digest_or_none,
     entries_of,
     fault_in,
     find_owner,
-    find_unsealed,
     hash_texts,
     read_rows,
     read_seals,
@@ -92,8 +89,9 @@ class _BrokenError(Exception):
 
     def __init__(self, problem: str, *, seal_id: str | None = None, call_id: str | None = None) -> None:
         super().__init__(problem)
-        self.seal_id = seal_id
-        self.call_id = call_id
+        # What is not text has no other name than how Python writes it.
+        self.seal_id = None if seal_id is None else str(seal_id)
+        self.call_id = None if call_id is None else str(call_id)
 
     @classmethod
     def at(cls, entry: Entry, problem: str) -> "_BrokenError":
@@ -109,6 +107,7 @@ class _Walk:
         self._progress = progress
         with database.read() as db:
             self._log = survey(db)
+        self._marks = Marks()
         self._last_id, self._last_hash = "", NO_HASH
         self._seals = self._bodies = self._absent = 0
         self._rows = dict.fromkeys(FORMS, 0)
@@ -171,6 +170,7 @@ class _Walk:
             rows = {key: row for noun, some in ids.items() for key, row in read_rows(db, noun, some).items()}
             texts = hash_texts(db, ids["call"])
         for entry in entries:
+            self._marks.add(entry.row_id)
             self._check_row(entry, rows.get(entry.row_id))
             if entry.noun == "call":
                 self._check_texts(entry, rows[entry.row_id][BODY_HASH], texts.get(entry.row_id))
@@ -205,31 +205,11 @@ class _Walk:
         raise _BrokenError.at(entry, problem)
 
     def look_beside_the_chain(self) -> None:
-        """Every sealed row is there as it was; so the numbers tell whether there are rows that no seal has."""
-        log, beside = self._log, None
-        calls, corrections, activity = self._rows.values()
+        """Every sealed row is there as it was; now whether any is sealed twice, or not at all."""
+        self._marks.settle()
+        if twice := find_twice(self._database, self._log.head, self._marks):
+            raise _BrokenError.at(twice, f"{twice.name} is sealed twice: seal {twice.seal_id} has it once more.")
         with self._database.read() as db:
-            if log.ended > calls:
-                beside = find_unsealed(db, ENDED_CALLS)
-            if beside is None and log.corrections > corrections:
-                beside = find_unsealed(db, ALL_CORRECTIONS)
-            if beside is None and log.activity - log.waiting > activity:
-                beside = find_unsealed(db, SEALED_ACTIVITY)
-        if beside is not None:
-            raise _BrokenError(f"{beside} is in the log, but no seal has it: it was put there.", call_id=beside)
-        self._compare_counts()
-
-    def _compare_counts(self) -> None:
-        """Nothing is sealed twice, and nothing was taken away before it was sealed."""
-        log = self._log
-        calls, _, activity = self._rows.values()
-        if log.missing is not None:
-            problem = f"The row of activity {log.missing} was deleted before a seal had it."
-            raise _BrokenError(problem, call_id=log.missing)
-        if calls > log.ended:
-            raise _BrokenError(f"The chain has {calls:,} calls, but only {log.ended:,} ended: one is sealed twice.")
-        if activity + log.waiting > log.activity:
-            raise _BrokenError(
-                f"The chain has {activity:,} deeds and {log.waiting:,} wait for it, but there are only "
-                f"{log.activity:,}: one is sealed twice."
-            )
+            misplaced = find_beside(db, self._log.head, self._marks)
+        if misplaced is not None:
+            raise _BrokenError(misplaced.problem, call_id=misplaced.row_id)

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from math import ceil
 from typing import Any
 
-from sqlalchemy import BindParameter, RowMapping, Select, bindparam, delete, exists, func, select, text
+from sqlalchemy import BindParameter, RowMapping, Select, bindparam, delete, exists, func, literal, select, text
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import Session as Db
 
@@ -26,9 +26,9 @@ from core.database import Database, table_of
 from core.history.word_index import Entry, WordIndex, WordIndexes, facet, to_ms, words_of
 from core.history.words import find_words
 from core.ids import parse_id
-from core.tables import LlmCall, LlmCallBody, LlmCallSearch, LlmCallToIndex
+from core.tables import LlmCall, LlmCallBody, LlmCallSearch, LlmCallToIndex, Session
 
-_call, _body = table_of(LlmCall), table_of(LlmCallBody)
+_call, _body, _session = table_of(LlmCall), table_of(LlmCallBody), table_of(Session)
 _search, _queue = table_of(LlmCallSearch), table_of(LlmCallToIndex)
 _WORDS = WordIndexes("llm_call_words", LlmCallSearch, lock=4_781_220_253)
 
@@ -157,6 +157,7 @@ def _found(
     terms, facets = find_words(query), _facets_of(viewer, wanted)
     found = select(_search.c.call_id).join_from(index.words, _search, _search.c.position == index.position)
     found = found.where(index.match(terms, facets), *_bounds(index.position, wanted))
+    found = found.where(_search.c.call_id.not_in(_OF_DELETED))
     exact = [*conditions, *_exact(viewer, wanted)]
     if not exact:
         return found
@@ -204,6 +205,12 @@ def _position_of(db: Db, call_id: str) -> int:
     return to_ms(parse_id(call_id).made_at) if place is None else place
 
 
+# The few that wait for their purge, by the partial index; so its condition stands in the statement as it is.
+_OF_DELETED = (
+    select(_call.c.call_id)
+    .join(_session, _session.c.session_id == _call.c.session_id)
+    .where(_session.c.status == literal("deleted", literal_execute=True))
+)
 _INDEX_ON = [_call.c[name] for name in ("call_id", "created_at", "duration_ms", *_FACETS.values())] + [
     _body.c.prompt,
     _body.c.response,

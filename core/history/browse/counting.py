@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import accumulate, chain, islice
 from math import isclose
 from typing import Any
@@ -22,6 +23,7 @@ from sqlmodel import Session as Db
 
 from core.database import Database, in_parts, table_of, upsert
 from core.history.browse.titles import to_title_key
+from core.history.waiting import do_all_or_each
 from core.tables import (
     THREAD_STATUSES,
     Branch,
@@ -61,8 +63,20 @@ def count_changed(database: Database, most: int = 200) -> int:
     """Count the sessions that have waited longest; how many those were, 0 when none waits or another is at them."""
     with database.read() as db:
         waiting = _take(db, most)
-        counted = compute(db, waiting)
-    return database.write(lambda db: _store(db, waiting, counted)) if waiting else 0
+    return do_all_or_each(list(waiting), partial(_count, database, waiting), partial(_put_off, database, waiting))
+
+
+def _count(database: Database, waiting: Mapping[str, Sequence[int]], session_ids: Collection[str]) -> int:
+    if not session_ids:
+        return 0
+    with database.read() as db:
+        counted = compute(db, session_ids)
+    return database.write(lambda db: _store(db, {of: waiting[of] for of in session_ids}, counted))
+
+
+def _put_off(database: Database, waiting: Mapping[str, Sequence[int]], session_id: str) -> None:
+    """Let a session that cannot be counted wait at the end of the queue."""
+    database.write(lambda db: _queue_again(db, [session_id] if _unqueue(db, waiting[session_id]) else []))
 
 
 def _take(db: Db, most: int) -> dict[str, list[int]]:
@@ -82,17 +96,26 @@ def _store(db: Db, waiting: Mapping[str, Sequence[int]], counted: Mapping[str, C
     connection = db.connection()
     if connection.dialect.name == "postgresql" and not connection.execute(_LOCK).scalar_one():
         return 0  # another process is at them
-    mine: set[str] = set()
-    for positions in in_parts(list(chain.from_iterable(waiting.values()))):
-        mine.update(connection.execute(_UNQUEUE, {"positions": positions}).scalars())
+    mine = _unqueue(db, list(chain.from_iterable(waiting.values())))
     # Who deletes a session takes its counts away at once: they must not come back with what was read before.
     kept = set(connection.execute(_KEPT, {"sessions": list(mine)}).scalars())
     _put(db, {of: counted[of] for of in sorted(kept & counted.keys())})
     forget(db, mine - counted.keys())
     again = sorted((mine & counted.keys()) - kept)
-    if again:
-        connection.execute(insert(_queue), [{"session_id": of} for of in again])
+    _queue_again(db, again)
     return len(waiting) - len(again)
+
+
+def _unqueue(db: Db, positions: Sequence[int]) -> set[str]:
+    found: set[str] = set()
+    for some in in_parts(positions):
+        found.update(db.connection().execute(_UNQUEUE, {"positions": some}).scalars())
+    return found
+
+
+def _queue_again(db: Db, session_ids: Sequence[str]) -> None:
+    if session_ids:
+        db.connection().execute(insert(_queue), [{"session_id": of} for of in session_ids])
 
 
 def _put(db: Db, counted: Mapping[str, Counted]) -> None:
@@ -209,7 +232,8 @@ class _Tally:
         first, last = (int(moment.timestamp()) for moment in (self._session["created_at"], self._last))
         parts = [0] * SPARKS
         for second in self._said_at:
-            parts[max(second - first, 0) * SPARKS // (last - first + 1)] += 1
+            # SQLite rounds to the next second what was said in the last half millisecond of one.
+            parts[(min(max(second, first), last) - first) * SPARKS // (last - first + 1)] += 1
         return parts
 
 

@@ -11,6 +11,7 @@ from sqlmodel import Session as Db
 from core.access.viewer import Viewer
 from core.database import table_of
 from core.history.browse.lines import Facets
+from core.history.sessions import is_there
 from core.tables import Annotation, SessionFacet, SessionStat, User
 
 MOST = 200
@@ -46,7 +47,7 @@ def _used(kind: str, *, own: bool) -> Select[Any]:
 
 
 def _tags(*, own: bool) -> Select[Any]:
-    found = select(_note.c.content.label("value")).where(_note.c.kind == "tag")
+    found = select(_note.c.content.label("value")).where(_note.c.kind == "tag", is_there(_note.c.session_id))
     return _most_used(_note.c.content, found.where(_note.c.user_id == bindparam("who")) if own else found)
 
 

@@ -24,6 +24,7 @@ SORTS: dict[ListName, tuple[Sort, ...]] = {
 _MOMENTS = ("active", "created")
 _WORDS = ("title", "user")
 _LARGEST = 2**63
+_YEARS = range(2000, 2200)
 
 
 class Place(NamedTuple):
@@ -75,7 +76,7 @@ class Order:
     def _value(self, value: Any) -> Any:
         if self.sort in _MOMENTS:
             moment = datetime.fromisoformat(value)
-            return moment.astimezone(UTC) if moment.tzinfo else _refuse(value)
+            return moment.astimezone(UTC) if moment.tzinfo and moment.year in _YEARS else _refuse(value)
         if self.sort in _WORDS:
             return _word(value)
         if self.sort == "cost":

@@ -62,6 +62,8 @@ _HELD_WORDS = (
     *("branch.create", "branch.rename", "snapshot.create", "snapshot.delete", "price.add", "price.end"),
     *("rule.add", "approval.decide", "call.export"),
 )
+# Once sealed, a row stays as it is.
+_IS_QUEUED = "activity_id IN (SELECT activity_id FROM activity_to_seal)"
 _WORDS_SQLITE = """CREATE VIRTUAL TABLE message_words
     USING fts5(words, content='', columnsize=0, tokenize="ascii tokenchars '='")"""
 _WORDS_POSTGRESQL = (
@@ -94,6 +96,20 @@ def _let_annotations_be(kinds: tuple[str, ...]) -> None:
     with op.batch_alter_table("annotation") as batch:
         batch.drop_constraint("kind_known", type_="check")
         batch.create_check_constraint("kind_known", f"kind IN ({listed})")
+
+
+def _queue_activity() -> None:
+    """All activity waits for a seal, but what has one from before a downgrade, which must stay as it is."""
+    op.execute("INSERT INTO activity_to_seal (activity_id) SELECT activity_id FROM activity")
+    seals = op.get_bind().execute(sa.text("SELECT manifest FROM log_seal WHERE first_call_id < 'call_'")).scalars()
+    sealed = [{"id": one} for manifest in seals for one in _ids_in(manifest)]
+    if sealed:
+        op.get_bind().execute(sa.text("DELETE FROM activity_to_seal WHERE activity_id = :id"), sealed)
+
+
+def _ids_in(manifest: bytes) -> list[str]:
+    """An entry of a manifest is an id, padded to 31 bytes, and a digest of 32."""
+    return [manifest[at : at + 31].decode("ascii", "replace").rstrip() for at in range(0, len(manifest), 63)]
 
 
 def upgrade() -> None:
@@ -267,11 +283,11 @@ def upgrade() -> None:
         _add_trigger(name, table, event, condition, action)
     op.execute(_COUNT + "SELECT session_id FROM session")
     op.execute("INSERT INTO message_to_index (message_id) SELECT message_id FROM message")
+    _queue_activity()
     for before, after in _RENAMED.items():
-        op.execute(f"UPDATE activity SET kind = '{after}' WHERE kind = '{before}'")
+        op.execute(f"UPDATE activity SET kind = '{after}' WHERE kind = '{before}' AND {_IS_QUEUED}")
     listed = ", ".join(f"'{kind}'" for kind in _HELD_WORDS)
-    op.execute(f"UPDATE activity SET detail = '{{}}' WHERE kind IN ({listed})")
-    op.execute("INSERT INTO activity_to_seal (activity_id) SELECT activity_id FROM activity")
+    op.execute(f"UPDATE activity SET detail = '{{}}' WHERE kind IN ({listed}) AND {_IS_QUEUED}")
 
 
 def downgrade() -> None:

@@ -172,4 +172,4 @@ class Bundle:
         info = zipfile.ZipInfo(name, self._date)
         info.compress_type = zipfile.ZIP_STORED if name.endswith(_STORED) else zipfile.ZIP_DEFLATED
         info.create_system, info.external_attr = 3, 0o100644 << 16
-        return self._zip.open(info, "w", force_zip64=size >= zipfile.ZIP64_LIMIT)  # type: ignore[return-value]
+        return self._zip.open(info, "w", force_zip64=size > zipfile.ZIP64_LIMIT)  # type: ignore[return-value]

@@ -6,7 +6,8 @@
 It needs Python 3.9 or newer and nothing else: no network, no package, not Skein. It writes nothing. It says "The
 export holds", exit code 0, or names the first thing that does not, exit code 1; code 2 is a question it cannot
 answer. Invariant: nothing in an export is believed because the export says so, but for manifest.json; that is
-believed if its SHA-256 is the one that was told when the export was made (--sha256).
+believed if its SHA-256 is the one that was told when the export was made (--sha256). Which columns a sealed row has
+is never asked of the export: this file says it.
 
 What is recomputed: seal after seal, its hash, its list of rows, and the link to the one before, up to the head;
 the digest of each row of llm_call, cost_correction and activity against that list; each call's texts against
@@ -17,8 +18,10 @@ from __future__ import annotations
 
 import argparse
 import base64
+import copy
 import hashlib
 import json
+import re
 import struct
 import sys
 import zipfile
@@ -36,8 +39,31 @@ CALLS, BODIES, VERSIONS = "llm_call", "llm_call_body", "artifact_version"
 ID_BYTES, ENTRY_BYTES = 31, 63
 NAMES = {"llm_call": "call", "cost_correction": "correction", "activity": "activity"}
 PREFIXES = {"llm_call": "call_", "cost_correction": "fix_", "activity": "act_"}
+# The columns of version 1 in the order of their digest, each with its kind where it is not text. Tables with others
+# are another version.
+_COLUMNS_1 = {
+    "llm_call": """
+        call_id run_id parent_run_id created_at:time ended_at:time user_id session_id conversation_id message_id
+        thread_id checkpoint_ns agent_id agent_key node step:whole operation provider base_url model response_model
+        response_id request_id temperature:number top_p:number max_tokens:whole params:json streamed:flag status
+        error_type error_message http_status:whole finish_reason attempt:whole queue_ms:number ttft_ms:number
+        duration_ms:number input_tokens:whole output_tokens:whole cache_read_tokens:whole cache_write_tokens:whole
+        reasoning_tokens:whole usage_source cost_usd:number price_id cost_source key_source context_compacted:flag
+        attributed:flag tags:json body_hash
+    """,
+    "cost_correction": """
+        correction_id call_id created_at:time created_by cost_before:number cost_usd:number price_id cost_source
+        reason
+    """,
+    "activity": "activity_id created_at:time user_id login_id kind target_id session_id detail:json",
+}
+COLUMNS = {
+    table: [(one.partition(":")[0], one.partition(":")[2] or "text") for one in columns.split()]
+    for table, columns in _COLUMNS_1.items()
+}
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 - Python 3.9 has no other name for it
 _CHUNK = 1 << 20
+_SHA256 = re.compile("[0-9a-f]{64}")
 _UNREADABLE = (
     ValueError,
     KeyError,
@@ -116,23 +142,20 @@ class Archive:
             raise BrokenError(f"{name} was changed: it cannot be unpacked ({error}).") from None
 
     def _look_between(self, entries: list[zipfile.ZipInfo]) -> None:
-        """Nothing stands before, between or behind the files, and all say what the first one says of itself.
-
-        From 2 GB on a zip is written in another way; there only its files are checked.
-        """
-        at, sizes = 0, [self._path.stat().st_size, *(one.file_size for one in entries)]
-        if max(sizes) >= zipfile.ZIP64_LIMIT or len(entries) >= zipfile.ZIP_FILECOUNT_LIMIT:
-            return
+        """Nothing stands before, between or behind the files, and all say what the first one says of itself."""
+        begins, at = [], 0
         with self._path.open("rb") as file:
             for one in entries:
                 file.seek(at)
-                header = one.FileHeader(zip64=None)
+                header = _header(one)
                 if file.read(len(header)) != header or _said(one) != _said(entries[0]) or not _is_packed(one):
                     raise BrokenError(f"The zip was changed at {one.filename}: its entry is not as it was written.")
+                begins.append(at)
                 at += len(header) + one.compress_size
+            end = _end_of_zip(entries, begins, at)
             file.seek(at)
-            rest = file.read()
-        if rest != _end_of_zip(entries, at):
+            rest = file.read(len(end) + 1)
+        if rest != end:
             raise BrokenError("The zip was changed: there is something in it beside its files.")
 
 
@@ -140,25 +163,49 @@ def _is_packed(one: zipfile.ZipInfo) -> bool:
     return one.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
+def _is_large(one: zipfile.ZipInfo) -> bool:
+    """Whether its sizes stand in the longer form: they are believed nowhere, since its header must say the same."""
+    return max(one.file_size, one.compress_size) > zipfile.ZIP64_LIMIT
+
+
 def _said(one: zipfile.ZipInfo) -> tuple[Any, ...]:
     """What an entry says beside name, size and checksum: every one the same."""
     flags = one.flag_bits & ~0x800  # set where a name is not ASCII
-    more = (one.comment, one.create_system, one.create_version, one.volume, one.reserved)
+    more = (one.comment, one.create_system, one.volume, one.reserved)
     return (one.date_time, one.external_attr, one.internal_attr, flags, *more)
 
 
-def _end_of_zip(entries: list[zipfile.ZipInfo], at: int) -> bytes:
+def _header(one: zipfile.ZipInfo) -> bytes:
+    """What stands before a file."""
+    plain = copy.copy(one)
+    plain.extra, plain.extract_version = b"", zipfile.DEFAULT_VERSION
+    return plain.FileHeader(zip64=_is_large(one))
+
+
+def _listed(one: zipfile.ZipInfo, begin: int) -> bytes:
+    """What stands of a file in the directory at the end."""
+    header = _header(one)
+    name = header[30 : 30 + int.from_bytes(header[26:28], "little")]
+    long = [one.file_size, one.compress_size] if _is_large(one) else []
+    if begin > zipfile.ZIP64_LIMIT:
+        long, begin = [*long, begin], 0xFFFFFFFF
+    extra = struct.pack(f"<2H{len(long)}Q", 1, 8 * len(long), *long) if long else b""
+    needs = zipfile.ZIP64_VERSION if long else zipfile.DEFAULT_VERSION
+    # Flags, packing, moment, checksum and sizes stand there as they stand before the file.
+    about = b"PK\x01\x02" + bytes((needs, one.create_system, needs, one.reserved)) + header[6:28]
+    where = struct.pack("<4H2L", len(extra), 0, 0, one.internal_attr, one.external_attr, begin)
+    return about + where + name + extra
+
+
+def _end_of_zip(entries: list[zipfile.ZipInfo], begins: list[int], at: int) -> bytes:
     """How a zip of these entries ends: its directory, and where that is."""
-    parts, begin = [], 0
-    for one in entries:
-        header = one.FileHeader(zip64=None)
-        made = (one.create_version, one.create_system, one.extract_version, one.reserved)
-        # Flags, packing, moment, checksum and sizes stand there as they stand before the file.
-        parts.append(b"PK\x01\x02" + bytes(made) + header[6:28] + struct.pack("<H", len(one.extra)))
-        parts.append(struct.pack("<3H2L", 0, 0, one.internal_attr, one.external_attr, begin) + header[30:])
-        begin += len(header) + one.compress_size
-    many, size = len(entries), len(b"".join(parts))
-    return b"".join(parts) + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, many, many, size, at, 0)
+    listed = b"".join(_listed(one, begin) for one, begin in zip(entries, begins))  # noqa: B905
+    many, size, end = len(entries), len(listed), b""
+    if many > zipfile.ZIP_FILECOUNT_LIMIT or max(at, size) > zipfile.ZIP64_LIMIT:
+        end = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, many, many, size, at)
+        end += struct.pack("<4sLQL", b"PK\x06\x07", 0, at + size, 1)
+    many, size, at = min(many, 0xFFFF), min(size, 0xFFFFFFFF), min(at, 0xFFFFFFFF)
+    return listed + end + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, many, many, size, at, 0)
 
 
 # -- what is in it --------------------------------------------------------------------------------------
@@ -167,7 +214,7 @@ def _end_of_zip(entries: list[zipfile.ZipInfo], at: int) -> bytes:
 class Check:
     """One walk through an export; what it has counted is for the report."""
 
-    def __init__(self, bundle: Folder | Archive, sha256: str = "") -> None:
+    def __init__(self, bundle: Folder | Archive, sha256: str | None = None) -> None:
         self._bundle = bundle
         self._expected = sha256
         self._sealed: dict[str, Sealed] = {}
@@ -203,7 +250,7 @@ class Check:
         except _UNREADABLE as error:
             raise BrokenError(f"{MANIFEST} was changed: it cannot be unpacked ({error}).") from None
         self.manifest_sha256 = hashlib.sha256(text).hexdigest()
-        if self._expected and self.manifest_sha256 != self._expected:
+        if self._expected is not None and self.manifest_sha256 != self._expected:
             raise BrokenError(f"{MANIFEST} was changed: its SHA-256 is {self.manifest_sha256}.")
         try:
             self.manifest = json.loads(text)
@@ -214,6 +261,8 @@ class Check:
             raise BrokenError(f"{MANIFEST} is not that of an export of Skein.")
         if self.manifest.get("version") != VERSION:
             raise CannotTellError("This export is of another version; use the check_export.py that came with it.")
+        if self.manifest.get("sealed") != {table: [list(one) for one in form] for table, form in COLUMNS.items()}:
+            raise BrokenError(f"{MANIFEST} was changed: it names other columns than the sealed tables have.")
 
     def _check_names(self, names: list[str]) -> None:
         listed = [str(one["path"]) for one in self.manifest["files"]]
@@ -277,7 +326,7 @@ class Check:
     # -- rows -------------------------------------------------------------------------------------------
 
     def _check_table(self, table: str) -> None:
-        path, form = f"tables/{table}.jsonl", self.manifest["sealed"][table]
+        path, form = f"tables/{table}.jsonl", COLUMNS[table]
         without, seen = set(self.manifest["unsealed"].get(table, ())), 0
         for number, row in self._lines(path):
             try:
@@ -300,7 +349,7 @@ class Check:
             return
         if sealed is None or self._awaited.pop(row_id, None) is None:
             raise BrokenError(f"The row of {name} is in the export, but no seal has it so: it was put there.")
-        if digest_of(row, form) != sealed.digest:
+        if _digest_if_any(row, form) != sealed.digest:
             raise BrokenError(f"The row of {name} was changed after seal {sealed.seal_id} was made.")
         self.rows += 1
 
@@ -368,6 +417,14 @@ def digest_of(row: dict[str, Any], form: Any) -> bytes:
     return hashlib.sha256(_to_json(values).encode("utf-8", "ignore")).digest()
 
 
+def _digest_if_any(row: dict[str, Any], form: Any) -> bytes | None:
+    """The digest, or None where a value is not of its column's kind, as it was when the row was sealed."""
+    try:
+        return digest_of(row, form)
+    except _UNREADABLE:
+        return None
+
+
 def hash_texts(salt: str, texts: tuple[str | None, ...]) -> str:
     """A call's body_hash; a missing text differs from an empty one."""
     digest = hashlib.sha256()
@@ -394,19 +451,31 @@ def _json_text(value: Any) -> str:
     return _to_json(value, sort_keys=True).encode("utf-8", "ignore").decode("utf-8")
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not text")
-    return value
+def _only(*kinds: type) -> Callable[[Any], Any]:
+    """The value if it is of one of these kinds itself: true is no number, and 1.5 is nothing whole."""
+
+    def fix(value: Any) -> Any:
+        if type(value) not in kinds:
+            raise TypeError("of another kind")
+        return value
+
+    return fix
+
+
+def _number(value: Any) -> float:
+    number = float(_only(int, float)(value)) + 0.0
+    if number != value:
+        raise ValueError("no number that a row can hold")
+    return number
 
 
 _FIXES: dict[str, Callable[[Any], Any]] = {
     "time": _micros,
-    "number": lambda value: float(value) + 0.0,
-    "whole": int,
-    "flag": int,
+    "number": _number,
+    "whole": _only(int),
+    "flag": lambda value: int(_only(bool)(value)),
     "json": _json_text,
-    "text": _text,
+    "text": _only(str),
 }
 
 
@@ -431,11 +500,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check an export of Skein; it needs only Python.")
     here = Path(__file__).resolve().parent
     parser.add_argument("export", nargs="?", type=Path, default=here, help="the zip, or its folder")
-    parser.add_argument("--sha256", default="", help="the SHA-256 that was told when the export was made")
+    parser.add_argument("--sha256", help="the SHA-256 that was told when the export was made")
     parser.add_argument("--head", type=Path, help="a head of the log that was exported and kept elsewhere")
     given = parser.parse_args(arguments)
     try:
-        print(check(given.export, given.sha256.strip().lower(), given.head))
+        print(check(given.export, given.sha256, given.head))
     except BrokenError as broken:
         print(f"The export does not hold. {broken}")
         return 1
@@ -445,10 +514,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def check(path: Path, sha256: str = "", head: Path | None = None) -> str:
+def check(path: Path, sha256: str | None = None, head: Path | None = None) -> str:
     """What to say of an export that holds; BrokenError or CannotTellError otherwise."""
     if not path.exists():
         raise CannotTellError(f"There is no file or folder {path}.")
+    if sha256 is not None:
+        sha256 = sha256.strip().lower()
+        if not _SHA256.fullmatch(sha256):
+            raise CannotTellError("What was given with --sha256 is no SHA-256: that has 64 digits from 0 to f.")
     walk = Check(Folder(path) if path.is_dir() else Archive(path), sha256)
     try:
         walk.run()
@@ -465,9 +538,17 @@ def check(path: Path, sha256: str = "", head: Path | None = None) -> str:
             lines.append(walk.compare_head(head.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError):
             raise CannotTellError(f"The file {head} cannot be read.") from None
-    told = "the one that was told" if sha256 else "compare it with what was told when the export was made"
-    lines.append(f"The SHA-256 of {MANIFEST} is {walk.manifest_sha256}: {told}.")
+    lines.append(_tell_of_manifest(walk.manifest_sha256, was_compared=sha256 is not None))
     return "\n".join(lines)
+
+
+def _tell_of_manifest(sha256: str, *, was_compared: bool) -> str:
+    if was_compared:
+        return f"The SHA-256 of {MANIFEST} is {sha256}: the one that was told."
+    return (
+        f"{MANIFEST} itself was not compared with a number kept elsewhere, so whoever can write this export could "
+        f"have made all of it anew. Its SHA-256 is {sha256}: give the one that was told with --sha256."
+    )
 
 
 if __name__ == "__main__":

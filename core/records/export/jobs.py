@@ -1,15 +1,17 @@
 """Exports that are made in the background, one after another, and wait for who asked for them.
 
-Invariant: a job and its file are its owner's alone; a file is taken away a day after it was made, when this process
-ends, or, where the process was killed, when the next one begins. The folder of a process is held by a lock that the
-operating system lets go of however the process ends, so that several may share one data folder.
+Invariant: a job and its file are its owner's alone, and only while they may read all that is in it: when a session
+of it was deleted, or the account closed or given a lesser role, the file is taken away as soon as somebody asks for
+it, and within a minute otherwise. Else it goes a day after it was made, when this process ends, or, where that was
+killed, when the next one begins. The folder of a process is held by a lock that the operating system lets go of
+however the process ends, so that several may share one data folder.
 """
 
 import queue
 import shutil
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,12 +27,13 @@ from core.database import Database
 from core.errors import BadInputError, BusyError, NotFoundError, SkeinError
 from core.ids import ExportId, SessionId, new_export_id
 from core.records.export.sessions import Summary, export_sessions, require_readable
-from core.tables import utc_now
+from core.tables import User, utc_now
 
 State = Literal["waiting", "working", "ready", "failed", "stopped"]
 
 KEPT = timedelta(hours=24)
 MOST_PER_USER = 5
+MOST_KEPT = 20
 _TIDY_SECONDS = 60.0
 log = structlog.get_logger("skein.records")
 
@@ -72,9 +75,13 @@ class _Asked:
 
     viewer: Viewer
     ids: Sequence[SessionId]
-    of_others: bool
     job: Job
     stopping: bool = False
+
+    @property
+    def exported(self) -> list[SessionId]:
+        """The sessions that are in the file; none before there is one."""
+        return [one for one in self.ids if one not in self.job.summary.gone] if self.job.summary else []
 
 
 class _StoppedError(Exception):
@@ -95,6 +102,7 @@ class Exports:
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._closing = False
+        self._tidied = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="skein-exports", daemon=True)
 
     def open(self) -> None:
@@ -125,12 +133,12 @@ class Exports:
         if not ids:
             raise BadInputError("There is no session to export; please choose at least one.")
         with self._database.read() as db:
-            owners = require_readable(viewer, db, ids)
-        asked = _Asked(viewer, ids, owners != {viewer.user_id}, Job(new_export_id(), "waiting", len(ids)))
+            require_readable(viewer, db, ids)
+        asked = _Asked(viewer, ids, Job(new_export_id(), "waiting", len(ids)))
         with self._lock:
             if self._closing:
                 raise BusyError("Skein is shutting down; please ask for the export again in a moment.")
-            if len([one for one in self._of(viewer) if not one.job.is_over]) >= MOST_PER_USER:
+            if len([one for one in self._all_of(viewer) if not one.job.is_over]) >= MOST_PER_USER:
                 raise BusyError(f"{MOST_PER_USER} exports of yours are being made; please wait, or stop one.")
             self._asked[asked.job.export_id] = asked
         self._queue.put(asked)
@@ -140,10 +148,16 @@ class Exports:
         """How far an export is; NotFoundError when it is not the viewer's, or was taken away."""
         return self._find(viewer, export_id).job
 
+    def read_file(self, viewer: Viewer, export_id: ExportId) -> bytes:
+        """The file of a finished export; NotFoundError as with ``status``, or when there is none yet."""
+        path = self.status(viewer, export_id).path
+        if path is None:
+            raise NotFoundError("This export is not ready; please wait until it is.")
+        return path.read_bytes()
+
     def list_exports(self, viewer: Viewer) -> list[Job]:
         """The viewer's exports, the newest first."""
-        with self._lock:
-            return [one.job for one in self._of(viewer)][::-1]
+        return [one.job for one in self._let_go(self._of(viewer))][::-1]
 
     def forget(self, viewer: Viewer, export_id: ExportId) -> None:
         """Stop an export that is being made, or take its file away."""
@@ -153,16 +167,40 @@ class Exports:
             self._take_away(asked)
 
     def _find(self, viewer: Viewer, export_id: ExportId) -> _Asked:
-        with self._lock:
-            found = next((one for one in self._of(viewer) if one.job.export_id == export_id), None)
-        if found is None:
+        found = self._let_go(one for one in self._of(viewer) if one.job.export_id == export_id)
+        if not found:
             raise NotFoundError("There is no such export here; files are kept for a day, please make it anew.")
-        return found
+        return found[0]
 
     def _of(self, viewer: Viewer) -> list[_Asked]:
-        """Whose role no longer reads others' sessions does not get at an export of them either."""
-        mine = (one for one in self._asked.values() if one.viewer.user_id == viewer.user_id)
-        return [one for one in mine if viewer.reads_all or not one.of_others]
+        """What was made with the eyes of an analyst is only for one who still has them."""
+        with self._lock:
+            mine = self._all_of(viewer)
+        return [one for one in mine if viewer.reads_all or not one.viewer.reads_all]
+
+    def _all_of(self, viewer: Viewer) -> list[_Asked]:
+        return [one for one in self._asked.values() if one.viewer.user_id == viewer.user_id]
+
+    def _let_go(self, some: Iterable[_Asked]) -> list[_Asked]:
+        """Those that their owners may still have; the files of the others are taken away."""
+        kept = []
+        for one in some:
+            if one.job.state != "ready" or self._may_have(one):
+                kept.append(one)
+            else:
+                self._take_away(one)
+        return kept
+
+    def _may_have(self, asked: _Asked) -> bool:
+        """Whether its owner may read all that is in it, by what the database says now."""
+        with self._database.read() as db, suppress(NotFoundError):
+            user = db.get(User, asked.viewer.user_id)
+            if user is None or user.disabled_at is not None:
+                return False
+            viewer = replace(asked.viewer, role=user.role)
+            require_readable(viewer, db, asked.exported)
+            return viewer.reads_all or not asked.viewer.reads_all
+        return False
 
     # -- the work ---------------------------------------------------------------------------------------
 
@@ -172,7 +210,7 @@ class Exports:
                 asked = self._queue.get(timeout=_TIDY_SECONDS)
                 if asked is not None and not self._closing:
                     self._work(asked)
-            self.tidy()
+            self._tidy_safely()
 
     def _work(self, asked: _Asked) -> None:
         asked.job = replace(asked.job, state="working", started_at=utc_now())
@@ -190,12 +228,15 @@ class Exports:
             asked.job = replace(
                 asked.job, state="ready", done=asked.job.of, step="Ready", summary=summary, ended_at=utc_now()
             )
+            self._keep_newest(asked.viewer)
 
     def _make(self, asked: _Asked) -> Summary:
         def hear(done: int, of: int, step: str) -> None:
             if asked.stopping or self._closing:
                 raise _StoppedError
             asked.job = replace(asked.job, done=done, of=of, step=step)
+            if time.monotonic() - self._tidied > _TIDY_SECONDS:
+                self._tidy_safely()
 
         place = self._place(asked)
         place.mkdir(mode=0o700)
@@ -210,13 +251,27 @@ class Exports:
         )
 
     def tidy(self, *, now: datetime | None = None) -> None:
-        """Take away what has been ready for a day."""
+        """Take away what has been ready for a day, and what its owner may not have any more."""
         before = (now or utc_now()) - KEPT
         with self._lock:
             asked = list(self._asked.values())
         for one in asked:
             if one.job.ended_at is not None and one.job.ended_at < before:
                 self._take_away(one)
+        self._let_go(asked)
+
+    def _tidy_safely(self) -> None:
+        self._tidied = time.monotonic()
+        try:
+            self.tidy()
+        except Exception as error:  # noqa: BLE001 - a database that is away must not end the exports
+            log.warning("exports_not_tidied", error=type(error).__name__)
+
+    def _keep_newest(self, viewer: Viewer) -> None:
+        with self._lock:
+            ready = [one for one in self._all_of(viewer) if one.job.state == "ready"]
+        for one in ready[:-MOST_KEPT]:
+            self._take_away(one)
 
     def _take_away(self, asked: _Asked) -> None:
         with self._lock:
