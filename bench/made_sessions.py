@@ -175,7 +175,7 @@ class MadeSessions:
         session_id, at = self.session_ids[n], _at(self.at_ms[n])
         made = [("tag", TAGS[n // 5 % 5])] * (n % 5 == 0) + [("tag", TAGS[5])] * (n % 1000 == 3)
         made += [("star", "")] * (n % 50 == 1) + [("score", "")] * (n % 20 == 2)
-        made += [("review", "good" if n % 3 else "bad")] * (n % 20 == 2)
+        made += [("review", "good\nfine" if n % 3 else "bad\n")] * (n % 20 == 2)
         for number, (kind, content) in enumerate(made):
             yield {"annotation_id": f"note{session_id[7:-1]}{number}", "user_id": self.user_ids[0],
                    "target_id": session_id, "kind": kind, "content": content, "created_at": at, "updated_at": at,

@@ -354,8 +354,8 @@ class ViewPosition(Table, table=True):
 class Annotation(Table, table=True):
     """What a person put on a session, message, branch or call (``target_id``): many tags, one of each other kind.
 
-    ``content`` is the note, the tag, the comment on a score, or a review's verdict; ``score`` is 1 to 5.
-    ``session_id`` is where the target stands.
+    ``content`` is the note, the tag, the comment on a score, or a review's verdict and, after a line's end, its
+    comment; ``score`` is 1 to 5. ``session_id`` is where the target stands.
     """
 
     __tablename__ = "annotation"

@@ -169,9 +169,26 @@ def matching_sessions(
     viewer: Viewer, db: Db, query: str, *, user_ids: Collection[str] = (), most: int = 10_000
 ) -> Select[Any]:
     """The sessions of the newest ``most`` texts that answer the query, for ``session_id.in_(...)``."""
-    newest = _found(viewer, db, query, (), user_ids).order_by(_WORDS.of(db).position.desc()).limit(most).subquery()
-    of_hits = _said.join(newest, newest.c.message_id == _message.c.message_id)
-    return select(_session.c.session_id).select_from(of_hits).where(*_conditions(viewer, (), user_ids)).distinct()
+    position = _WORDS.of(db).position
+    found = select(position.label("position")).where(_matches(viewer, db, query, (), user_ids))
+    newest = found.order_by(position.desc()).limit(most).subquery()
+    # Step by step, each thing once: PostgreSQL takes a join of so many rows for a reason to read whole tables.
+    conversation_id = (
+        select(_message.c.conversation_id)
+        .join_from(_search, _message, _message.c.message_id == _search.c.message_id)
+        .where(_search.c.position == newest.c.position, _message.c.deleted_at.is_(None))
+        .scalar_subquery()
+    )
+    said_in = select(conversation_id.label("conversation_id")).select_from(newest).distinct().subquery()
+    session_id = (
+        select(_session.c.session_id)
+        .join_from(_conversation, _session, _session.c.session_id == _conversation.c.session_id)
+        .where(_conversation.c.conversation_id == said_in.c.conversation_id)
+        .where(*_of_conversation(viewer, (), user_ids))
+        .scalar_subquery()
+    )
+    sessions = select(session_id.label("session_id")).select_from(said_in).distinct().subquery()
+    return select(sessions.c.session_id).where(sessions.c.session_id.is_not(None))
 
 
 def newest_hits(viewer: Viewer, db: Db, query: str, session_ids: Collection[str]) -> dict[SessionId, Hit]:
@@ -208,14 +225,22 @@ def _found(
 ) -> Select[Any]:
     """What the index knows of the query, as rows of ``message_search``."""
     index = _WORDS.of(db)
+    found = select(*_search.c).join_from(index.words, _search, _search.c.position == index.position)
+    return found.where(_matches(viewer, db, query, session_ids, user_ids))
+
+
+def _matches(
+    viewer: Viewer, db: Db, query: str, session_ids: Collection[str], user_ids: Collection[str]
+) -> ColumnElement[bool]:
+    """The query for the index, narrowed there as far as it can be."""
+    # Whose it is must be said but once: PostgreSQL takes two such words for a reason to expect hardly any text.
+    users = user_ids if viewer.reads_all else [viewer.user_id]
     facets = [
         [facet(name, value) for value in values]
-        for name, values in (("session_id", session_ids), ("user_id", user_ids))
+        for name, values in (("session_id", session_ids), ("user_id", users))
         if 0 < len(values) <= _MOST_VALUES
     ]
-    facets += [] if viewer.reads_all else [[facet("user_id", viewer.user_id)]]
-    found = select(*_search.c).join_from(index.words, _search, _search.c.position == index.position)
-    return found.where(index.match(find_words(query), facets))
+    return _WORDS.of(db).match(find_words(query), facets)
 
 
 def _is_there(
@@ -232,7 +257,13 @@ def _is_there(
 def _conditions(
     viewer: Viewer, session_ids: Collection[str], user_ids: Collection[str]
 ) -> list[ColumnElement[bool]]:
-    found = [_message.c.deleted_at.is_(None), _conversation.c.deleted_at.is_(None), _session.c.status != "deleted"]
+    return [_message.c.deleted_at.is_(None), *_of_conversation(viewer, session_ids, user_ids)]
+
+
+def _of_conversation(
+    viewer: Viewer, session_ids: Collection[str], user_ids: Collection[str]
+) -> list[ColumnElement[bool]]:
+    found = [_conversation.c.deleted_at.is_(None), _session.c.status != "deleted"]
     for column, values in ((_session.c.session_id, session_ids), (_session.c.user_id, user_ids)):
         found += [column.in_(values)] if values else []
     return found if viewer.reads_all else [*found, _session.c.user_id == viewer.user_id]

@@ -10,9 +10,9 @@ from functools import reduce
 from core.history.browse.chips import Typed, read_terms, with_term, without_term
 from core.history.browse.filters import ALL, SessionFilter
 from core.history.browse.query import parse
-from pages.parts import state
 from pages.parts.address import address, change
 from pages.parts.browse_place import Place
+from pages.parts.browse_selection import choose_none
 
 _SAME_ROWS = {"after", "session", "thread", "tab"}
 _NAMES = tuple(field.name for field in fields(SessionFilter))
@@ -31,8 +31,7 @@ def go(changes: Mapping[str, Iterable[str]]) -> None:
     here = address()
     changes = {name: list(values) for name, values in changes.items() if list(values) != here.get(name, [])}
     if changes.keys() & {"q", "list"}:
-        state.take(state.BROWSE_CHOSEN)
-        state.take(state.BROWSE_EVERY)
+        choose_none()
     change(changes, without=() if changes.keys() <= _SAME_ROWS else ("after",))
 
 

@@ -138,8 +138,7 @@ def _draw_none(place: Place) -> None:
 
 
 def _draw_rows(shown: Shown, place: Place) -> None:
-    digest = blake2b(" ".join(shown.ids).encode(), digest_size=6).hexdigest()
-    key = f"{state.BROWSE_PICK}{place.table}.{digest}.{state.get(state.BROWSE_ROUND) or 0}"
+    key = _key_of(shown, place)
     is_choosing = place.table == "sessions"
     columns = list(shown.rows.columns)
     chosen = chosen_ids()
@@ -159,6 +158,11 @@ def _draw_rows(shown: Shown, place: Place) -> None:
     )
 
 
+def _key_of(shown: Shown, place: Place) -> str:
+    digest = blake2b(" ".join(shown.ids).encode(), digest_size=6).hexdigest()
+    return f"{state.BROWSE_PICK}{place.table}.{digest}.{state.get(state.BROWSE_ROUND) or 0}"
+
+
 def _column(name: str) -> object:
     if name == "Activity":
         return st.column_config.BarChartColumn(width=110, y_min=0, help=_HELP[name])
@@ -169,6 +173,8 @@ def _column(name: str) -> object:
 
 def _choose(key: str, shown: Shown, place: Place) -> None:
     """Open the row that was clicked, order by the column whose head was, or keep which boxes are ticked."""
+    if key != _key_of(shown, place):
+        return  # a table of before: the browser had not yet seen that it is gone
     chosen = state.get(key)["selection"]
     cells = [(line, column) for line, column in chosen["cells"] if line < len(shown.ids)]
     if not (cells or chosen["columns"]):

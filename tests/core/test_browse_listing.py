@@ -226,7 +226,7 @@ class TestFilters:
         every = set(find(made, analyst, ""))
         tagged = {row["session_id"] for row in notes(made, "tag")} & every
         refund = {row["session_id"] for row in notes(made, "tag") if row["content"] == "refund"} & every
-        good = {row["session_id"] for row in notes(made, "review") if row["content"] == "good"} & every
+        good = {row["session_id"] for row in notes(made, "review") if row["content"].startswith("good\n")} & every
         low = {row["session_id"] for row in notes(made, "score") if row["score"] < 3} & every
         reviewed = {row["session_id"] for row in notes(made, "review")} & every
         assert set(find(made, analyst, "tag:refund")) == refund
@@ -319,7 +319,7 @@ class TestWhoSeesWhat:
         session = find(made, member, "-has:tags is:unreviewed")[0]
         put_note(made, analyst, session, session, "tag", content="secret")
         put_note(made, analyst, session, session, "score", score=1)
-        put_note(made, analyst, session, session, "review", content="bad")
+        put_note(made, analyst, session, session, "review", content="bad\nvery")
         put_note(made, analyst, session, session, "star")
         assert find(made, member, "tag:secret") == []
         assert session in find(made, member, "is:unreviewed -has:tags -tag:secret -is:starred")

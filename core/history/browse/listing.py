@@ -112,7 +112,7 @@ def _to_marks(session_id: str, rows: Sequence[Any]) -> dict[str, Any]:
         "starred": any(row.kind == "star" and row.target_id == session_id for row in rows),
         "tags": tuple(sorted({row.content for row in rows if row.kind == "tag"})),
         "score": fmean(scores) if scores else None,
-        "verdict": max(reviews, key=_newest).content if reviews else "",
+        "verdict": max(reviews, key=_newest).content.partition("\n")[0] if reviews else "",
     }
 
 

@@ -139,7 +139,10 @@ def _notes(viewer: Viewer, wanted: SessionFilter) -> list[Condition]:
     found += [not_(_among(tags.where(one_of(_note.content, wanted.not_tags))))] if wanted.not_tags else []
     found += _either(_among(tags), wanted.tagged)
     reviews = _seen(viewer, "review")
-    found += [_among(reviews.where(one_of(_note.content, wanted.verdicts)))] if wanted.verdicts else []
+    if wanted.verdicts:
+        # A verdict is the first line of what is kept, its comment the rest.
+        said = [_note.content.startswith(f"{verdict}\n", autoescape=True) for verdict in wanted.verdicts]
+        found.append(_among(reviews.where(or_(*said))))
     found += _either(_among(reviews), wanted.reviewed)
     starred = select(_note.target_id).where(_note.kind == "star", _note.user_id == viewer.user_id)
     found += _either(_among(starred), wanted.starred)
