@@ -20,6 +20,8 @@ from typing import Any, Generic, TypeVar, cast
 import stamina
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from psycopg import IsolationLevel
 from psycopg.types.string import StrDumperUnknown
@@ -90,10 +92,8 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the schema to the newest version; a second time, or process at once, is a no-op."""
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         try:
-            self._upgrade(config)
+            self._upgrade()
         except DBAPIError as error:
             raise SettingsError(
                 f"The database {self._shown_url} cannot be opened ({first_line(error)}); "
@@ -104,13 +104,15 @@ class Database:
                 f"The database {self._shown_url} is of another version of Skein ({error}); please update Skein."
             ) from None
 
-    def _upgrade(self, config: Config) -> None:
+    def _upgrade(self) -> None:
+        config = _migrations()
         for attempt in _attempts():
             with attempt, self._writing.begin() as connection:
                 if not self.is_sqlite:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                if MigrationContext.configure(connection).get_current_revision() != _newest_version():
+                    config.attributes["connection"] = connection
+                    command.upgrade(config, "head")
 
     @property
     def _shown_url(self) -> str:
@@ -165,6 +167,18 @@ class Database:
                 values = [_run_job(queued.job, connection) for queued in batch]
                 _commit_once(connection)
         return values
+
+
+def _migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+@lru_cache(maxsize=1)
+def _newest_version() -> str | None:
+    """The schema's newest version; to ask Alembic for it takes longer than all else of opening a database."""
+    return ScriptDirectory.from_config(_migrations()).get_current_head()
 
 
 def _attempts() -> Iterable[stamina.Attempt]:
