@@ -102,7 +102,7 @@ def told(skein: Skein) -> list[tuple[Any, ...]]:
     table = table_of(Activity).c
     columns = (table.user_id, table.kind, table.target_id, table.session_id, table.detail)
     with skein.database.read() as db:
-        query = select(*columns).where(table.kind == "export.branch").order_by(table.activity_id)
+        query = select(*columns).where(table.kind == "branch.export").order_by(table.activity_id)
         return [tuple(row) for row in db.connection().execute(query)]
 
 
@@ -287,14 +287,14 @@ class TestOnRecord:
         assert told(opened) == [
             (
                 alice.user_id,
-                "export.branch",
+                "branch.export",
                 second.message_id,
                 session_id,
                 {"kind": "markdown", "messages": 2, "messages_of_others": 0},
             ),
             (
                 ann.user_id,
-                "export.branch",
+                "branch.export",
                 first.message_id,
                 session_id,
                 {"kind": "json", "messages": 1, "messages_of_others": 1},

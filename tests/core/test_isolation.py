@@ -242,7 +242,7 @@ OWN = {
 }
 # These touch nobody's rows.
 HARMLESS = {
-    *("default_title", "clean_tag"),
+    *("default_title", "clean_tag", "do_all_or_each"),
     *("hold_session", "is_there", "is_being_purged"),
     *("hold_conversation", "move_branch", "begin_branch", "free_name", "own_messages", "find_owners"),
     *("tidy_name", "claim_states", "release_states", "require_unclaimed"),
