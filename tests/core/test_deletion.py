@@ -418,7 +418,10 @@ class TestAPurge:
         before = [words_left(place.skein, word) for word in ("bobswords", "otherwords")]
         delete_session(place.owner, place.skein.engine, place.session_id)
         assert place.purge() == 1
-        assert [words_left(place.skein, word) for word in ("bobswords", "otherwords")] == before
+        after = [words_left(place.skein, word) for word in ("bobswords", "otherwords")]
+        # Counts and index may have caught up meanwhile.
+        for was, left in zip(before, after, strict=True):
+            assert {table: min(count, left.get(table, 0)) for table, count in was.items()} == was
         assert found(other, other.owner) == set(reads(other, other.owner))
         assert found(same, same.owner) == set(reads(same, same.owner))
 
