@@ -64,30 +64,20 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database without any rows, once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":
-        yield copy_sqlite(request, tmp_path)
-        return
+        return copy_sqlite(request, tmp_path)
     template = request.getfixturevalue("postgres_template")
-    yield from _created(request.getfixturevalue("postgres"), template=template)
+    return _create(request.getfixturevalue("postgres"), f"skein_{next(_numbers)}", template=template)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database without any tables, once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'skein.db'}"
-        return
-    yield from _created(request.getfixturevalue("postgres"))
-
-
-def _created(uri: str, *, template: str = "template1") -> Iterator[str]:
-    """A database of the server, until it is not needed any more: hundreds of them would fill the disk."""
-    name = f"skein_{next(_numbers)}"
-    yield _create(uri, name, template=template)
-    with psycopg.connect(uri, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        return f"sqlite:///{tmp_path / 'skein.db'}"
+    return _create(request.getfixturevalue("postgres"), f"skein_{next(_numbers)}")
 
 
 def copy_sqlite(request: pytest.FixtureRequest, folder: Path) -> str:
