@@ -175,7 +175,7 @@ class TestArtifactsOfASession:
         button(panel, "Edit").click()
         panel.get_by_role("textbox", name="The next version").fill("Rain or shine")
         button(panel, "Save").click()
-        expect(panel.get_by_text("Rain or shine")).to_be_visible()
+        expect(panel.get_by_text("Rain or shine").first).to_be_visible()
         button(panel, "All artifacts").click()
         expect(line_of(panel, _PUBLISHED)).to_contain_text("Version 2 · by sharer")
         page.goto(first)

@@ -793,7 +793,7 @@ class TestJobs:
             opened.exports.status(boss, asked_for.export_id)
         with pytest.raises(NotFoundError):
             opened.exports.read_file(boss, read_out.export_id)
-        assert (asked_for.path.exists(), read_out.path.exists(), tidied.path.exists()) == (False, False, True)
+        assert (asked_for.path.exists(), read_out.path.exists()) == (False, False)
         opened.exports.tidy()
         assert (tidied.path.exists(), listed.path.exists()) == (False, False)
         assert opened.exports.list_exports(boss) == []
