@@ -26,6 +26,7 @@ from core.errors import ConflictError
 from core.history.browse.counting import count_changed
 from core.history.search import index_messages
 from core.history.templates import Draft, save_template
+from core.runs.worker import require_closed
 from core.settings import DEMO_MODEL, Settings
 from core.skein import Skein, open_skein
 from core.tables import LlmCall, Session, User
@@ -64,7 +65,12 @@ class _Scene:
 def make_world(
     settings: Settings, *, sessions: int = 60, days: int = 30, progress: Progress | None = None
 ) -> World:
-    """Make people and that many sessions over that many days, up to now; ConflictError where there is something."""
+    """Make people and that many sessions over that many days, up to now.
+
+    ConflictError where there is something; BusyError where a Skein is open, for which the leases that are taken in
+    the past would have run out.
+    """
+    require_closed(settings)
     _require_empty(settings)
     dice, now = Random(_SEED), datetime.now(UTC)  # noqa: S311 - a world that is the same each time
     scenes = _plan(dice, sessions, now - timedelta(days=days), now - timedelta(minutes=20))

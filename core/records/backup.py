@@ -17,15 +17,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from sqlalchemy.engine import make_url
 
 from core.database import Database
-from core.errors import BadInputError, BusyError, ConflictError, NotFoundError
+from core.errors import BadInputError, ConflictError, NotFoundError
 from core.history.activity import HOUSE, record
 from core.records import doctor
 from core.records.doctor import Finding
 from core.records.doctor.house import open_house
+from core.runs.worker import require_closed
 from core.settings import Settings
 from core.tables import utc_now
 
@@ -105,7 +105,7 @@ def restore(settings: Settings, folder: Path, *, replace: bool = False) -> Resto
     replaced. One that is replaced stays beside the new one, under another name.
     """
     made, targets = check_backup(folder), _paths(settings)
-    _require_closed(settings)
+    require_closed(settings)
     if any(path.exists() for path in targets) and not replace:
         raise ConflictError(f"There is a database at {targets[0]}; add --replace to put the backup in its place.")
     drafts = [path.with_name(path.name + ".restoring") for path in targets]
@@ -171,15 +171,6 @@ def _require_whole(path: Path) -> None:
         said = str(error)
     if said != "ok":
         raise BadInputError(f"The database {path.name} is damaged ({said}); please take another backup.")
-
-
-def _require_closed(settings: Settings) -> None:
-    """See that no process of this machine works on the data folder: each holds a lock for as long as it lives."""
-    for path in (settings.data_dir / "workers").glob("*.lock"):
-        try:
-            FileLock(path, timeout=0).acquire().lock.release()
-        except Timeout:
-            raise BusyError("A Skein is open on this data folder; please stop it first.") from None
 
 
 def _put_aside(path: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from core.errors import BusyError
 from core.settings import Settings
 
 _MARGIN = 0.8
@@ -24,11 +25,18 @@ def hold_until(settings: Settings) -> float:
     return time.monotonic() + settings.lease_seconds * _MARGIN
 
 
+def require_closed(settings: Settings) -> None:
+    """See that no process of this machine has Skein open on the data folder; BusyError where one has."""
+    for path in _folder_of(settings.data_dir).glob("*.lock"):
+        if not _is_free(path):
+            raise BusyError("A Skein is open on this data folder; please stop it first.")
+
+
 class Worker:
     """This process as the holder of leases; ``close`` gives its name up."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._folder = data_dir / "workers"
+        self._folder = _folder_of(data_dir)
         self._folder.mkdir(parents=True, exist_ok=True)
         self.name = f"{socket.gethostname()[:40]}-{secrets.token_hex(6)}"
         self._lock = FileLock(self._path(self.name), thread_local=False)
@@ -37,7 +45,7 @@ class Worker:
     def find_dead(self) -> list[str]:
         """Names of workers whose process has ended; call ``forget`` when their runs are settled."""
         names = [path.stem for path in self._folder.glob("*.lock") if path.stem != self.name]
-        return [name for name in names if self._is_free(name)]
+        return [name for name in names if _is_free(self._path(name))]
 
     def forget(self, names: list[str]) -> None:
         for name in names:
@@ -51,9 +59,14 @@ class Worker:
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.lock"
 
-    def _is_free(self, name: str) -> bool:
-        try:
-            with FileLock(self._path(name), timeout=0, thread_local=False):
-                return True
-        except (Timeout, OSError):
-            return False
+
+def _folder_of(data_dir: Path) -> Path:
+    return data_dir / "workers"
+
+
+def _is_free(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0, thread_local=False):
+            return True
+    except (Timeout, OSError):
+        return False

@@ -22,6 +22,7 @@ def grow(page: Page) -> None:
     wait_answer(page, 5)
     ask(page, "Write 6 tokens")
     wait_answer(page, 6)
+    expect(page.get_by_role("button", name="More ways to go on")).to_have_count(2)
     edit(page, "写七个词 7 tokens")
     wait_answer(page, 7)
     wait_quiet(page)

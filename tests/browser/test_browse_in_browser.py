@@ -116,6 +116,13 @@ def open_tab(page: Page, name: str) -> None:
     wait_quiet(page)
 
 
+def open_threads(page: Page) -> None:
+    """Open the threads of a session, which is done when their own table stands where another stood."""
+    open_tab(page, "Threads")
+    expect(page.locator("[class*=st-key-session-pick-threads]").get_by_test_id("stDataFrame")).to_be_attached()
+    wait_quiet(page)
+
+
 def choose_way(page: Page, menu: str, way: str) -> None:
     page.get_by_role("button", name=menu, exact=True).click()
     page.get_by_role("menuitem", name=way, exact=True).or_(page.get_by_role("option", name=way, exact=True)).click()
@@ -174,9 +181,8 @@ class TestFindingWhatWasSaid:
         expect(page.get_by_role("heading", name="客户要退款")).to_be_visible()
         open_tab(page, "Timeline")
         expect(cells(page, "Began")).to_be_attached()
-        open_tab(page, "Threads")
+        open_threads(page)
         expect(cells(page, "客户要退款怎么办")).to_be_attached()
-        wait_quiet(page)
         click_row(page)
         page.wait_for_url(re.compile("thread=thread_"))
         shown = walk_back_through_states(page)
@@ -309,7 +315,7 @@ class TestTakingAway:
         click_row(vera)
         vera.wait_for_url(re.compile("session=session_"))
         session_id = re.findall(r"session_\w+", vera.url)[0]
-        open_tab(vera, "Threads")
+        open_threads(vera)
         expect(cells(vera, "plum")).to_be_attached()
         click_row(vera)
         vera.wait_for_url(re.compile("thread=thread_"))

@@ -75,9 +75,12 @@ class TestBothStores:
             alice = make_person(skein, "alice")
             with deciders(settings, tmp_path, 1) as [other]:
                 other.send({"user_id": alice.user_id, "text": str(told), "agent_id": "making"})
-                other.process.wait(20)
                 wait_until(lambda: _thread(skein) is not None)
                 thread_id = ThreadId(str(_thread(skein)))
+                wait_until(lambda: len(find_named(skein.engine.get_state(alice, thread_id).values)) == 1)
+                wait_until(lambda: set(versions(skein, thread_id)) == {"first", "second"})
+                (tmp_path / "now").touch()
+                other.process.wait(20)
                 wait_until(lambda: status_of(skein, alice, thread_id) == "lost")
             wait_until(lambda: "pending" not in versions(skein, thread_id).values())
             assert versions(skein, thread_id) == {"first": "kept", "second": "dropped"}

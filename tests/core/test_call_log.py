@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -373,8 +372,6 @@ def test_closing_ends_what_is_open(database: Database) -> None:
     call_log = CallLog(database, said=lambda _db, _thread: [])
     run_id = uuid4()
     handler.on_chat_model_start({}, [[HumanMessage("hello")]], run_id=run_id)
-    began = time.monotonic()
     call_log.close()
-    assert time.monotonic() - began < 5
     assert [call.status for call in read_calls(database)] == ["lost"]
     assert_whole(database, 1)

@@ -13,8 +13,9 @@ from sqlmodel import func, select
 from core.access.viewer import Viewer
 from core.calls.proof.verify import verify
 from core.demo_world.making import PEOPLE, make_world
-from core.errors import ConflictError
+from core.errors import BusyError, ConflictError
 from core.history.messages import NewMessage
+from core.settings import Settings
 from core.skein import Skein
 from core.tables import (
     THREAD_STATUSES,
@@ -101,9 +102,18 @@ def _lies_in_the_past_weeks_and_in_order(world: Skein) -> None:
         assert began <= made <= (ended or now)
 
 
-def test_it_is_not_made_where_somebody_has_said_something(opened: Skein, person: object, settings: object) -> None:
+def test_it_is_not_made_where_somebody_has_said_something(
+    opened: Skein, person: object, settings: Settings, tmp_path: Path
+) -> None:
     opened.engine.start(person("alice"), NewMessage("mine"))
     with pytest.raises(ConflictError, match="SKEIN_DATA_DIR"):
-        make_world(settings, sessions=2)
+        make_world(settings.model_copy(update={"data_dir": tmp_path / "elsewhere"}), sessions=2)
     with opened.database.read() as db:
         assert db.exec(select(func.count()).select_from(Session)).one() == 1
+
+
+def test_it_is_not_made_while_a_skein_is_open_whose_leases_it_would_end(opened: Skein, settings: Settings) -> None:
+    with pytest.raises(BusyError, match="please stop it first"):
+        make_world(settings, sessions=2)
+    with opened.database.read() as db:
+        assert db.exec(select(func.count()).select_from(User)).one() == 0

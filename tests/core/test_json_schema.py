@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from typing import Any, Literal
 
 import pytest
@@ -132,6 +131,7 @@ class TestABrokenSchema:
         assert find_mismatches(schema, 1) == []
 
 
+@pytest.mark.timeout(20)
 class TestAHostileSchema:
     @pytest.mark.parametrize(
         ("schema", "value"),
@@ -147,14 +147,14 @@ class TestAHostileSchema:
         ],
     )
     def test_cannot_make_us_run_its_expressions(self, schema: dict[str, Any], value: Any):
-        assert timed(schema, value) == []
+        assert find_mismatches(schema, value) == []
 
     def test_cannot_keep_us_busy(self):
         doubled = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(60)}
-        assert timed({"$ref": "#/$defs/a0", "$defs": {**doubled, "a60": {"type": "string"}}}, "x") == []
+        assert find_mismatches({"$ref": "#/$defs/a0", "$defs": {**doubled, "a60": {"type": "string"}}}, "x") == []
 
     def test_cannot_make_us_compare_forever(self):
-        assert timed({"items": {"enum": list(range(20_000))}}, ["x"] * 50_000) != []
+        assert find_mismatches({"items": {"enum": list(range(20_000))}}, ["x"] * 50_000) != []
 
     @pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef"])
     def test_cannot_make_us_fetch_anything(self, keyword: str):
@@ -175,6 +175,7 @@ class TestAHostileSchema:
         assert find_mismatches({"$ref": file.as_uri()}, 1) == []
 
 
+@pytest.mark.timeout(20)
 class TestAHostileValue:
     def test_that_is_nested_too_deeply_is_refused(self):
         assert find_mismatches({}, nested(5_000)) == ["The value is nested more than 50 levels deep."]
@@ -200,15 +201,7 @@ class TestAHostileValue:
             assert find_mismatches(schema, {"n": number}) == [refusal]
 
     def test_of_ten_megabytes_is_measured(self):
-        assert timed({"maxLength": 3}, "x" * 10_000_000) == ["The value must have at most 3 characters."]
-
-
-def timed(schema: dict[str, Any], value: Any) -> list[str]:
-    """What is found, within a time in which nobody gives up."""
-    begun = time.monotonic()
-    found = find_mismatches(schema, value)
-    assert time.monotonic() - begun < 5
-    return found
+        assert find_mismatches({"maxLength": 3}, "x" * 10_000_000) == ["The value must have at most 3 characters."]
 
 
 def _accept(server: socket.socket, came: list[Any]) -> None:

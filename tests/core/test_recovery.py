@@ -125,17 +125,17 @@ class TestKilledWhileItSpoke:
     def test_what_was_said_is_kept_and_can_be_gone_on_with(
         self, settings: Settings, tmp_path: Path, alice: Viewer
     ) -> None:
-        with other_process(settings, tmp_path, alice, "write 60 tokens") as other:
+        settings = settings.model_copy(update={"lease_seconds": 60.0})
+        with other_process(settings, tmp_path, alice, "write 60 tokens", lease_seconds=60) as other:
             other.hear(45)
             killed = other.kill()
             thread_id = other.thread()
         said = "".join(token["text"] for token in other.tokens)
         kept = "".join(token["text"] for token in other.tokens if token["at"] < killed - KEPT_SECONDS)
         assert len(kept) > 30
-        begun = time.monotonic()
         with another_skein(settings) as skein:
+            # Its lease still holds: that its process is gone is known by its lock.
             assert statuses(skein) == {"lost"}
-            assert time.monotonic() - begun < settings.lease_seconds / 2
             lost = answered(skein, alice, thread_id)
             assert lost.answer.startswith(kept)
             assert said.startswith(lost.answer)

@@ -1,8 +1,10 @@
 """A graph that writes two artifacts, a step each, and may fail or die between an artifact and its checkpoint.
 
-What happens is told by a file beside the message: ``fail`` and ``die`` happen at the second step until it is gone.
+What happens is told by a file: ``fail`` and ``die`` happen at the second step until it is gone, ``die`` as soon as
+there is one named ``now`` beside it.
 """
 
+import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +48,12 @@ async def _first(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     return {"result_artifact_ids": [await _write(runtime.context.workspace, "first")]}
 
 
+def _file(state: State) -> Path:
+    return Path(next(m.text for m in state["messages"] if isinstance(m, HumanMessage)))
+
+
 def _told(state: State) -> str:
-    told = Path(next(m.text for m in state["messages"] if isinstance(m, HumanMessage)))
+    told = _file(state)
     return told.read_text() if told.exists() else ""
 
 
@@ -57,6 +63,8 @@ async def _second(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     if what == "fail":
         raise RuntimeError("between an artifact and its checkpoint")
     if what == "die":
+        while not _file(state).with_name("now").exists():
+            await asyncio.sleep(0.01)
         os._exit(9)
     return {"result_artifact_ids": [*state["result_artifact_ids"], ref], "messages": [AIMessage("Made.")]}
 
