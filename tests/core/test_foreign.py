@@ -457,9 +457,11 @@ class TestFilesMadeToDoHarm:
     def test_a_statement_without_end_is_given_up(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(opening, "SECONDS_IN_ALL", 0.3)
         rows = [("t", str(number), None, "msgpack", packed(), b"{}") for number in range(400)]
-        with open_foreign(make(tmp_path / "x.db", *rows)) as foreign:
-            with pytest.raises(BusyError, match="took too long"):
-                foreign.rows("SELECT count(*) FROM checkpoints a, checkpoints b, checkpoints c, checkpoints d")
+        with (
+            open_foreign(make(tmp_path / "x.db", *rows)) as foreign,
+            pytest.raises(BusyError, match="took too long"),
+        ):
+            foreign.rows("SELECT count(*) FROM checkpoints a, checkpoints b, checkpoints c, checkpoints d")
 
     def test_secrets_and_encrypted_values_are_not_shown(self):
         secret = ormsgpack.packb(ormsgpack.Ext(0, ormsgpack.packb(["pydantic.types", "SecretStr", "s3cret"])))
