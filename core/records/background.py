@@ -5,6 +5,7 @@ database; several processes may be at it.
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -15,6 +16,7 @@ from core.history.browse.counting import count_changed
 from core.history.search import index_messages
 
 _ROUND_SECONDS = 1.0
+_LONGEST_SECONDS = 0.5  # of one chore in a round: while many talk at once there is always more of it
 log = structlog.get_logger("skein.records")
 
 Chore = Callable[[Database], int]
@@ -46,7 +48,8 @@ class Background:
 
     def _do(self, chore: Chore) -> None:
         try:
-            while not self._closing.is_set() and chore(self._database):
+            end = time.monotonic() + _LONGEST_SECONDS
+            while not self._closing.is_set() and chore(self._database) and time.monotonic() < end:
                 pass
         except Exception as error:  # noqa: BLE001 - whatever it was, the other chores and the next round must come
             log.warning("chore_failed", chore=chore.__name__, error=type(error).__name__, text=str(error)[:300])

@@ -3,10 +3,10 @@
 Invariant: what is opened is found by its id, never by its place in the table, which may have moved meanwhile.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -17,6 +17,7 @@ from core.access.viewer import Viewer
 from core.errors import SkeinError
 from core.history.artifacts import ArtifactRow, list_artifacts
 from core.history.browse.filters import SessionFilter
+from core.history.browse.lines import Page
 from core.history.browse.listing import list_conversations_of, list_threads
 from core.history.browse.orders import Order
 from core.ids import SessionId
@@ -31,6 +32,7 @@ from pages.parts.text import plain
 Lead = tuple[Path | None, dict[str, str]]
 """Where a row leads: a page with its parameters, or, without a page, a change of this one's address."""
 
+T = TypeVar("T")
 _MOST = 100
 _RIGHT = ("Cost", "Messages", "Branches", "Tokens", "Took", "Size", "Version")
 _WIDTHS = {"Title": 320, "Message": 320, "Name": 320, "Error": 240}
@@ -39,13 +41,8 @@ _KINDS = {"task_plan": "plan", "result": "result", "file": "file"}
 
 def draw_conversations(skein: Skein, viewer: Viewer, session_id: SessionId, zone: ZoneInfo) -> None:
     """The conversations of the session, each leading to the chat."""
-    wanted = SessionFilter(sessions=(session_id,), shelves=("active", "archived"))
-    after = st.query_params.get("before")
-    try:
-        with skein.database.read() as db:
-            page = list_conversations_of(viewer, db, wanted, Order("active"), after=after, limit=_MOST)
-    except SkeinError as error:
-        draw_problem(error)
+    page = _read_page(skein, viewer, session_id, list_conversations_of, Order("active"))
+    if page is None:
         return
     if not page.rows:
         st.info("Nothing has been said in this session yet.", icon=":material/forum:")
@@ -57,13 +54,8 @@ def draw_conversations(skein: Skein, viewer: Viewer, session_id: SessionId, zone
 
 def draw_threads(skein: Skein, viewer: Viewer, session_id: SessionId, zone: ZoneInfo) -> None:
     """The threads of the session, newest first, each leading to its inspector."""
-    wanted = SessionFilter(sessions=(session_id,), shelves=("active", "archived"))
-    after = st.query_params.get("before")
-    try:
-        with skein.database.read() as db:
-            page = list_threads(viewer, db, wanted, Order("created"), after=after, limit=_MOST)
-    except SkeinError as error:
-        draw_problem(error)
+    page = _read_page(skein, viewer, session_id, list_threads, Order("created"))
+    if page is None:
         return
     if not page.rows:
         st.info("No thread has begun in this session yet.", icon=":material/account_tree:")
@@ -71,6 +63,19 @@ def draw_threads(skein: Skein, viewer: Viewer, session_id: SessionId, zone: Zone
         leads: list[Lead] = [(None, {"thread": line.thread_id}) for line in page.rows]
         draw_rows("threads", thread_rows(page.rows, zone, names=False), leads)
     _draw_ways(page.previous, page.next)
+
+
+def _read_page(
+    skein: Skein, viewer: Viewer, session_id: SessionId, read: Callable[..., Page[T]], order: Order
+) -> Page[T] | None:
+    """The page of the session's items that the address asks for; where it asks for none, that is said."""
+    wanted = SessionFilter(sessions=(session_id,), shelves=("active", "archived"))
+    try:
+        with skein.database.read() as db:
+            return read(viewer, db, wanted, order, after=st.query_params.get("before"), limit=_MOST)
+    except SkeinError as error:
+        draw_problem(error)
+        return None
 
 
 def draw_artifacts(skein: Skein, viewer: Viewer, session_id: SessionId, zone: ZoneInfo) -> None:

@@ -427,4 +427,29 @@ class TestInTheBackground:
         background.open()
         wait_until(lambda: done.count("failing") > 1 and done.count("working") > 2)
         background.close()
-        assert "skein-background" not in {thread.name for thread in threading.enumerate()}
+        assert _is_over()
+
+    def test_a_chore_that_always_has_more_lets_the_others_do_theirs(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("_ROUND_SECONDS", "_LONGEST_SECONDS"):
+            monkeypatch.setattr(f"core.records.background.{name}", 0.01)
+        done: list[str] = []
+
+        def endless(_database: Database) -> int:
+            done.append("endless")
+            return 1
+
+        def other(_database: Database) -> int:
+            done.append("other")
+            return 0
+
+        background = Background(database, chores=[endless, other])
+        background.open()
+        wait_until(lambda: done.count("other") > 1)
+        background.close()
+        assert _is_over()
+
+
+def _is_over() -> bool:
+    return "skein-background" not in {thread.name for thread in threading.enumerate()}
