@@ -200,7 +200,7 @@ class TestTwoProcesses:
     def test_on_another_machine_the_lease_decides(self, settings: Settings, tmp_path: Path, alice: Viewer) -> None:
         """A worker whose lock cannot be seen is dead when its lease has run out, and not before."""
         with other_process(settings, tmp_path, alice, "write 2000 tokens", lease_seconds=5) as other:
-            other.hear(1)
+            other.hear(20)
             other.kill()
         elsewhere = graph_settings(tmp_path / "elsewhere", settings.app_database_url, lease_seconds=0.4)
         with another_skein(elsewhere) as skein:
