@@ -19,7 +19,7 @@ from pages.parts.browse_filters import draw_chips, draw_search
 from pages.parts.browse_new import draw_new
 from pages.parts.browse_place import OF_ONE, TABS, Place, read_place
 from pages.parts.browse_query import go
-from pages.parts.browse_review import draw_review
+from pages.parts.browse_review import draw_review, keep_verdict
 from pages.parts.browse_table import draw_order, draw_table
 from pages.parts.export_view import draw_exports
 from pages.parts.guard import require_viewer
@@ -64,6 +64,7 @@ def main(skein: Skein, viewer: Viewer) -> None:
     thread_id, session_id = (st.query_params.get(name) for name in ("thread", "session"))
     if not (thread_id or session_id):
         open_shared(skein, viewer, _VIEWS)
+    keep_verdict(skein, viewer)
     place = read_place(address(), now=utc_now(), zone=st.context.timezone)
     if thread_id or session_id:
         _draw_notices(skein, viewer, place)

@@ -1,11 +1,11 @@
 """The review: sessions that failed or were expensive and that nobody has looked through yet, one after another.
 
 What is shown is where the address's ``after`` is in the list; a verdict takes the session out of the list and goes
-on behind it. Invariant: a key or click judges the session that is on the screen, no other.
+on behind it. Invariant: a key or click judges the session that is on the screen, no other; a score and a verdict
+that are typed so quickly that they reach us at once, in either order, are both kept.
 """
 
 from dataclasses import replace
-from functools import partial
 
 import streamlit as st
 from sqlmodel import Session as Db
@@ -74,7 +74,7 @@ def draw_review(skein: Skein, viewer: Viewer, place: Place) -> None:
     )
     with st.container(border=True, key="browse_review"):
         _draw_head(line, place)
-        _draw_verdict(skein, viewer, line, page)
+        _draw_verdict(line, page)
     for turn in turns:
         _draw_turn(turn)
 
@@ -121,7 +121,7 @@ def reasons(line: SessionLine) -> list[str]:
     return failed
 
 
-def _draw_verdict(skein: Skein, viewer: Viewer, line: SessionLine, page: Page[SessionLine]) -> None:
+def _draw_verdict(line: SessionLine, page: Page[SessionLine]) -> None:
     key = f"{state.BROWSE_REVIEW}{line.session_id}"
     _draw_scores(key)
     st.text_area(
@@ -139,7 +139,8 @@ def _draw_verdict(skein: Skein, viewer: Viewer, line: SessionLine, page: Page[Se
                 icon=icon,
                 key=f"browse.review.{verdict}",
                 shortcut=letter,
-                on_click=partial(_judge, skein, viewer, line, verdict),
+                on_click=state.put,
+                args=(state.BROWSE_VERDICT, (line, verdict)),
             )
         st.button(
             "Skip",
@@ -180,8 +181,11 @@ def _score(key: str, score: int) -> None:
     state.put(key, None if state.get(key) == score else score)
 
 
-def _judge(skein: Skein, viewer: Viewer, line: SessionLine, verdict: str) -> None:
-    """Keep the verdict, and go on behind this session, whichever way one came to it."""
+def keep_verdict(skein: Skein, viewer: Viewer) -> None:
+    """Keep the verdict that was given, if one was, and go on behind its session, whichever way one came to it."""
+    if (given := state.get(state.BROWSE_VERDICT)) is None:
+        return
+    line, verdict = given
     session_id = line.session_id
     key = f"{state.BROWSE_REVIEW}{session_id}"
     score, comment = state.get(f"{key}.score"), state.get(f"{key}.comment") or ""
@@ -196,6 +200,7 @@ def _judge(skein: Skein, viewer: Viewer, line: SessionLine, verdict: str) -> Non
         state.take(f"{key}.score")
         go({"after": [_behind(line)]})
         state.put(state.BROWSE_DONE, f"Reviewed as {verdict}.")
+    state.take(state.BROWSE_VERDICT)
 
 
 def _draw_turn(turn: Turn) -> None:

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlmodel import select
+from streamlit.proto.WidgetStates_pb2 import WidgetStates
 
 from core.errors import NotFoundError
 from core.history.annotations import add_tag, find_marks, set_review
@@ -372,6 +373,21 @@ class TestReviewing:
         assert [(it.verdict, it.comment) for it in mark.reviews] == [("bad", "Too short")]
         assert [it.score for it in mark.scores] == [2]
         assert len(at.chat_message) == 0
+
+    def test_a_score_that_arrives_together_with_its_verdict_and_behind_it_is_kept(
+        self, browse, failed, opened, monkeypatch
+    ):
+        at = browse("ana", role="analyst", list="review")
+        for name in ("score.2", "bad"):
+            at.button(key=f"browse.review.{name}").click()
+        together = at._tree.get_widget_states()
+        newest_first = WidgetStates(widgets=reversed(together.widgets))
+        monkeypatch.setattr(type(at._tree), "get_widget_states", lambda _tree: newest_first)
+        ran(at)
+        ana = person_named(opened, "ana")
+        with opened.database.read() as db:
+            mark = find_marks(ana, db, [failed.session_id])[failed.session_id]
+        assert ([it.verdict for it in mark.reviews], [it.score for it in mark.scores]) == (["bad"], [2])
 
     def test_after_going_back_a_verdict_goes_on_and_not_to_the_end(self, browse, ask, opened, failed):
         other = ask("ada", "Plums")
