@@ -55,7 +55,8 @@ class Behaviour:
     error_after: int | None = None
     """Send an error event in the middle of the stream after this many tokens."""
     wait_for: threading.Event | None = None
-    """Do not send the first token before this is set."""
+    """Send no more than the first `wait_after` tokens before this is set."""
+    wait_after: int = 0
 
 
 @dataclass
@@ -213,7 +214,8 @@ class _Answer:
             self._recorded.ended = self._recorded.ended or "left"
 
     async def _events(self) -> AsyncIterator[dict[str, Any]]:
-        await self._wait()
+        if not self._behaviour.wait_after:
+            await self._wait()
         if self._dialect != "ollama":
             yield self._chunk({"role": "assistant", "content": ""})
         for delta in self._call_deltas():
@@ -234,6 +236,8 @@ class _Answer:
                 raise _CutError
             if index == self._behaviour.error_after:
                 return
+            if index and index == self._behaviour.wait_after:
+                await self._wait()
             ahead = begun + index / self._pace - time.monotonic() if self._pace else 0
             await asyncio.sleep(max(ahead, 0))
             self._recorded.sent.append((time.monotonic(), token))
@@ -241,7 +245,7 @@ class _Answer:
 
     async def _wait(self) -> None:
         if self._behaviour.wait_for is not None:
-            await asyncio.to_thread(self._behaviour.wait_for.wait, 60)
+            await asyncio.to_thread(self._behaviour.wait_for.wait, 100)
 
     @property
     def _finish(self) -> str:
@@ -291,13 +295,18 @@ def _choose_tokens(behaviour: Behaviour, body: dict[str, Any], default: int) -> 
         return []
     if behaviour.text is not None:
         return re.findall(r"\s*\S+|\s+", behaviour.text)
-    asked = next((_text(m) for m in reversed(body.get("messages", [])) if m["role"] == "user"), "")
+    asked = question_of(body)
     count, nonce = re.search(r"(\d+) tokens", asked), re.search(r"nonce:\w+", asked)
     number = behaviour.tokens or (int(count[1]) if count else default)
     words = [f"w{index}" for index in range(1, number + 1)]
     if nonce:
         words[0] = nonce[0]
     return [words[0], *(f" {word}" for word in words[1:])]
+
+
+def question_of(body: dict[str, Any]) -> str:
+    """What the user said last in a request."""
+    return next((_text(message) for message in reversed(body.get("messages", [])) if message["role"] == "user"), "")
 
 
 def _text(message: dict[str, Any]) -> str:

@@ -1,17 +1,22 @@
 """A browser, and a live server for it to look at.
 
-All tests here share one worker (``xdist_group``), and all but those that end the server share one server.
+All tests here share one worker (``xdist_group``), and most share one of two servers, which a test may restart: one
+with the demo model, and one whose model is a server of ours, that stops in the middle of an answer for as long as
+the test wants it to. So what is asked of a page while an answer is written does not depend on anybody's speed.
 """
 
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from threading import Event
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from tests.browser.live_server import LiveServer
+from tests.model_server import Behaviour, ModelServer, question_of
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _ARGS = [
@@ -24,11 +29,20 @@ _ARGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PACE = 40
+PACE = 100
 QUIET = "[data-testid=stApp][data-test-script-state=notRunning]"
 OpenTab = Callable[..., Page]
+Hold = Callable[..., Event]
 # A busy machine takes its time; a wait ends as soon as its condition holds.
-expect.set_options(timeout=20_000)
+_LONGEST_WAIT_MS = 60_000
+expect.set_options(timeout=_LONGEST_WAIT_MS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A walk has many waits."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.fixture(scope="package")
@@ -51,14 +65,52 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """The server that most tests share; each has people of its own on it."""
+    """The server that most tests share, with the demo model; each has people of its own on it."""
     with LiveServer(tmp_path_factory.mktemp("live"), tokens_per_second=PACE) as server:
         yield server
 
 
+@pytest.fixture(scope="package")
+def held() -> dict[str, Behaviour]:
+    """How the questions that have these words are answered."""
+    return {}
+
+
+@pytest.fixture(scope="package")
+def model_server(
+    chromium: str, held: dict[str, Behaviour], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveServer]:
+    """A server whose model is one of ours over HTTP: what it says can be held, see `hold`."""
+
+    def behave(body: dict[str, Any], _headers: dict[str, str]) -> Behaviour:
+        asked = question_of(body)
+        return next((behaviour for words, behaviour in held.items() if words in asked), Behaviour())
+
+    with ModelServer(tokens_per_second=PACE, behave=behave) as model:
+        named = {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": "sk-of-the-tests"}
+        with LiveServer(tmp_path_factory.mktemp("model"), **named) as server:
+            yield server
+
+
+@pytest.fixture
+def hold(held: dict[str, Behaviour]) -> Iterator[Hold]:
+    """Stops the answers to a question in the middle: ``go = hold("100 tokens", after=10)``, until ``go.set()``."""
+
+    def hold(words: str, *, after: int) -> Event:
+        go = Event()
+        held[words] = Behaviour(wait_for=go, wait_after=after)
+        return go
+
+    yield hold
+    for behaviour in held.values():
+        assert behaviour.wait_for is not None
+        behaviour.wait_for.set()
+    held.clear()
+
+
 @pytest.fixture
 def own_server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """A server that the test may end."""
+    """A server that nobody has used yet."""
     with LiveServer(tmp_path_factory.mktemp("own"), tokens_per_second=PACE) as server:
         yield server
 
@@ -70,7 +122,7 @@ def contexts(browser: Browser) -> Iterator[Callable[[], BrowserContext]]:
 
     def make() -> BrowserContext:
         context = browser.new_context(viewport={"width": 1280, "height": 800})
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(_LONGEST_WAIT_MS)
         made.append(context)
         return context
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 
 import httpx
+from sqlalchemy import func
+from sqlmodel import select
 
 from core.access.accounts import create_account, create_first_admin, has_accounts
 from core.access.secret_key import load_secret_key
@@ -26,6 +28,7 @@ from core.access.sign_in import sign_in
 from core.access.viewer import Viewer
 from core.access.web.tokens import COOKIE, sign_login
 from core.database import Database
+from core.tables import RunEvent, Thread, User
 from tests.conftest import make_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,6 +108,17 @@ class LiveServer:
             database.close()
         value = sign_login(str(viewer.login_id), secret_key=load_secret_key(settings))
         return {"name": COOKIE, "value": value, "domain": "localhost", "path": "/"}
+
+    def has_stored(self, word: str) -> bool:
+        """Whether the stored part of the newest answer has this word in it."""
+        newest = select(func.max(Thread.thread_id)).scalar_subquery()
+        database = Database(make_settings(self._folder).app_database_url)
+        try:
+            with database.read() as db:
+                payloads = db.exec(select(RunEvent.payload).where(RunEvent.thread_id == newest))
+                return any(word in str(payload) for payload in payloads)
+        finally:
+            database.close()
 
     @property
     def _log(self) -> Path:
@@ -188,10 +202,6 @@ def _ensure_account(database: Database, name: str, role: str) -> None:
 
 
 def _find_user(database: Database, name: str) -> str | None:
-    from sqlmodel import select
-
-    from core.tables import User
-
     with database.read() as db:
         return db.exec(select(User.user_id).where(User.name == name)).first()
 

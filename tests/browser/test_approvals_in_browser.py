@@ -65,17 +65,17 @@ def open_record(page: Page, sentence: str) -> Locator:
 
 class TestWhatWaits:
     def test_outlives_the_server_and_is_edited_and_approved_from_another_tab(
-        self, own_server: LiveServer, enter: OpenTab
+        self, server: LiveServer, enter: OpenTab
     ) -> None:
-        page = enter(own_server, "publisher")
+        page = enter(server, "publisher")
         ask_agent(page, "planner", "Plan a fair")
         wait_for_card(page)
         expect(page.get_by_role("link", name="Approvals (1)")).to_be_visible()
         expect(bubbles(page).last).to_contain_text("publish_result · waits for a person")
         place = page.url
-        own_server.restart()
+        server.restart()
 
-        desk = open_chat(page.context, own_server.base_url)
+        desk = open_chat(page.context, server.base_url)
         desk.get_by_role("link", name="Approvals (1)").click()
         wait_for_card(desk)
         expect(desk.get_by_text("Plan a fair", exact=True).first).to_be_visible()

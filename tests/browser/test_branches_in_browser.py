@@ -136,9 +136,9 @@ class TestTheTimeMachine:
         expect(page.get_by_text("3 / 3")).to_be_visible()
 
     def test_a_snapshot_is_there_after_a_restart_and_a_branch_starts_at_it(
-        self, own_server: LiveServer, enter: OpenTab
+        self, server: LiveServer, enter: OpenTab
     ) -> None:
-        page = enter(own_server, "keeper")
+        page = enter(server, "keeper")
         grow(page)
         open_tree(page)
         as_list(page)
@@ -147,7 +147,7 @@ class TestTheTimeMachine:
         page.get_by_test_id("stDialog").get_by_label("Name").fill("午饭之前")
         page.get_by_test_id("stDialog").get_by_role("button", name="Save").click()
         expect(page.get_by_text("The state is kept as")).to_be_visible()
-        own_server.restart()
+        server.restart()
         page.reload()
         page.locator(".st-key-branches_snapshots").get_by_role("button", name="午饭之前").click()
         page.get_by_label("What to say next").fill("Write 8 tokens")

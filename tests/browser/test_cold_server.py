@@ -1,10 +1,12 @@
 """A server that nobody has used yet: every address, asked without a browser, by whoever may not see it.
 
 Until somebody has drawn the first page, Streamlit would run a page's file for its bare name; AppTest cannot show
-that, so these tests speak HTTP and Streamlit's websocket with a server that was started a moment ago.
+that, so these tests speak HTTP and Streamlit's websocket with a server that was started a moment ago. The member's
+first request is the first of all that its server gets for a page.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -15,6 +17,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from core.access.accounts import create_first_admin
+from core.database import Database
 from core.history.messages import NewMessage
 from core.skein import open_skein
 from core.tables import LlmCall
@@ -30,9 +33,42 @@ ADMINS_ONLY = ("Members see their own work", "First password", "Create account")
 SECRET = "the quince is ripe"
 
 
-@pytest.fixture
-def cold(tmp_path) -> Iterator[LiveServer]:
-    with LiveServer(tmp_path, tokens_per_second=0) as server:
+class OfTheAdmin(NamedTuple):
+    """What the admin has on the server."""
+
+    conversation_id: str
+    message_id: str
+    thread_id: str
+    call_id: str
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cold")
+
+
+@pytest.fixture(scope="module")
+def of_the_admin(folder) -> OfTheAdmin:
+    """A conversation that was held before the server was started."""
+    skein = open_skein(make_settings(folder))
+    try:
+        ann = create_first_admin(skein.database, name=ADMIN, password=PASSWORD)
+        added = skein.engine.start(ann, NewMessage(SECRET))
+        list(skein.engine.attach(ann, added.thread_id))
+    finally:
+        skein.close()  # the call is written by then
+    database = Database(make_settings(folder).app_database_url)
+    try:
+        with database.read() as db:
+            call = db.exec(select(LlmCall)).one()
+    finally:
+        database.close()
+    return OfTheAdmin(added.conversation_id, added.message_id, added.thread_id, call.call_id)
+
+
+@pytest.fixture(scope="module")
+def cold(folder, of_the_admin) -> Iterator[LiveServer]:
+    with LiveServer(folder, tokens_per_second=0) as server:
         yield server
 
 
@@ -71,8 +107,8 @@ def closing_status(server: LiveServer, headers: dict[str, str]) -> int:
 
 
 class TestAGuestOnAColdServer:
-    def test_every_address_leads_to_the_door_and_no_line_is_opened(self, cold: LiveServer):
-        with httpx.Client(base_url=cold.base_url) as client:
+    def test_every_address_leads_to_the_door_and_no_line_is_opened(self, own_server: LiveServer):
+        with httpx.Client(base_url=own_server.base_url) as client:
             pages = {path: client.get(path, headers={"Accept": "text/html"}) for path in PATHS}
             other = {path: client.get(path, headers={"Accept": "*/*"}).status_code for path in PATHS}
         assert {path: (got.status_code, got.headers["location"]) for path, got in pages.items()} == dict.fromkeys(
@@ -80,15 +116,7 @@ class TestAGuestOnAColdServer:
         )
         assert other == dict.fromkeys(PATHS, 401)
         forged = {"X-Skein-Login": "login_1795214478774_4CW9G9F475EY", "Cookie": "skein_login=forged"}
-        assert [closing_status(cold, headers) for headers in ({}, forged)] == [403, 403]
-
-    def test_metrics_are_for_admins_and_not_there_for_others(self, cold: LiveServer):
-        member, admin = cookie_header(cold, "mia"), cookie_header(cold, "root", "admin")
-        asked = [
-            httpx.get(f"{cold.base_url}/_stcore/metrics", headers=headers).status_code
-            for headers in ({}, member, admin)
-        ]
-        assert asked == [404, 404, 200]
+        assert [closing_status(own_server, headers) for headers in ({}, forged)] == [403, 403]
 
 
 class TestAMemberOnAColdServer:
@@ -105,24 +133,29 @@ class TestAMemberOnAColdServer:
         answered = ask_for(cold, admin, page="admin")
         assert [mark for mark in ADMINS_ONLY if mark in answered] == list(ADMINS_ONLY)
 
+    def test_metrics_are_for_admins_and_not_there_for_others(self, cold: LiveServer):
+        member, admin = cookie_header(cold, "mia"), cookie_header(cold, "root", "admin")
+        asked = [
+            httpx.get(f"{cold.base_url}/_stcore/metrics", headers=headers).status_code
+            for headers in ({}, member, admin)
+        ]
+        assert asked == [404, 404, 200]
+
 
 class TestSomebodyElsesConversation:
-    def test_a_deep_link_says_that_there_is_no_such_thing(self, tmp_path):
-        conversation_id, message_id = _conversation_of_the_admin(tmp_path)
-        with LiveServer(tmp_path, tokens_per_second=0) as server:
-            ben = cookie_header(server, "ben")
-            by_conversation = ask_for(server, ben, query=f"conversation={conversation_id}")
-            by_message = ask_for(server, ben, query=f"message={message_id}")
+    def test_a_deep_link_says_that_there_is_no_such_thing(self, cold: LiveServer, of_the_admin: OfTheAdmin):
+        ben = cookie_header(cold, "ben")
+        by_conversation = ask_for(cold, ben, query=f"conversation={of_the_admin.conversation_id}")
+        by_message = ask_for(cold, ben, query=f"message={of_the_admin.message_id}")
         assert ("There is no such conversation here" in by_conversation, SECRET in by_conversation) == (True, False)
         assert ("There is no such" in by_message, SECRET in by_message) == (True, False)
 
-    def test_nor_is_there_a_call_or_the_thread_of_one(self, tmp_path):
-        call_id, thread_id = _call_of_the_admin(tmp_path)
-        with LiveServer(tmp_path, tokens_per_second=0) as server:
-            ben = cookie_header(server, "ben")
-            by_call = ask_for(server, ben, page="calls", query=f"call={call_id}")
-            by_thread = ask_for(server, ben, page="calls", query=f"thread={thread_id}&window=all")
-            by_text = ask_for(server, ben, page="calls", query="text=quince&window=all")
+    def test_nor_is_there_a_call_or_the_thread_of_one(self, cold: LiveServer, of_the_admin: OfTheAdmin):
+        call_id, thread_id = of_the_admin.call_id, of_the_admin.thread_id
+        ben = cookie_header(cold, "ben")
+        by_call = ask_for(cold, ben, page="calls", query=f"call={call_id}")
+        by_thread = ask_for(cold, ben, page="calls", query=f"thread={thread_id}&window=all")
+        by_text = ask_for(cold, ben, page="calls", query="text=quince&window=all")
         assert ("There is no such call" in by_call, SECRET in by_call) == (True, False)
         assert [
             SECRET in said or ("tokens" in said.lower() and call_id in said) for said in (by_thread, by_text)
@@ -130,27 +163,3 @@ class TestSomebodyElsesConversation:
             False,
             False,
         ]
-
-
-def _conversation_of_the_admin(folder) -> tuple[str, str]:
-    """A conversation that was held before the server was started."""
-    skein = open_skein(make_settings(folder))
-    try:
-        ann = create_first_admin(skein.database, name=ADMIN, password=PASSWORD)
-        added = skein.engine.start(ann, NewMessage(SECRET))
-        list(skein.engine.attach(ann, added.thread_id))
-    finally:
-        skein.close()
-    return added.conversation_id, added.message_id
-
-
-def _call_of_the_admin(folder) -> tuple[str, str]:
-    """The call, and its thread, of a conversation that was held before the server was started."""
-    _conversation_of_the_admin(folder)
-    skein = open_skein(make_settings(folder))
-    try:
-        with skein.database.read() as db:
-            call = db.exec(select(LlmCall)).one()
-    finally:
-        skein.close()
-    return call.call_id, call.thread_id
