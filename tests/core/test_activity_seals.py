@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,8 @@ from core.errors import ForbiddenError
 from core.ids import new_activity_id, new_login_id, new_session_id, new_user_id
 from core.records.export.proof import write_seals
 from core.tables import Activity, ActivityToSeal, LogSeal, utc_now
+from tests.core.mains import seal_deeds
+from tests.core.processes import run_at_once
 from tests.core.support import ROOT
 from tests.core.test_seals import make_call, make_fix, run, set_call, write, write_log
 
@@ -409,44 +409,14 @@ class TestLookingAtTheProof:
         assert self.kinds(database) == [(ANALYST.user_id, "log.export_head")]
 
 
-SEALER = """
-import sys
-from core.access.activity import HOUSE, record
-from core.calls.proof.activity import seal_activity
-from core.database import Database
-
-database = Database(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-done = 0
-for _ in range(40):
-    database.write(lambda db: record(db, HOUSE, "retention.run", detail={"sessions": 1}))
-    done += seal_activity(database)
-print(done)
-database.close()
-"""
-
-
 class TestTwoProcesses:
     def test_seal_each_deed_once_on_one_chain(self, database: Database, database_url: str) -> None:
-        told = [sys.executable, "-c", SEALER, database_url]
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "cwd": ROOT, "text": True}
-        processes = [subprocess.Popen(told, **pipes) for _ in range(2)]
-        assert [process.stdout.readline() for process in processes if process.stdout] == ["ready\n"] * 2
-        said = [process.communicate("go\n", timeout=60)[0] for process in _started(processes)]
+        said = run_at_once(seal_deeds, (database_url,), (database_url,))
         while seal_activity(database):
             pass
         verdict = verify(database)
         assert (verdict.problem, verdict.activity, verdict.waiting) == ("", 80, 0)
-        assert all(line.strip().isdigit() for line in said)
-
-
-def _started(processes: list[Any]) -> list[Any]:
-    """Both go at the same moment."""
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return processes
+        assert [len(words) for words in said] == [1, 1]
 
 
 class TestTheNames:

@@ -1,12 +1,10 @@
 """A decision is taken up once, whichever processes give it, and whichever of them are killed around it."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,8 +14,9 @@ from core.ids import ThreadId
 from core.settings import Settings
 from core.skein import Skein
 from tests.conftest import make_person
+from tests.core.mains import decide_approvals
+from tests.core.processes import AnotherProcess
 from tests.core.support import (
-    ROOT,
     another_skein,
     answered,
     ask,
@@ -34,40 +33,21 @@ class Decider:
     """Another process that decides what it is told to."""
 
     def __init__(self, settings: Settings, folder: Path, *, dies: bool = False) -> None:
-        told = {
-            "folder": str(folder),
-            "database_url": settings.app_database_url,
-            "dies": dies,
-            "lease_seconds": LEASE,
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.core.deciding_process", json.dumps(told)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.line() == {"ready": True}
+        told = {"folder": folder, "database_url": settings.app_database_url, "lease_seconds": LEASE}
+        self.process = AnotherProcess(partial(decide_approvals, dies=dies), told)
+        assert self.process.hear() == "ready"
 
     def ask(self, viewer: Viewer, text: str) -> ThreadId:
         """Have it run a message until that waits for a person."""
         self.send({"user_id": viewer.user_id, "text": text, "agent_id": "per_call"})
-        return ThreadId(self.line()["paused"])
+        return ThreadId(self.process.hear()["paused"])
 
     def tell(self, viewer: Viewer, row: ApprovalRow) -> None:
         """Have it approve."""
         self.send({"user_id": viewer.user_id, "approval_id": row.approval_id, "arguments_hash": row.arguments_hash})
 
     def send(self, wanted: dict[str, str]) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(wanted) + "\n")
-        self.process.stdin.flush()
-
-    def line(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        found = json.loads(self.process.stdout.readline())
-        assert isinstance(found, dict)
-        return found
+        self.process.tell(wanted)
 
 
 @contextmanager
@@ -79,8 +59,7 @@ def deciders(settings: Settings, folder: Path, count: int, *, dies: bool = False
         yield found
     finally:
         for one in found:
-            one.process.kill()
-            one.process.communicate()
+            one.process.close()
 
 
 @pytest.fixture
@@ -108,7 +87,7 @@ class TestTwoProcesses:
                 row = waiting(skein, alice, file)
                 for other in others:
                     other.tell(alice, row)
-                told = [other.line() for other in others]
+                told = [other.process.hear() for other in others]
                 assert sorted(key for one in told for key in one) == ["decided", "refused"]
                 assert file.read_text() == "bob 1\n"
                 assert status_of(skein, alice, row.thread_id) == "done"
@@ -122,13 +101,12 @@ class TestAKill:
             with deciders(settings, tmp_path, 1) as [other]:
                 thread_id = other.ask(alice, text_for(file))
                 other.process.kill()
-                other.process.wait()
         with another_skein(settings) as skein, deciders(settings, tmp_path, 1) as [other]:
             assert status_of(skein, alice, thread_id) == "waiting"
             with skein.database.read() as db:
                 [row] = list_approvals(alice, db)
             other.tell(alice, row)
-            assert other.line() == {"decided": row.approval_id}
+            assert other.process.hear() == {"decided": row.approval_id}
             assert file.read_text() == "bob 1\n"
 
     def test_between_decision_and_its_run_is_made_good_by_another_process(
@@ -140,7 +118,7 @@ class TestAKill:
             row = waiting(skein, alice, file)
             with deciders(settings, tmp_path, 1, dies=True) as [other]:
                 other.tell(alice, row)
-                other.process.wait(10)
+                other.process.wait()
                 wait_until(lambda: status_of(skein, alice, row.thread_id) == "done")
             assert file.read_text() == "bob 1\n"
             assert "sent to bob" in answered(skein, alice, row.thread_id).answer

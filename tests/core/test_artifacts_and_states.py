@@ -80,7 +80,7 @@ class TestBothStores:
                 wait_until(lambda: len(find_named(skein.engine.get_state(alice, thread_id).values)) == 1)
                 wait_until(lambda: set(versions(skein, thread_id)) == {"first", "second"})
                 (tmp_path / "now").touch()
-                other.process.wait(20)
+                other.process.wait()
                 wait_until(lambda: status_of(skein, alice, thread_id) == "lost")
             wait_until(lambda: "pending" not in versions(skein, thread_id).values())
             assert versions(skein, thread_id) == {"first": "kept", "second": "dropped"}

@@ -2,8 +2,6 @@
 
 import re
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +31,8 @@ from core.ids import ConversationId, RetentionId, SessionId, new_login_id, new_u
 from core.records import bulk
 from core.records.retention import get_rule
 from core.tables import Login, Table, User, is_modelled
-from tests.core.support import ROOT
+from tests.core.mains import migrate
+from tests.core.processes import run_at_once
 
 
 @pytest.fixture
@@ -224,34 +223,7 @@ class TestMigration:
         assert names(database) == ["kept"]
 
     def test_by_several_processes_at_the_same_moment(self, empty_database_url: str) -> None:
-        code = (
-            "import sys\n"
-            "from core.database import Database\n"
-            "print('ready', flush=True); sys.stdin.readline()\n"
-            "database = Database(sys.argv[1]); database.migrate(); database.close()\n"
-        )
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", code, empty_database_url],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for _ in range(3)
-        ]
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        errors = [process.communicate(timeout=60)[1] for process in processes]
-        assert [(process.returncode, error) for process, error in zip(processes, errors, strict=True)] == [
-            (0, "")
-        ] * 3
+        run_at_once(migrate, *[(empty_database_url,)] * 3)
         database = Database(empty_database_url)
         assert names(database) == []
         database.close()

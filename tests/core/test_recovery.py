@@ -1,11 +1,7 @@
 """After ``kill -9`` and a new start: nothing runs that does not, nothing that was said is lost, all can go on."""
 
 import json
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -25,7 +21,9 @@ from core.settings import Settings
 from core.skein import Skein
 from core.tables import LlmCall, LlmCallBody, Thread, utc_now
 from tests.conftest import make_person
-from tests.core.support import ROOT, another_skein, answered, ask, follow, graph_settings, status_of
+from tests.core.mains import be_a_worker, run_messages
+from tests.core.processes import AnotherProcess, another_process
+from tests.core.support import another_skein, answered, ask, follow, graph_settings, status_of
 
 KEPT_SECONDS = 0.5
 
@@ -40,39 +38,26 @@ class Other:
 
     def __init__(self, settings: Settings, folder: Path, viewer: Viewer, *texts: str, **changes: object) -> None:
         told = {
-            "folder": str(folder),
+            "folder": folder,
             "database_url": settings.app_database_url,
-            "user_id": viewer.user_id,
             "demo_tokens_per_second": 50,
             **changes,
         }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.core.running_process", json.dumps(told), *texts],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.started = [self.line() for _ in texts]
+        self.process = AnotherProcess(run_messages, told | changes, viewer.user_id, list(texts))
+        self.started = [self.process.hear() for _ in texts]
         self.tokens: list[dict[str, Any]] = []
-
-    def line(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        found = json.loads(self.process.stdout.readline())
-        assert isinstance(found, dict)
-        return found
 
     def thread(self, number: int = 0) -> ThreadId:
         return ThreadId(self.started[number]["thread_id"])
 
     def hear(self, count: int) -> None:
-        self.tokens += [self.line() for _ in range(count)]
+        self.tokens += [self.process.hear() for _ in range(count)]
 
     def kill(self) -> float:
         """Kill it with all that it does; gives when, and hears what it had still said."""
         killed = time.time()
-        os.kill(self.process.pid, signal.SIGKILL)
-        rest, _ = self.process.communicate(timeout=10)
-        self.tokens += [json.loads(line) for line in rest.splitlines() if line.endswith("}")]
+        self.process.kill()
+        self.tokens += self.process.hear_rest()
         return killed
 
 
@@ -84,10 +69,7 @@ def other_process(
     try:
         yield other
     finally:
-        other.process.kill()
-        other.process.wait()
-        if other.process.stdout is not None:
-            other.process.stdout.close()
+        other.process.close()
 
 
 @pytest.fixture
@@ -230,15 +212,10 @@ class TestAWorker:
         two.close()
 
     def test_that_was_killed_is_found_dead_until_it_is_forgotten(self, tmp_path: Path) -> None:
-        code = (
-            "import os, sys; from pathlib import Path; from core.runs.worker import Worker\n"
-            "print(Worker(Path(sys.argv[1])).name, flush=True); os.kill(os.getpid(), 9)\n"
-        )
-        ran = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
-        )
+        with another_process(be_a_worker, tmp_path) as other:
+            name = other.hear()
         worker = Worker(tmp_path)
-        assert worker.find_dead() == [ran.stdout.strip()]
+        assert worker.find_dead() == [name]
         worker.forget(worker.find_dead())
         assert worker.find_dead() == []
         worker.close()

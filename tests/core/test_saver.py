@@ -2,8 +2,6 @@
 
 import asyncio
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -17,6 +15,8 @@ from langgraph.graph.message import add_messages
 
 from core.checkpoints.sqlite_saver import GroupCommitSaver, open_sqlite_saver
 from core.errors import BadInputError, BusyError
+from tests.core.mains import put_checkpoints
+from tests.core.processes import run_at_once
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -106,36 +106,7 @@ class TestTheFile:
                 pass
 
     def test_is_set_up_and_written_by_several_processes_at_once(self, path):
-        code = (
-            "import asyncio, sys\n"
-            "from pathlib import Path\n"
-            "from langgraph.checkpoint.base import empty_checkpoint\n"
-            "from core.checkpoints.sqlite_saver import open_sqlite_saver\n"
-            "def at(n): return {'configurable': {'thread_id': f'{sys.argv[2]}-{n}', 'checkpoint_ns': ''}}\n"
-            "async def main():\n"
-            "    print('ready', flush=True); sys.stdin.readline()\n"
-            "    async with open_sqlite_saver(Path(sys.argv[1])) as saver:\n"
-            "        await asyncio.gather(*(saver.aput(at(n), empty_checkpoint(), {}, {}) for n in range(50)))\n"
-            "asyncio.run(main())\n"
-        )
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", code, path, str(number)],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for number in range(3)
-        ]
-        for process in processes:
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        for process in processes:
-            process.communicate(timeout=60)
-        assert [process.returncode for process in processes] == [0, 0, 0]
+        run_at_once(put_checkpoints, *((path, str(number)) for number in range(3)))
         with closing(sqlite3.connect(path)) as connection:
             assert connection.execute("SELECT count(*) FROM checkpoints").fetchone() == (150,)
 

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import math
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
 from pathlib import Path
@@ -37,7 +35,8 @@ from core.database import Database, table_of
 from core.errors import BadInputError, ForbiddenError
 from core.ids import new_call_id, new_correction_id, new_seal_id, new_user_id
 from core.tables import CostCorrection, LlmCall, LlmCallBody, LogSeal, clean_text
-from tests.core.support import ROOT
+from tests.core.mains import seal_calls
+from tests.core.processes import run_at_once
 
 Row = dict[str, Any]
 CALL, BODY, FIX, SEAL = (table_of(model) for model in (LlmCall, LlmCallBody, CostCorrection, LogSeal))
@@ -601,40 +600,9 @@ class TestAgainstAnExportedHead:
             Head.from_json(text)
 
 
-SEALER = """
-import sys
-from sqlalchemy import insert
-from core.calls.proof.seals import seal
-from core.database import Database, table_of
-from core.ids import new_call_id
-from core.tables import LlmCall
-
-def job(db):
-    rows = [LlmCall(call_id=new_call_id(), run_id="r", status="ok").model_dump() for _ in range(3)]
-    db.connection().execute(insert(table_of(LlmCall)), rows)
-    seal(db, rows)
-
-database = Database(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-for _ in range(25):
-    database.write(job)
-database.close()
-"""
-
-
 class TestTwoProcesses:
     def test_keep_one_chain(self, database: Database, database_url: str) -> None:
-        told = [sys.executable, "-c", SEALER, database_url]
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "cwd": ROOT, "text": True}
-        processes = [subprocess.Popen(told, **pipes) for _ in range(2)]
-        assert [process.stdout.readline() for process in processes if process.stdout] == ["ready\n"] * 2
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        for process in processes:
-            process.communicate(timeout=60)
+        run_at_once(seal_calls, (database_url,), (database_url,))
         verdict = verify(database)
         assert (verdict.problem, verdict.seals, verdict.calls) == ("", 50, 150)
 
