@@ -15,6 +15,7 @@ from core.skein import Skein
 from pages.parts import state
 from pages.parts.agent_options import chosen_agent, chosen_config, draw_agent_options, draw_agents
 from pages.parts.answer import Show
+from pages.parts.artifact_edit import save_asked
 from pages.parts.artifact_panel import draw_artifacts, draw_artifacts_button
 from pages.parts.artifact_shelf import Shelf, read_shelf
 from pages.parts.attached import Given, draw_input, draw_problem
@@ -51,6 +52,7 @@ def main(skein: Skein, viewer: Viewer) -> None:
     def draw_around() -> None:
         draw_conversation_list(skein, viewer, opened.conversation_id)
         shelf = read_shelf(skein, viewer, opened)
+        save_asked(skein, viewer, shelf)
         with header:
             _draw_header(skein, viewer, opened, shelf, is_own=is_own)
         with beside:

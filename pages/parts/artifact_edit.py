@@ -51,7 +51,7 @@ def draw_edit(skein: Skein, viewer: Viewer, shelf: Shelf, versions: Sequence[Ver
     is_behind = current is not None and current.version != base
     if current is not None and is_behind:
         _draw_meanwhile(skein, viewer, current, versions, base)
-    typed = st.text_area(
+    st.text_area(
         _PLAN_HINT if newest.kind == "task_plan" else "The next version",
         height=_HEIGHT,
         key=f"{state.ARTIFACT_TEXT}{token}",
@@ -61,16 +61,17 @@ def draw_edit(skein: Skein, viewer: Viewer, shelf: Shelf, versions: Sequence[Ver
     if not is_free:
         st.info("It can be saved when the answer is complete; what you typed is kept.", icon=":material/info:")
     with st.container(horizontal=True):
-        # Another key where another version has come: a click on the button before it must not save over that.
-        wants_to_save = st.button(
-            f"Save after version {current.version}" if current is not None and is_behind else "Save",
-            key=f"chat.artifact.save.{current.version if current else 0}",
+        version = current.version if current is not None else 0
+        st.button(
+            f"Save after version {version}" if is_behind else "Save",
+            key=f"chat.artifact.save.{version}",
             type="primary",
             disabled=not is_free,
+            on_click=partial(state.put, state.ARTIFACT_SAVE, (newest.artifact_id, version)),
         )
         st.button("Cancel", key="chat.artifact.cancel", type="tertiary", on_click=partial(_end, newest.artifact_id))
-    if wants_to_save and current is not None:
-        _save(skein, viewer, shelf, current, typed or "")
+    if problem := state.take(state.ARTIFACT_PROBLEM):
+        st.warning(plain(problem), icon=":material/info:")
 
 
 def _draw_meanwhile(
@@ -94,14 +95,24 @@ def draw_comparison(skein: Skein, viewer: Viewer, older: VersionRow, newer: Vers
     draw_difference(older, old, newer, new)
 
 
-def _save(skein: Skein, viewer: Viewer, shelf: Shelf, current: VersionRow, typed: str) -> None:
-    try:
-        ref = _write(skein, viewer, shelf, current, typed)
-    except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/info:")
+def save_asked(skein: Skein, viewer: Viewer, shelf: Shelf) -> None:
+    """Save what was asked to be, unless another version has come; for use before the panel is drawn.
+
+    A click on Save may come together with one that leaves the artifact, and is then called after it.
+    """
+    artifact_id, version = state.take(state.ARTIFACT_SAVE) or ("", 0)
+    current = shelf.find(artifact_id)
+    if current is None or current.version != version or not shelf.may_edit or not is_editing(artifact_id):
         return
-    _end(current.artifact_id)
-    st.query_params["version"] = str(ref.version)
+    _, token = state.get(f"{state.ARTIFACT_DRAFT}{artifact_id}")
+    try:
+        ref = _write(skein, viewer, shelf, current, state.get(f"{state.ARTIFACT_TEXT}{token}") or "")
+    except SkeinError as error:
+        state.put(state.ARTIFACT_PROBLEM, str(error))
+        return
+    _end(artifact_id)
+    if st.query_params.get("artifact") == artifact_id:
+        st.query_params["version"] = str(ref.version)
     st.rerun()
 
 

@@ -15,7 +15,7 @@ from core.ids import to_artifact_id
 from core.skein import Skein
 from pages.parts.artifact_one import draw_close, draw_one
 from pages.parts.artifact_place import ALL, describe_version, is_open, show_artifact, version_wanted
-from pages.parts.artifact_shelf import Shelf, read_shelf
+from pages.parts.artifact_shelf import Shelf
 from pages.parts.artifact_view import icon_of
 from pages.parts.days import zone
 from pages.parts.opened import Opened, open_at
@@ -56,14 +56,13 @@ def draw_artifacts_button(shelf: Shelf) -> None:
     )
 
 
-def draw_artifacts(skein: Skein, viewer: Viewer, opened: Opened, shelf: Shelf | None = None) -> None:
+def draw_artifacts(skein: Skein, viewer: Viewer, opened: Opened, shelf: Shelf) -> None:
     """The panel, when the address opens it; a link to an artifact alone opens the conversation that made it."""
     if not is_open():
         return
     if opened.session_id is None:
         _open_where_it_was_made(skein, viewer)
         return
-    shelf = read_shelf(skein, viewer, opened) if shelf is None else shelf
     with st.container(key="chat_artifacts", gap="small"):
         st.html(_STYLE)
         versions = _read_wanted(skein, viewer, opened)

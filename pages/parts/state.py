@@ -91,6 +91,8 @@ APPROVALS_NOTICE = "approvals.notice"  # one sentence about a rule that was made
 APPROVALS_PROBLEM = "approvals.problem"  # one sentence about what could not be done with a rule
 ARTIFACT_DRAFT = "chat.artifact_draft."  # before an artifact: (version, token) of what is being changed by hand
 ARTIFACT_TEXT = "chat.artifact_text."  # before the token: what is typed
+ARTIFACT_SAVE = "chat.artifact_save"  # (artifact, version) after which what is typed is to be saved
+ARTIFACT_PROBLEM = "chat.artifact_problem"  # why it could not be
 ARTIFACT_WIDGET = "chat.artifact_widget."  # before the name of a parameter: the widget that shows it and writes it
 
 

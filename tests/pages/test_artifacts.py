@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sqlalchemy import update
+from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.testing.v1 import AppTest
 
 from core.access.viewer import Viewer
@@ -292,6 +293,20 @@ class TestChangingByHand:
         assert (made.version, made.base_version, made.user_name, made.by_hand) == (2, 1, "ada", True)
         assert made.thread_id == desk.turn.thread_id
         assert "new words" in texts(open_panel(tab, desk, ref.artifact_id))
+
+    def test_is_saved_also_when_a_click_that_leaves_it_comes_with_the_one_on_save(
+        self, tab: OpenTab, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ref = desk.made("old words")
+        at = self.edit(tab, desk, ref)
+        at.text_area[0].set_value("new words")
+        at.button(key="chat.artifact.save.1").click()
+        at.button(key="chat.artifact.back").click()
+        newest_first = WidgetStates(widgets=reversed(at._tree.get_widget_states().widgets))
+        monkeypatch.setattr(type(at._tree), "get_widget_states", lambda _tree: newest_first)
+        at.run()
+        assert (len(at.text_area), at.query_params["artifact"], "version" in at.query_params) == (0, "all", False)
+        assert [(row.version, row.by_hand) for row in desk.versions(ref)][1:] == [(2, True)]
 
     def test_of_what_another_conversation_made_is_seen_on_this_branch(self, tab: OpenTab, desk: Desk) -> None:
         ref = desk.made("old words")
