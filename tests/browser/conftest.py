@@ -1,8 +1,9 @@
 """A browser, and a live server for it to look at.
 
-All tests here share one worker (``xdist_group``), and most share one of two servers, which a test may restart: one
-with the demo model, and one whose model is a server of ours, that stops in the middle of an answer for as long as
-the test wants it to. So what is asked of a page while an answer is written does not depend on anybody's speed.
+Most share one of two servers, which a test may restart: one with the demo model, and one whose model is a server of
+ours, that stops in the middle of an answer for as long as the test wants it to. So what is asked of a page while an
+answer is written does not depend on anybody's speed. These tests come first, and stay with one worker until others
+have nothing left to do (``--dist worksteal``).
 """
 
 import os

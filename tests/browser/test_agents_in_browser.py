@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import PACE, OpenTab, ask, bubbles, wait_quiet
 from tests.browser.live_server import LiveServer
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 _PRICES = '''
 from langchain_core.messages import AIMessage

@@ -13,7 +13,7 @@ from tests.browser.conftest import OpenTab, ask, numbered, wait_answer, wait_qui
 from tests.browser.live_server import LiveServer
 from tests.browser.test_branching_in_browser import edit
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 
 def grow(page: Page) -> None:

@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import Hold, OpenTab, ask, bubbles, numbered, open_chat, wait_answer, wait_quiet
 from tests.browser.live_server import LiveServer
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 _LANES = "[class*=st-key-chat_lane_]"
 

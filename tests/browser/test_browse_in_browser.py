@@ -23,7 +23,7 @@ from tests.browser.conftest import PACE, OpenTab, ask, numbered, wait_answer, wa
 from tests.browser.live_server import ADMIN, PASSWORD, ROOT, LiveServer, wait_until
 from tests.conftest import make_settings
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 _HEAD, _ROW = 18, 35
 """How high the table's head is to its middle, and each row, in pixels: it is drawn on a canvas."""

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import OpenTab, ask, numbered, wait_answer, wait_quiet
 from tests.browser.live_server import LiveServer
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 _HEAD, _FIRST_ROW = 18, 55
 """Where the table's head and first row are, in pixels below its top."""

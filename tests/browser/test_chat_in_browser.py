@@ -19,7 +19,7 @@ from tests.browser.conftest import (
 )
 from tests.browser.live_server import PASSWORD, CuttableLine, LiveServer, wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 
 class TestTheFirstMinute:

@@ -24,7 +24,7 @@ from core.tables import LlmCall
 from tests.browser.live_server import ADMIN, PASSWORD, ROOT, LiveServer
 from tests.conftest import make_settings
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
 PARTS = sorted(path.stem for path in (ROOT / "pages" / "parts").glob("*.py"))

@@ -55,9 +55,6 @@ class World:
 
 
 # One house of each kind is broken and mended by all these tests, one after another.
-pytestmark = pytest.mark.xdist_group("doctor")
-
-
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("doctor")

