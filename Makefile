@@ -9,6 +9,7 @@ PORT ?= 8501
 run: $(VENV)/run.stamp
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
+# Three workers keep two cores busy: much of a test is waiting.
 test: check
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 

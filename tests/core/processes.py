@@ -5,13 +5,25 @@ What one does is a function of `tests.core.mains`; it speaks with the test over 
 """
 
 import multiprocessing
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import ModuleType
 from typing import Any
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["tests.core.mains"])
 _PATIENCE = 60.0
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """A child runs its parent's program first, which Streamlit's AppTest may have made a page."""
+    program, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = program
 
 
 class AnotherProcess:
@@ -20,7 +32,8 @@ class AnotherProcess:
     def __init__(self, main: Callable[..., None], *args: object) -> None:
         self._pipe, theirs = _forks.Pipe()
         self._process = _forks.Process(target=main, args=(theirs, *args), daemon=True)
-        self._process.start()
+        with _without_main():
+            self._process.start()
         theirs.close()
 
     def tell(self, what: object) -> None:

@@ -11,6 +11,8 @@ import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphRecursionError, NodeTimeoutError
 
+from core.agents import registry
+from core.agents.loading import load
 from core.agents.models import ChatModels
 from core.agents.registry import Agents
 from core.checkpoints.sqlite_saver import open_sqlite_saver
@@ -30,6 +32,12 @@ ECHO = """
         return graph.add_edge(START, "echo")
 """
 Open = Callable[..., Agents]
+
+
+@pytest.fixture(autouse=True)
+def _loads_each_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests keep what was loaded; these are about the loading."""
+    monkeypatch.setattr(registry, "load", load)
 
 
 @pytest.fixture
