@@ -165,7 +165,12 @@ async def _side_by_side(state: MessagesState) -> dict[str, Any]:
     async def call(one: Any) -> ToolMessage:
         return ToolMessage(await _TOOLS[one["name"]].ainvoke(one["args"]), tool_call_id=one["id"])
 
-    return {"messages": await asyncio.gather(*(call(one) for one in calls))}
+    # All have ended by then: one that is refused takes no other with it.
+    said = await asyncio.gather(*(call(one) for one in calls), return_exceptions=True)
+    for one in said:
+        if isinstance(one, BaseException):
+            raise one
+    return {"messages": said}
 
 
 def _same_id(state: MessagesState) -> dict[str, Any]:
