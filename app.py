@@ -30,7 +30,8 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     if not has_accounts(skein.database):
         link = setup_link(skein.settings, skein.secret_key, port=st.get_option("server.port"))
         print(f"\n  Skein has no account yet. Make the first one here:\n\n  {link}\n", flush=True)
-    import_module("pages.parts.transcript")  # and with it all that the first visitor would have to wait for
+    import_module("pages.parts.talk")  # and with it all that the first visitor would have to wait for
+    import_module("pages.parts.seam").watch_tabs()
     # A full collection stops every stream for as long as it takes: leave out what stays, and collect rarely.
     gc.collect()
     gc.freeze()

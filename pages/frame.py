@@ -1,5 +1,6 @@
 """The script behind every address: who is here, where they can go, and the page they asked for."""
 
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -8,11 +9,11 @@ from core.access.sign_in import sign_out
 from core.access.viewer import Viewer
 from core.access.web import ICON
 from pages.parts.gate import drawing
-from pages.parts.guard import require_viewer
+from pages.parts.guard import known, require_viewer
 from pages.parts.resources import count_waiting_of, get_skein
 
 _HERE = Path(__file__).resolve().parent
-_ACCOUNT, _SIGN_OUT = "Your account", "Sign out"
+_MENU, _ACCOUNT, _SIGN_OUT = "frame.menu", "Your account", "Sign out"
 # The menu stays at the sidebar's bottom, below what pages draw there. Streamlit's own Stop ends only the drawing,
 # never a run, so it is not shown.
 _STYLE = """<style>
@@ -39,7 +40,8 @@ def _draw(viewer: Viewer) -> None:
     account = _page("account", _ACCOUNT, ":material/person:")
     page = st.navigation([*_pages(viewer), account])
     _draw_menu(viewer, account)
-    page.run()
+    with known(viewer):
+        page.run()
 
 
 def _pages(viewer: Viewer) -> list[st.Page]:
@@ -77,16 +79,19 @@ def _draw_menu(viewer: Viewer, account: st.Page) -> None:
         chosen = st.menu_button(
             f"{viewer.name} · {viewer.role}",
             [_ACCOUNT, _SIGN_OUT],
-            key="frame.menu",
+            key=_MENU,
             icon=":material/account_circle:",
             type="tertiary",
             width="stretch",
+            on_click=partial(_do, viewer),
         )
     if chosen == _ACCOUNT:
         st.switch_page(account)
-    if chosen == _SIGN_OUT:
+
+
+def _do(viewer: Viewer) -> None:
+    if st.session_state.get(_MENU) == _SIGN_OUT:
         sign_out(viewer, get_skein().database)
-        st.rerun()
 
 
 main()

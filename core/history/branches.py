@@ -192,7 +192,7 @@ def _not_found() -> NotFoundError:
     return NotFoundError("There is no such branch here; it may have been deleted, or the link is wrong.")
 
 
-_COLUMNS: Sequence[Any] = (
+BRANCH_COLUMNS: Sequence[Any] = (
     _branch.c.branch_id,
     _branch.c.conversation_id,
     _branch.c.head_message_id,
@@ -202,7 +202,7 @@ _COLUMNS: Sequence[Any] = (
     _branch.c.updated_at,
     _branch.c.archived_at,
 )
-_kept = select(*_COLUMNS).where(_branch.c.deleted_at.is_(None))
+_kept = select(*BRANCH_COLUMNS).where(_branch.c.deleted_at.is_(None))
 _BY_ID = _kept.where(_branch.c.branch_id == bindparam("key"))
 _newest_first = (_branch.c.archived_at.is_not(None), _branch.c.head_message_id.desc(), _branch.c.branch_id)
 _NEWEST = _kept.where(_branch.c.conversation_id == bindparam("conversation")).order_by(*_newest_first).limit(1)
@@ -217,7 +217,7 @@ _subtree = _subtree.union_all(
 )
 _BELOW = _kept.join(_subtree, _subtree.c.message_id == _branch.c.head_message_id).order_by(*_newest_first).limit(1)
 _OF_CONVERSATION = _kept.where(_branch.c.conversation_id == bindparam("conversation")).order_by(_branch.c.branch_id)
-_DELETED = select(*_COLUMNS, _branch.c.deleted_at).where(_branch.c.branch_id == bindparam("key"))
+_DELETED = select(*BRANCH_COLUMNS, _branch.c.deleted_at).where(_branch.c.branch_id == bindparam("key"))
 # From the head upwards, as long as no other branch ends there and nothing else hangs there.
 _OWN_MESSAGES = text("""
 WITH RECURSIVE own (message_id, parent_id, step) AS (

@@ -99,9 +99,16 @@ def find_siblings(viewer: Viewer, db: Db, path: Sequence[MessageId]) -> dict[Mes
     if not path:
         return {}
     head = get_turn(viewer, db, path[-1])
+    return find_siblings_in(db, head.conversation_id, path)
+
+
+def find_siblings_in(
+    db: Db, conversation_id: ConversationId, path: Sequence[MessageId]
+) -> dict[MessageId, list[MessageId]]:
+    """The same of a conversation that the caller has read already for this viewer."""
     found: dict[MessageId, list[MessageId]] = {}
     for some in in_parts(path):
-        given = {"messages": some, "conversation": head.conversation_id}
+        given = {"messages": some, "conversation": conversation_id}
         for own, sibling in db.connection().execute(_SIBLINGS, given):
             found.setdefault(MessageId(own), []).append(MessageId(sibling))
     return found

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, bindparam
+from sqlalchemy import Select, bindparam, literal
 from sqlalchemy.orm import aliased
 from sqlmodel import Session as Db
 from sqlmodel import col, select
@@ -115,6 +115,28 @@ def get_path(viewer: Viewer, db: Db, message_id: MessageId) -> list[Turn]:
     return [_to_turn(row) for row in rows]
 
 
+def get_path_part(viewer: Viewer, db: Db, message_id: MessageId, *, most: int) -> list[Turn]:
+    """The last turns of that path, at most ``most``; it costs the same however many come before them."""
+    rows = db.connection().execute(_PATH_PART, {"key": message_id, "most": most}).all()
+    if not rows or not viewer.may_read(rows[-1][-1]):
+        raise _not_found()
+    return [_to_turn(row[:-2]) for row in rows]
+
+
+def list_path_threads(viewer: Viewer, db: Db, message_id: MessageId) -> list[ThreadId]:
+    """The threads of the turns from the root down to this message, in order."""
+    get_turn(viewer, db, message_id)
+    return [ThreadId(found) for found in db.connection().execute(_PATH_THREADS, {"key": message_id}).scalars()]
+
+
+def get_ancestor(viewer: Viewer, db: Db, message_id: MessageId, *, depth: int) -> MessageId:
+    """The message of this depth (0: the root) on the path down to a message; that itself where it is not deeper."""
+    turn = get_turn(viewer, db, message_id)
+    given = {"key": message_id, "most": turn.depth - depth + 1}
+    found = db.connection().execute(_ANCESTOR, given).scalar()
+    return MessageId(found) if found is not None else message_id
+
+
 def list_turns(viewer: Viewer, db: Db, conversation_id: ConversationId) -> list[Turn]:
     """Every message of a conversation, whole, in the order they were made."""
     get_conversation(viewer, db, conversation_id)
@@ -175,19 +197,28 @@ def find_turn(viewer: Viewer, db: Db, message_id: MessageId) -> tuple[Turn, Sess
 def _find(viewer: Viewer, db: Db, statement: Select[Any], key: str) -> tuple[Turn, SessionId, UserId]:
     row = db.connection().execute(statement, {"key": key}).first()
     if row is None or not viewer.may_read(row[-1]):
-        raise NotFoundError("There is no such message here; it may have been deleted, or the link is wrong.")
+        raise _not_found()
     return _to_turn(row[:-2]), SessionId(row[-2]), UserId(row[-1])
 
 
-def _prepared(key: Any) -> Select[Any]:
-    """A turn by a key; built once, since to build a statement costs more than to run it."""
-    return (  # type: ignore[no-any-return]
+def _not_found() -> NotFoundError:
+    return NotFoundError("There is no such message here; it may have been deleted, or the link is wrong.")
+
+
+def _with_owner() -> Any:
+    """Turns with their session and whose it is, of what is not deleted."""
+    return (
         _turns()
         .add_columns(Session.session_id, Session.user_id)
         .join(Conversation, col(Conversation.conversation_id) == Message.conversation_id)
         .join(Session, col(Session.session_id) == Conversation.session_id)
-        .where(key == bindparam("key"), col(Conversation.deleted_at).is_(None), Session.status != "deleted")
+        .where(col(Conversation.deleted_at).is_(None), Session.status != "deleted")
     )
+
+
+def _prepared(key: Any) -> Select[Any]:
+    """A turn by a key; built once, since to build a statement costs more than to run it."""
+    return _with_owner().where(key == bindparam("key"))  # type: ignore[no-any-return]
 
 
 _BY_MESSAGE = _prepared(col(Message.message_id))
@@ -214,17 +245,23 @@ _FAN = (
 )
 
 
-def _prepared_path() -> Select[Any]:
-    start = select(Message.message_id, Message.parent_message_id).where(Message.message_id == bindparam("key"))
-    path = start.cte("path", recursive=True)
+def _upwards(*, is_bounded: bool) -> Any:
+    """The ids from a message up to the root, or only so many of them."""
+    start = select(Message.message_id, Message.parent_message_id, literal(1).label("place"))
+    path = start.where(Message.message_id == bindparam("key")).cte("path", recursive=True)
     above = aliased(Message)
-    path = path.union_all(
-        select(above.message_id, above.parent_message_id).join(
-            path, col(above.message_id) == path.c.parent_message_id
-        )
+    step = select(above.message_id, above.parent_message_id, path.c.place + 1).join(
+        path, col(above.message_id) == path.c.parent_message_id
     )
-    query = _turns().where(col(Message.message_id).in_(select(path.c.message_id)))
-    return query.order_by(col(Message.depth))  # type: ignore[no-any-return]
+    return path.union_all(step.where(path.c.place < bindparam("most")) if is_bounded else step)
 
 
-_PATH = _prepared_path()
+_bounded, _whole = _upwards(is_bounded=True), _upwards(is_bounded=False)
+_PATH = _turns().where(col(Message.message_id).in_(select(_whole.c.message_id))).order_by(col(Message.depth))
+_PATH_PART = (
+    _with_owner().where(col(Message.message_id).in_(select(_bounded.c.message_id))).order_by(col(Message.depth))
+)
+_PATH_THREADS = (
+    select(Thread.thread_id).join(_whole, _whole.c.message_id == Thread.message_id).order_by(_whole.c.place.desc())
+)
+_ANCESTOR = select(_bounded.c.message_id).order_by(_bounded.c.place.desc()).limit(1)

@@ -163,6 +163,10 @@ class Engine:
             turn = get_turn_of_thread(viewer, db, thread_id)
         return self._loop.run(self._executor.find_asked(thread_id, turn.agent_id))
 
+    def may_write_artifacts(self, agent_id: str) -> bool:
+        """Whether a run of this agent is given what artifacts are written with."""
+        return self._executor.may_write_artifacts(agent_id)
+
     def find_missing(self, agent_id: str, node: str) -> str | None:
         """Why an agent cannot go on at a node, in one sentence; None when it can."""
         return self._executor.find_missing(agent_id, node)

@@ -28,7 +28,7 @@ from core.history.approval_steps import list_decided
 from core.history.artifacts import Ref, find_named, settle_versions
 from core.history.interrupts import Asked, exactly, with_schemas
 from core.history.rules import Rule, find_rules
-from core.history.turns import get_path, settings_of
+from core.history.turns import list_path_threads, settings_of
 from core.ids import ThreadId
 from core.runs.events import plain, plain_state
 from core.runs.gate import Account, Gate, account_of
@@ -137,8 +137,7 @@ class Executor:
         if "workspace" not in _names_of(graph.context_schema):
             return {}
         with self.database.read() as db:
-            path = get_path(Viewer(spec.user_id, ""), db, spec.message_id)
-        threads = tuple(turn.thread_id for turn in path)
+            threads = tuple(list_path_threads(Viewer(spec.user_id, ""), db, spec.message_id))
         viewer = Viewer(spec.user_id, "", "member")
         return {
             "workspace": Workspace(

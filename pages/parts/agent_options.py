@@ -53,7 +53,7 @@ def draw_agents(skein: Skein, opened: Opened) -> str:
         key = _agent_key(opened)
         if state.get(key) not in usable:
             state.put(key, agent_id)
-        agent_id = st.selectbox("Agent", usable, key=key)
+        agent_id = st.selectbox("Agent", usable, key=key, persist_state="session")
     if agent_id in usable:
         st.caption(plain(shortened(agents[agent_id].description, _LONGEST)))
     for agent in broken:

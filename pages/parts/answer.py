@@ -11,6 +11,7 @@ from enum import StrEnum
 from functools import partial
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.runs.events import Event
 from pages.parts import gate
@@ -43,24 +44,31 @@ def draw_answer(
     show: Show,
     place_of: Callable[[], int | None] = lambda: None,
     meanwhile: Callable[[], None] = lambda: None,
+    above: DeltaGenerator | None = None,
 ) -> RunSummary:
     """Draw the events as they come, until they end; gives what they add up to.
 
     ``meanwhile`` is called once, after the first token or heartbeat: for what can be drawn later than that.
+    What is no part of the answer goes ``above`` it.
     """
     gate.leave()
-    return _Drawing(show, place_of, meanwhile).run(batches)
+    return _Drawing(show, place_of, meanwhile, above or st.container()).run(batches)
 
 
 class _Drawing:
-    def __init__(self, show: Show, place_of: Callable[[], int | None], meanwhile: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        show: Show,
+        place_of: Callable[[], int | None],
+        meanwhile: Callable[[], None],
+        above: DeltaGenerator,
+    ) -> None:
         self._show = show
         self._place_of = place_of
         self._meanwhile: Callable[[], None] | None = meanwhile
         self._summary = RunSummary()
-        self._status, self._steps = st.empty(), st.empty()
-        self._status_text = self._steps_text = ""
-        self._bars, self._lanes = Bars(), Lanes()
+        self._status, self._steps = _Line(above), _Line(above)
+        self._bars, self._lanes = Bars(above), Lanes(above)
         self._calls = ToolCalls()
         self._blocks: dict[ToolCall, CallBlock] = {}
         self._to_open: list[ToolCall] = []
@@ -71,12 +79,11 @@ class _Drawing:
 
     def run(self, batches: Iterable[list[Event]]) -> RunSummary:
         st.write_stream(self._chunks(batches), cursor=_CURSOR)
-        self._write_status("")
+        self._status.write("")
         self._bars.clear()
         return self._summary
 
     def _chunks(self, batches: Iterable[list[Event]]) -> Iterator[_Chunk]:
-        self._write_status(self._describe())
         for events in batches:
             self._take(events)
             yield from self._draw(events)
@@ -139,8 +146,8 @@ class _Drawing:
             self._bars.add(events)
             self._lanes.add(events)
         if self._show is Show.STEPS:
-            self._write_steps()
-        self._write_status(self._describe())
+            self._steps.write("  \n".join(_step(span) for span in self._summary.spans if span.kind == "node"))
+        self._status.write(self._describe())
 
     def _describe(self) -> str:
         """Which node works and since when; nothing while text is flowing."""
@@ -156,19 +163,24 @@ class _Drawing:
             return f":material/schedule: Queued, {ordinal(place)}{since}"
         return f":material/hourglass_top: Starting{since}"
 
-    def _write_status(self, text: str) -> None:
-        if text != self._status_text:
-            self._status_text = text
-            if text:
-                self._status.caption(text)
-            else:
-                self._status.empty()
 
-    def _write_steps(self) -> None:
-        text = "  \n".join(_step(span) for span in self._summary.spans if span.kind == "node")
-        if text != self._steps_text:
-            self._steps_text = text
-            self._steps.caption(text)
+class _Line:
+    """A caption that changes; it takes no place, and costs nothing, before it has something to say."""
+
+    def __init__(self, above: DeltaGenerator) -> None:
+        self._above = above
+        self._place: DeltaGenerator | None = None
+        self._text = ""
+
+    def write(self, text: str) -> None:
+        if text == self._text:
+            return
+        self._text = text
+        self._place = self._place or self._above.empty()
+        if text:
+            self._place.caption(text)
+        else:
+            self._place.empty()
 
 
 def _nothing() -> None:

@@ -1,6 +1,6 @@
 """What the chat's branch has of the session's artifacts: named by its head's state, or shared by the session.
 
-Invariant: later versions of another branch are not on the shelf; without any artifact it costs one small query.
+Invariant: later versions of another branch are not on the shelf; without any artifact it costs nothing.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,10 @@ from core.history.artifacts import (
     VersionRow,
     find_named,
     find_shared,
-    has_artifacts,
     list_named,
     resolve_all,
 )
-from core.history.turns import ENDED
+from core.history.turns import ENDED, Turn, get_path_part, list_path_threads
 from core.ids import ThreadId
 from core.skein import Skein
 from pages.parts.opened import Opened
@@ -54,15 +53,15 @@ def read_shelf(skein: Skein, viewer: Viewer, opened: Opened) -> Shelf:
     conversation, head, session_id = opened.conversation, opened.head, opened.session_id
     if session_id is None:
         return Shelf()
-    with skein.database.read() as db:
-        if not has_artifacts(viewer, db, session_id):
-            return Shelf()
-        if conversation is None or head is None:
+    if conversation is None or head is None:
+        with skein.database.read() as db:
             return Shelf(shared=find_shared(viewer, db, session_id, None))
-    values, problem = _newest_state(skein, viewer, opened)
+    if not opened.has_artifacts:
+        return Shelf()
+    values, problem = _newest_state(skein, viewer, head)
     named = find_named(values)
-    threads = [turn.thread_id for turn in opened.turns]
     with skein.database.read() as db:
+        threads = list_path_threads(viewer, db, head.message_id)
         own = _in_place(viewer, db, named, threads)
         shared = find_shared(viewer, db, conversation.session_id, conversation.conversation_id)
         known = {row.artifact_id for row in own}
@@ -80,9 +79,11 @@ def _in_place(viewer: Viewer, db: Db, refs: Any, threads: Sequence[ThreadId]) ->
     return list_named(viewer, db, resolved.values())
 
 
-def _newest_state(skein: Skein, viewer: Viewer, opened: Opened) -> tuple[Any, str]:
+def _newest_state(skein: Skein, viewer: Viewer, head: Turn) -> tuple[Any, str]:
     """The values of the head's newest state (of the turn before where it has none yet), or why there are none."""
-    for turn in reversed(opened.turns[-2:]):
+    with skein.database.read() as db:
+        last = get_path_part(viewer, db, head.message_id, most=2)
+    for turn in reversed(last):
         try:
             return skein.engine.get_state(viewer, turn.thread_id).values, ""
         except NotFoundError:

@@ -3,8 +3,7 @@
 Invariant: of a file that cannot be taken one sentence says why, and neither the words nor other files are lost.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
@@ -43,17 +42,29 @@ class Given:
     files: tuple[Attachment, ...] = ()
 
 
-def draw_input(conversation_id: ConversationId | None) -> Given | None:
-    """The field to type in; gives what was sent, unless a file of it could not be taken: then all is held back."""
-    sent = st.chat_input(
-        "Message the agent", key="chat.input", accept_file="multiple", file_type=FILE_TYPES, max_upload_size=10
+def draw_input(on_sent: Callable[[], None]) -> None:
+    """The field to type in; ``on_sent`` is called as soon as something was, to take it with ``take_sent``."""
+    st.chat_input(
+        "Message the agent",
+        key=state.INPUT,
+        accept_file="multiple",
+        file_type=FILE_TYPES,
+        max_upload_size=10,
+        on_submit=on_sent,
     )
+
+
+def take_sent(conversation_id: ConversationId | None) -> Given | None:
+    """What was just sent, for the input's callback.
+
+    None where a file of it cannot be taken, or where it belongs to what is held back: then it is kept there.
+    """
+    sent = state.get(state.INPUT)
     if not sent:
         return None
     joins = not sent.text.strip() and bool(state.held_back(conversation_id))
     held = len(state.held_files(conversation_id)) if joins else 0
-    with st.spinner("Looking at the files …") if sent.files else nullcontext():
-        files, problems = _check_all(sent.files, MOST_FILES - held)
+    files, problems = _check_all(sent.files, MOST_FILES - held)
     state.say_of_files(conversation_id, " ".join(problems))
     text = sent.text if sent.text.strip() or joins else ", ".join(file.name for file in files)
     if not problems and not joins:

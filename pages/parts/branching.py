@@ -22,6 +22,7 @@ from pages.parts.variants import chosen_variants, draw_variants
 
 EDIT, AGAIN, SEVERAL, BRANCH = "Ask in other words", "Answer again", "Ask several at once", "Branch from here"
 COPY, STAR, UNSTAR, SHOW = "Copy", "Star", "Take the star off", "Show in the tree"
+_SEVERAL = "chat.several"
 
 
 def draw_ways(
@@ -40,37 +41,52 @@ def draw_ways(
         if is_starred:
             st.markdown(":material/star:", width="content", help="You have starred this message")
         own = [EDIT, AGAIN, SEVERAL, BRANCH] if turn.user_id == viewer.user_id else []
-        chosen = st.menu_button(
+        key = f"chat.ways.{turn.thread_id}"
+        st.menu_button(
             "More ways to go on",
             [*own, COPY, UNSTAR if is_starred else STAR, SHOW],
-            key=f"chat.ways.{turn.thread_id}",
+            key=key,
             icon=":material/alt_route:",
             type="tertiary",
             help="Go another way from here, copy or star this; what is here stays",
+            on_click=partial(_do, skein, viewer, turn, key),
         )
-        if chosen:
-            _do(skein, viewer, turn, chosen)
+        _draw_asked(skein, viewer, turn)
 
 
-def _do(skein: Skein, viewer: Viewer, turn: Turn, chosen: str) -> None:
+def _do(skein: Skein, viewer: Viewer, turn: Turn, key: str) -> None:
+    """Do what was chosen; what needs a dialog, or another page, is drawn with the page."""
+    match chosen := state.get(key):
+        case "Answer again":
+            with state.problems():
+                go_to(regenerate(skein.engine, viewer, turn.message_id))
+        case "Branch from here":
+            with state.problems():
+                branch = skein.database.write(lambda db: create_branch(viewer, db, turn.message_id))
+                point_at(branch.conversation_id, branch.branch_id)
+        case "Star" | "Take the star off":
+            with state.problems():
+                skein.database.write(lambda db: set_star(viewer, db, turn.message_id, starred=chosen == STAR))
+        case _:
+            state.put(state.DIALOG, (chosen, turn.message_id))
+
+
+def _draw_asked(skein: Skein, viewer: Viewer, turn: Turn) -> None:
+    """The dialog that was asked for here, as long as nobody has closed it."""
+    chosen, message_id = state.get(state.DIALOG) or ("", "")
+    if message_id != turn.message_id:
+        return
     match chosen:
         case "Ask in other words":
             _edit(skein, viewer, turn)
-        case "Answer again":
-            _begin(partial(regenerate, skein.engine, viewer, turn.message_id))
         case "Ask several at once":
             _ask_several(skein, viewer, turn)
-        case "Branch from here":
-            _branch(skein, viewer, turn)
         case "Copy":
             _copy(turn)
         case "Show in the tree":
+            close_dialog()
             query = {"conversation": turn.conversation_id, "node": turn.message_id}
             st.switch_page(BRANCHES, query_params=query)
-        case _:
-            with state.problems():
-                skein.database.write(lambda db: set_star(viewer, db, turn.message_id, starred=chosen == STAR))
-            st.rerun()
 
 
 def _draw_switch(skein: Skein, viewer: Viewer, turn: Turn, beside: Sequence[MessageId], *, is_last: bool) -> None:
@@ -94,33 +110,53 @@ def _draw_switch(skein: Skein, viewer: Viewer, turn: Turn, beside: Sequence[Mess
         )
 
 
-@st.dialog("Ask in other words")
+def close_dialog() -> None:
+    """Let no dialog be drawn any more."""
+    state.take(state.DIALOG)
+    state.take(state.DIALOG_PROBLEM)
+
+
+@st.dialog(EDIT, on_dismiss=close_dialog)
 def _edit(skein: Skein, viewer: Viewer, turn: Turn) -> None:
     st.caption("The new words stand beside the old ones, which stay with all that came after them.")
     if turn.attached:
         st.caption("The files of this message go along.")
     with st.form("chat.edit", border=False):
-        text = st.text_area("Message", value=turn.content, height=160)
-        if st.form_submit_button("Send", type="primary", icon=":material/send:"):
-            _begin(partial(edit, skein.engine, viewer, turn.message_id, text), in_dialog=True)
+        st.text_area("Message", value=turn.content, height=160, key=state.EDITED)
+        st.form_submit_button(
+            "Send", type="primary", icon=":material/send:", on_click=partial(_send_edited, skein, viewer, turn)
+        )
+    _draw_problem()
 
 
-@st.dialog("Ask several at once")
+def _send_edited(skein: Skein, viewer: Viewer, turn: Turn) -> None:
+    _begin(partial(edit, skein.engine, viewer, turn.message_id, state.get(state.EDITED) or ""))
+
+
+@st.dialog(SEVERAL, on_dismiss=close_dialog)
 def _ask_several(skein: Skein, viewer: Viewer, turn: Turn) -> None:
     st.caption("The same question goes to each of them; the answers stand beside this one.")
-    key = "chat.several"
-    draw_variants(skein, key=key)
-    variants = chosen_variants(key)
-    if st.button("Send", type="primary", icon=":material/send:", disabled=not variants, key="chat.several.send"):
+    draw_variants(skein, key=_SEVERAL)
+    st.button(
+        "Send",
+        type="primary",
+        icon=":material/send:",
+        disabled=not chosen_variants(_SEVERAL),
+        key=f"{_SEVERAL}.send",
+        on_click=partial(_send_several, skein, viewer, turn),
+    )
+    _draw_problem()
 
-        def start() -> Added:
-            new: NewMessage = sibling(skein.engine, viewer, turn.message_id)
-            return next(iter(fan_out(skein.engine, viewer, new, variants).values()))
 
-        _begin(start, in_dialog=True)
+def _send_several(skein: Skein, viewer: Viewer, turn: Turn) -> None:
+    def start() -> Added:
+        new: NewMessage = sibling(skein.engine, viewer, turn.message_id)
+        return next(iter(fan_out(skein.engine, viewer, new, chosen_variants(_SEVERAL)).values()))
+
+    _begin(start)
 
 
-@st.dialog("Copy")
+@st.dialog(COPY, on_dismiss=close_dialog)
 def _copy(turn: Turn) -> None:
     st.caption("The button in the corner of each text copies it.")
     for title, text in (("Question", turn.content), ("Answer", turn.answer)):
@@ -129,22 +165,18 @@ def _copy(turn: Turn) -> None:
             st.code(text, language=None, wrap_lines=True, height=220)
 
 
-def _branch(skein: Skein, viewer: Viewer, turn: Turn) -> None:
-    with state.problems():
-        branch = skein.database.write(lambda db: create_branch(viewer, db, turn.message_id))
-        point_at(branch.conversation_id, branch.branch_id)
-    st.rerun()
+def _draw_problem() -> None:
+    if problem := state.take(state.DIALOG_PROBLEM):
+        st.error(plain(problem))
 
 
-def _begin(start: Callable[[], Added], *, in_dialog: bool = False) -> None:
-    """Begin it and show it; what keeps it from beginning is said where one is, and nothing typed is lost."""
+def _begin(start: Callable[[], Added]) -> None:
+    """Begin it and show it; what keeps it from beginning is said in the dialog, which keeps what was typed."""
     try:
         added = start()
     except SkeinError as error:
-        if in_dialog:
-            st.error(plain(str(error)))
-            return
-        state.put(state.PROBLEM, str(error))
-    else:
-        go_to(added)
+        state.put(state.DIALOG_PROBLEM, str(error))
+        return
+    close_dialog()
+    go_to(added)
     st.rerun()

@@ -1,6 +1,14 @@
-"""The list of recent conversations beside the chat: find one, begin one, see which is being answered."""
+"""The list of recent conversations beside the chat: find one, begin one, see which is being answered.
+
+Invariant: it is drawn with the page; while an answer is written only its own row is drawn again, in its place.
+"""
+
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.access.viewer import Viewer
 from core.history.conversations import ConversationRow, list_conversations, restore_conversation
@@ -11,11 +19,31 @@ from pages.parts.opened import open_last, point_at
 from pages.parts.text import plain, shortened
 
 _PAGE = 30
-_REFRESH_SECONDS = 2.0
 
 
-def draw_conversation_list(skein: Skein, viewer: Viewer, current: ConversationId | None) -> None:
-    """Draws into the sidebar; the rows look after themselves while something of the viewer's is running."""
+@dataclass(frozen=True)
+class OwnRow:
+    """The place of the open conversation's row, or of a new one's; none where the list does not show it."""
+
+    skein: Skein
+    viewer: Viewer
+    place: DeltaGenerator | None
+    shown: ConversationRow | None = None
+
+    def draw(self, row: ConversationRow, *, when: str) -> None:
+        """Draw it again as it is now; ``when`` tells apart those of one run."""
+        if self.place is not None:
+            with self.place:
+                _draw_row(self.skein, self.viewer, row, is_current=True, suffix=f".{when}")
+
+    def draw_ended(self) -> None:
+        """Take the mark of what was being answered off, when it was there."""
+        if self.shown is not None and self.shown.is_live:
+            self.draw(replace(self.shown, is_live=False), when="ended")
+
+
+def draw_conversation_list(skein: Skein, viewer: Viewer, current: ConversationId | None) -> OwnRow:
+    """Draws into the sidebar, and gives the place of the row that changes with what is said here."""
     with st.sidebar:
         st.button(
             "New chat",
@@ -36,33 +64,44 @@ def draw_conversation_list(skein: Skein, viewer: Viewer, current: ConversationId
             label_visibility="collapsed",
         )
         _draw_undo(skein, viewer)
-        busy = bool(skein.engine.active(viewer))
-        st.fragment(_draw_rows, run_every=_REFRESH_SECONDS if busy else None)(skein, viewer, current)
+        return _draw_rows(skein, viewer, current)
 
 
-def _draw_rows(skein: Skein, viewer: Viewer, current: ConversationId | None) -> None:
+def _draw_rows(skein: Skein, viewer: Viewer, current: ConversationId | None) -> OwnRow:
     search = state.get(state.SEARCH) or ""
     pages = state.get(state.PAGES) or 1
     with skein.database.read() as db:
         rows = list_conversations(viewer, db, search=search, limit=_PAGE * pages + 1)
-    if not rows:
-        st.caption("Nothing is called that." if search else "Your conversations will be listed here.")
+    own: DeltaGenerator | None = None
+    shown: ConversationRow | None = None
     with st.container(gap=None, key="chat_list"):
+        if current is None and not search:
+            own = st.empty()
+        if not rows and own is not None:
+            own.caption("Your conversations will be listed here.")
+        elif not rows:
+            st.caption("Nothing is called that.")
         for row in rows[: _PAGE * pages]:
-            chosen = st.button(
-                label(row),
-                key=f"chat.open.{row.conversation_id}",
-                type="secondary" if row.conversation_id == current else "tertiary",
-                icon=icon(row),
-                width="stretch",
-                wrap=False,
-            )
-            if chosen:
-                open_last(skein, viewer, row.conversation_id)
-                # A click here runs only these rows anew; it is the page that has to be.
-                st.rerun(scope="app")
+            is_current = row.conversation_id == current
+            if is_current:
+                own, shown = st.empty(), row
+            with own if own is not None and is_current else nullcontext():
+                _draw_row(skein, viewer, row, is_current=is_current)
     if len(rows) > _PAGE * pages:
         st.button("Show more", key="chat.more", type="tertiary", on_click=state.put, args=(state.PAGES, pages + 1))
+    return OwnRow(skein, viewer, own, shown)
+
+
+def _draw_row(skein: Skein, viewer: Viewer, row: ConversationRow, *, is_current: bool, suffix: str = "") -> None:
+    st.button(
+        label(row),
+        key=f"chat.open.{row.conversation_id}{suffix}",
+        type="secondary" if is_current else "tertiary",
+        icon=icon(row),
+        width="stretch",
+        wrap=False,
+        on_click=partial(open_last, skein, viewer, row.conversation_id),
+    )
 
 
 def label(row: ConversationRow) -> str:
@@ -83,9 +122,17 @@ def _draw_undo(skein: Skein, viewer: Viewer) -> None:
     conversation_id, title = deleted
     with st.container(border=True, gap="small"):
         st.caption(f"Deleted “{title[:40]}”.")
-        if st.button("Undo", icon=":material/undo:", key="chat.undo", width="stretch"):
-            state.take(state.DELETED)
-            with state.problems():
-                skein.database.write(lambda db: restore_conversation(viewer, db, conversation_id))
-                open_last(skein, viewer, conversation_id)
-            st.rerun()
+        st.button(
+            "Undo",
+            icon=":material/undo:",
+            key="chat.undo",
+            width="stretch",
+            on_click=partial(_undo, skein, viewer, conversation_id),
+        )
+
+
+def _undo(skein: Skein, viewer: Viewer, conversation_id: ConversationId) -> None:
+    state.take(state.DELETED)
+    with state.problems():
+        skein.database.write(lambda db: restore_conversation(viewer, db, conversation_id))
+        open_last(skein, viewer, conversation_id)

@@ -1,5 +1,6 @@
 """The fold-out "what happened" below an answer: times, states, updates, raw events, ids. Drawn only when open."""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -150,6 +151,9 @@ def _draw_replay(turn: Turn, events: list[Event]) -> None:
             key=f"chat.speed.{turn.thread_id}",
             label_visibility="collapsed",
         )
-        if st.button("Replay", icon=":material/replay:", key=f"chat.replay.{turn.thread_id}"):
-            state.put(state.REPLAY, (turn.thread_id, SPEEDS[speed or "1×"]))
-            st.rerun()
+        st.button(
+            "Replay",
+            icon=":material/replay:",
+            key=f"chat.replay.{turn.thread_id}",
+            on_click=partial(state.put, state.REPLAY, (turn.thread_id, SPEEDS[speed or "1×"])),
+        )

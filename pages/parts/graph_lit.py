@@ -4,7 +4,7 @@ Invariant: it is drawn from the events that are read anyway, and only where the 
 when another node works. That a graph cannot be drawn never keeps an answer from being read.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import streamlit as st
@@ -48,22 +48,33 @@ class Lit:
             self.done.add(self.tasks.pop(task, path))
 
 
-def light_up(skein: Skein, turn: Turn, batches: Iterable[list[Event]]) -> Iterable[list[Event]]:
-    """A fold for the graph, and the events as they are given; while it is open they light it as they pass."""
-    key = f"chat.graph.{turn.thread_id}"
-    with st.expander("Graph", key=key, on_change="rerun", icon=":material/account_tree:", type="compact") as fold:
-        graph = _find_graph(skein, turn) if fold.open else None
-        return batches if graph is None else _lighting(graph, batches, st.empty())
+class GraphFold:
+    """A fold for the graph of an answer that is being written; while it is open, the events that pass light it."""
 
+    def __init__(self, skein: Skein, turn: Turn) -> None:
+        self._skein, self._turn = skein, turn
+        self._lit = Lit()
+        self._graph: Graph | None = None
+        self._place: DeltaGenerator | None = None
 
-def _lighting(graph: Graph, batches: Iterable[list[Event]], place: DeltaGenerator) -> Iterator[list[Event]]:
-    lit, is_drawn = Lit(), False
-    for events in batches:
-        if lit.add(events) or not is_drawn:
-            is_drawn = True
-            with place.container():
-                draw_graph(graph, working=lit.working, done=lit.done, key=None)
-        yield events
+    def draw(self) -> None:
+        """Draw the fold, with the graph as it is by now when it is open."""
+        key = f"chat.graph.{self._turn.thread_id}"
+        fold = st.expander("Graph", key=key, on_change="rerun", icon=":material/account_tree:", type="compact")
+        if fold.open:
+            with fold:
+                self._graph = _find_graph(self._skein, self._turn)
+                self._place = st.empty()
+            self._light()
+
+    def add(self, events: Iterable[Event]) -> None:
+        if self._lit.add(events):
+            self._light()
+
+    def _light(self) -> None:
+        if self._graph is not None and self._place is not None:
+            with self._place.container():
+                draw_graph(self._graph, working=self._lit.working, done=self._lit.done, key=None)
 
 
 def draw_ran(skein: Skein, turn: Turn, events: Sequence[Event]) -> None:

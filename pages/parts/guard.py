@@ -1,9 +1,12 @@
 """The guard: every page's first statement asks it who is there.
 
-Invariant: it asks the database on every rerun, because Streamlit itself remembers who opened a tab for as
+Invariant: the database is asked on every rerun, because Streamlit itself remembers who opened a tab for as
 long as the tab lives. Whoever signed out elsewhere, or was disabled, sees one sentence and nothing else.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -16,10 +19,29 @@ from pages.parts.resources import get_skein
 _NO_SIDEBAR = '<style>[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"] { display: none; }</style>'
 
 
+# Set by the frame for the page that it runs: who was here a moment ago, in this very run.
+_of_this_run: ContextVar[Viewer | None] = ContextVar("skein_viewer", default=None)
+
+
+def find_here() -> Viewer | None:
+    """Who is here as of now; None when nobody is, or not any more."""
+    login_id = st.user.get("login_id")
+    return find_viewer(get_skein().database, login_id) if isinstance(login_id, str) else None
+
+
+@contextmanager
+def known(viewer: Viewer) -> Iterator[None]:
+    """Let the page that runs inside take this for the answer, instead of asking twice in one run."""
+    token = _of_this_run.set(viewer)
+    try:
+        yield
+    finally:
+        _of_this_run.reset(token)
+
+
 def require_viewer() -> Viewer:
     """Who is here; without anybody, the page says so and stops."""
-    login_id = st.user.get("login_id")
-    viewer = find_viewer(get_skein().database, login_id) if isinstance(login_id, str) else None
+    viewer = _of_this_run.get() or find_here()
     if viewer is None:
         _stop("You are signed out", "Sign in again to go on; nothing is lost.", sign_in=True)
     return viewer

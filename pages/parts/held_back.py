@@ -1,5 +1,6 @@
 """What was typed while the answer above was still being written: three ways to go on, and none loses it."""
 
+from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
@@ -8,6 +9,7 @@ from core.access.viewer import Viewer
 from core.history.branches import BranchRow
 from core.history.messages import NewMessage
 from core.history.turns import Turn
+from core.ids import ConversationId
 from core.runs.branching import edit
 from core.skein import Skein
 from pages.parts import state
@@ -15,27 +17,35 @@ from pages.parts.attached import Given, draw_names
 from pages.parts.opened import Opened, go_to
 
 
-def draw_held_back(skein: Skein, viewer: Viewer, opened: Opened) -> Given | None:
-    """What is kept for this conversation with the ways to send it; gives it when it can simply be sent."""
+def draw_held_back(skein: Skein, viewer: Viewer, opened: Opened, *, send: Callable[[Given], None]) -> bool:
+    """What is kept for this conversation with the ways to send it, and whether there is anything."""
     here, head = opened.conversation_id, opened.head
     text, files = state.held_back(here), state.held_files(here)
     if not text:
-        return None
+        return False
     with st.container(border=True, key="chat_held_back"):
         is_live = head is not None and head.is_live
         st.caption("The answer is still being written. Your message is kept:" if is_live else "Not sent yet:")
         st.text(text)
         draw_names(files)
         with st.container(horizontal=True):
-            if not is_live:
-                if st.button("Send it", icon=":material/send:", key="chat.held.send", type="primary"):
-                    return Given(state.release(here), files)
-            elif head is not None:
+            if head is not None and is_live:
                 _draw_choices(skein, viewer, opened.branch, head, text)
-            if st.button("Discard", key="chat.held.drop", type="tertiary"):
-                state.release(here)
-                st.rerun()
-    return None
+            else:
+                st.button(
+                    "Send it",
+                    icon=":material/send:",
+                    key="chat.held.send",
+                    type="primary",
+                    on_click=partial(_send, here, send),
+                )
+            st.button("Discard", key="chat.held.drop", type="tertiary", on_click=partial(state.release, here))
+    return True
+
+
+def _send(here: ConversationId | None, send: Callable[[Given], None]) -> None:
+    files = state.held_files(here)
+    send(Given(state.release(here), files))
 
 
 def _draw_choices(skein: Skein, viewer: Viewer, branch: BranchRow | None, head: Turn, text: str) -> None:

@@ -24,10 +24,10 @@ _WIDTH, _HEIGHT = 300, 220
 
 
 class Lanes:
-    """The lanes of one run, drawn where it was made as soon as somebody speaks."""
+    """The lanes of one run, drawn at their place as soon as somebody speaks."""
 
-    def __init__(self) -> None:
-        self._place = st.container()
+    def __init__(self, place: DeltaGenerator) -> None:
+        self._place = place
         self._row: DeltaGenerator | None = None
         self._lanes: dict[str, _Lane | None] = {}
 

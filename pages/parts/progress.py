@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.runs.events import Event
@@ -42,10 +41,10 @@ def _number(value: Any) -> float | None:
 
 
 class Bars:
-    """The bars of one run, drawn where it was made; what has no share is the latest ``text`` instead."""
+    """The bars of one run, drawn at their place; what has no share is the latest ``text`` instead."""
 
-    def __init__(self) -> None:
-        self._place = st.container()
+    def __init__(self, place: DeltaGenerator) -> None:
+        self._place = place
         self._bars: dict[str, DeltaGenerator] = {}
         self.text = ""
 

@@ -27,13 +27,13 @@ def draw_side_by_side(
     fan: Sequence[Turn],
     *,
     show: Show,
-    dock: DeltaGenerator,
+    stop: DeltaGenerator,
     draw_ended: Callable[[Turn], None],
 ) -> None:
     """The lanes in rows of up to three; what is said next goes on from the ``picked`` one."""
     live = [turn for turn in fan if turn.is_live]
     if live and viewer.user_id == picked.user_id:
-        dock.button(
+        stop.button(
             "Stop all" if len(live) > 1 else "Stop",
             icon=":material/stop:",
             key=f"chat.stop.{picked.thread_id}",

@@ -25,11 +25,14 @@ def draw_variants(skein: Skein, *, key: str) -> None:
         accept_new_options=True,
         placeholder="Choose, or type a name",
         max_selections=MOST_VARIANTS,
+        persist_state="session",
     )
-    st.multiselect("Temperatures", TEMPERATURES, key=f"{key}.temperatures", placeholder="As set")
+    st.multiselect(
+        "Temperatures", TEMPERATURES, key=f"{key}.temperatures", placeholder="As set", persist_state="session"
+    )
     names = [agent.agent_id for agent in skein.agents.list() if agent.graph is not None]
     if len(names) > 1:
-        st.multiselect("Agents", names, key=f"{key}.agents", placeholder="As chosen")
+        st.multiselect("Agents", names, key=f"{key}.agents", placeholder="As chosen", persist_state="session")
     count = len(chosen_variants(key))
     if count > MOST_VARIANTS:
         st.caption(f":red[{count} answers are too many at once; choose at most {MOST_VARIANTS}.]")
