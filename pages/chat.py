@@ -64,6 +64,8 @@ def main(skein: Skein, viewer: Viewer) -> None:
         if not is_held:
             with welcome.container():
                 _draw_welcome(skein, opened, talk)
+    if is_held and opened.head is not None and opened.head.is_live:
+        st.rerun()  # what is held back can simply be sent now
     header, row = around[0]
     if drawn.head is None or not drawn.head.is_live:
         row.draw_ended()

@@ -15,7 +15,7 @@ from sqlmodel import col, select
 
 from core.access.viewer import Viewer
 from core.database import table_of
-from core.errors import BadInputError, ForbiddenError, NotFoundError
+from core.errors import BadInputError, ConflictError, ForbiddenError, NotFoundError
 from core.history.activity import record
 from core.history.clearing import require_unclaimed
 from core.history.conversations import default_title
@@ -50,7 +50,8 @@ class NewMessage:
     ``parent_message_id`` the message is a root. ``parent_thread_id`` and ``source_checkpoint_id`` say where its
     state comes from when that is not the parent's newest. ``branch_id`` is the branch that is looked at, which goes
     on when the parent is its head; ``name`` is what sets this one apart from others that are asked with it.
-    ``files`` are new ones that come with it; ``config`` names those that came with it before.
+    ``files`` are new ones that come with it; ``config`` names those that came with it before. ``is_next``: it is meant
+    to go on from the end of a branch, and not to be written (ConflictError) when that is no end any more.
     """
 
     text: str
@@ -66,6 +67,7 @@ class NewMessage:
     agent_version: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     files: tuple[Attachment, ...] = ()
+    is_next: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,10 @@ def _branch_of(viewer: Viewer, db: Db, new: NewMessage, added: Added, now: datet
         moved = move_branch(db, parent_id=parent_id, message_id=message_id, wanted=new.branch_id, now=now)
         if moved is not None:
             return moved
+        if new.is_next:
+            raise ConflictError(
+                "The conversation has gone on since you saw it; look at it, then send your message."
+            )
     return begin_branch(
         db,
         conversation_id=added.conversation_id,

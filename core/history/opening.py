@@ -38,8 +38,10 @@ class OpenedBranch:
 def open_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> OpenedBranch:
     """One branch with what stands around it; NotFoundError when it is not there for this viewer."""
     row = db.connection().execute(_OPEN, {"key": branch_id, "who": viewer.user_id}).first()
-    if row is None or not viewer.may_read(row.owner_id):
+    if row is None:
         raise NotFoundError("There is no such branch here; it may have been deleted, or the link is wrong.")
+    if not viewer.may_read(row.owner_id):
+        raise NotFoundError("There is no such conversation here; it may have been deleted, or the link is wrong.")
     branch = BranchRow(*row[: len(BRANCH_COLUMNS)])
     conversation = ConversationRow(
         branch.conversation_id, row.session_id, row.owner_id, row.title, row.conversation_updated_at

@@ -128,6 +128,7 @@ class Talk:
             agent_id=agent_id,
             config=chosen | chosen_config(agent_id),
             files=given.files,
+            is_next=head is not None,
         )
 
     def _can_draw(self, added: Added) -> bool:

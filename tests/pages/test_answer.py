@@ -235,9 +235,11 @@ class TestDrawnLive:
 
 
 def _draw_bars(reports):
+    import streamlit as st
+
     from pages.parts.progress import Bars
 
-    Bars().add(reports)
+    Bars(st.container()).add(reports)
 
 
 def _picture() -> str:
