@@ -84,6 +84,15 @@ class Prepared:
         return compiled
 
 
+def run_plain(connection: Connection, text: str) -> None:
+    """Run a statement without values, such as those around a transaction; nobody hears of it."""
+    opened = _opened(connection)
+    try:
+        opened.driver.execute(text)
+    except Exception as error:
+        raise _as_sqlalchemy(error, opened, text, ()) from error
+
+
 class _Opened(NamedTuple):
     """The connection of a session."""
 
@@ -151,10 +160,12 @@ def _value_of(compiled: SQLCompiler, name: str, dialect: Dialect) -> _Value:
 
 
 def _open(db: Db) -> _Opened:
-    connection = db.connection()
-    opened = _Opened(connection, connection.connection.driver_connection, connection.dialect)
-    db.info[_OPENED] = opened
+    opened = db.info[_OPENED] = _opened(db.connection())
     return opened
+
+
+def _opened(connection: Connection) -> _Opened:
+    return _Opened(connection, connection.connection.driver_connection, connection.dialect)
 
 
 def _is_heard(connection: Connection) -> bool:

@@ -34,6 +34,13 @@ from core.settings import Settings
 from core.tables import utc_now
 
 _INSIST_SECONDS = 0.1
+# How long a write that nobody waits for may wait for company. A killed run whose beginning was not written is begun
+# anew: that window is kept small. An end waits only while there are many, for others that end just then.
+_BEGIN_WITHIN = 0.02
+_END_WITHIN, _MANY_RUNS = 0.02, 4
+# What was said has to be committed within half a second: it is gathered every ``flush_seconds``, and handed to the
+# writer so that there is a tenth of a second left to commit it in.
+_FLUSH_WITHIN, _HANDED_WITHIN = 0.1, 0.4
 _SHUTDOWN = "Skein was shut down while this ran; what had been said by then is kept."
 log = structlog.get_logger("skein.runs")
 
@@ -138,6 +145,7 @@ class Scheduler:
             told = {"approval_id": resume.approval_id, "decision": resume.decision, "by": resume.by}
             run.log.append("resumed", None, {**told, "tool": resume.tool})
             return
+        is_held = time.monotonic() < max(run.held_until, self.renewed_until)
         written = asyncio.wrap_future(
             self._database.submit(
                 lambda db: store.begin_run(
@@ -146,10 +154,11 @@ class Scheduler:
                     worker=self._worker.name,
                     parent_thread_id=start.parent_thread_id,
                     source_checkpoint_id=start.checkpoint_id,
-                )
+                ),
+                within=_BEGIN_WITHIN if is_held else 0.0,
             )
         )
-        if time.monotonic() < max(run.held_until, self.renewed_until):
+        if is_held:
             written.add_done_callback(lambda done: self._lose(run) if done.exception() else None)
         else:
             await written
@@ -225,7 +234,8 @@ class Scheduler:
             return waiting.claim(db, run.spec.thread_id, worker=self._worker.name, until=until)
 
         try:
-            return await asyncio.wrap_future(self._database.submit(job))
+            within = _END_WITHIN if len(self.runs) > _MANY_RUNS else 0.0
+            return await asyncio.wrap_future(self._database.submit(job, within=within))
         except Exception as error:  # noqa: BLE001 - whatever it was, readers must be let go
             # Its lease is no longer renewed, so that the thread is settled as lost when it has run out.
             log.warning("run_end_not_written", thread_id=run.spec.thread_id, error=type(error).__name__)
@@ -279,11 +289,13 @@ class Scheduler:
 
     async def flush_forever(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.flush_seconds)
+            began = time.monotonic()
             try:
                 await self._flush()
             except Exception as error:  # noqa: BLE001 - whatever it was, the next flush must come
                 log.warning("flush_failed", error=type(error).__name__)
+            # By the clock, however long the last one had to wait.
+            await asyncio.sleep(max(began + self._settings.flush_seconds - time.monotonic(), 0))
 
     async def _flush(self) -> None:
         """Append what all runs have said since the last time, in one transaction."""
@@ -293,7 +305,10 @@ class Scheduler:
             return
         batches = [(run.spec, events) for run, events in fresh]
         held = await asyncio.wrap_future(
-            self._database.submit(lambda db: store.append_events(db, batches, worker=self._worker.name))
+            self._database.submit(
+                lambda db: store.append_events(db, batches, worker=self._worker.name),
+                within=max(min(_FLUSH_WITHIN, _HANDED_WITHIN - self._settings.flush_seconds), 0),
+            )
         )
         for run, events in fresh:
             run.flushed = max(run.flushed, events[-1].seq)
