@@ -8,8 +8,10 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import Context
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from langgraph.errors import GraphDrained
@@ -65,7 +67,7 @@ class Scheduler:
         self._calls = calls
         self._worker = worker
         self._queue = FairQueue(settings.max_runs, settings.max_runs_per_user)
-        self._supervisors: set[asyncio.Task[None]] = set()
+        self._at_work: set[asyncio.Task[None]] = set()
         self.runs: dict[str, Run] = {}
         self.closing = threading.Event()
         # Until when all leases hold, on the monotonic clock; the heart sets it.
@@ -109,17 +111,21 @@ class Scheduler:
             # It counts as at work from this very moment: a stop may come before its task takes its first step.
             # Each in a context of its own: it may be another run's end that makes room for this one.
             run.work = self._loop.loop.create_task(self._work(run), context=Context())
-            task = self._loop.loop.create_task(self._supervise(run, run.work), context=Context())
-            self._supervisors.add(task)
-            task.add_done_callback(self._supervisors.discard)
+            self._at_work.add(run.work)
+            run.work.add_done_callback(partial(self._settle, run), context=Context())
 
     def _is_ready(self, thread_id: str) -> bool:
         return self.runs[thread_id].after is None
 
-    async def _supervise(self, run: Run, work: "asyncio.Task[None]") -> None:
-        """Run to the end, whatever that is, write it down, and make room for the next."""
-        await asyncio.wait([work])
-        await self._end(run, self._outcome_of(run))
+    def _settle(self, run: Run, work: "asyncio.Task[None]") -> None:
+        """Whatever its end is: write it down, and make room for the next."""
+        self._at_work.discard(work)
+        self._end_soon(run, self._outcome_of(run))
+
+    def _end_soon(self, run: Run, outcome: Outcome) -> None:
+        task = self._loop.loop.create_task(self._end(run, outcome))
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
 
     async def _work(self, run: Run) -> None:
         run.began_at = time.monotonic()
@@ -263,9 +269,7 @@ class Scheduler:
         elif self._queue.remove(run.spec.user_id, run.spec.thread_id):
             run.ending = True
             said = answer_text(run.log.after(0))
-            task = self._loop.loop.create_task(self._end(run, Outcome("stopped", said, "stopped")))
-            self._supervisors.add(task)
-            task.add_done_callback(self._supervisors.discard)
+            self._end_soon(run, Outcome("stopped", said, "stopped"))
 
     def _insist(self, run: Run, events: int) -> None:
         """Cancel again a run that goes on to speak: ``asyncio.wait_for`` of Python 3.11 can swallow a cancellation.
@@ -329,13 +333,18 @@ class Scheduler:
         for run in list(self.runs.values()):
             run.control.request_drain()
         await self._give_up_queued()
-        if self._supervisors:
-            await asyncio.wait(list(self._supervisors), timeout=self._settings.drain_seconds)
+        with suppress(TimeoutError):
+            await self._wait_for_all(self._settings.drain_seconds)
         await self._give_up_queued()
         for run in list(self.runs.values()):
             self.stop(run)
-        if self._supervisors:
-            await asyncio.wait(list(self._supervisors))
+        await self._wait_for_all(None)
+
+    async def _wait_for_all(self, seconds: float | None) -> None:
+        """Wait until nothing is at work; what has come to its end is still to be written down then."""
+        async with asyncio.timeout(seconds):
+            while self._at_work:
+                await asyncio.wait(list(self._at_work))
 
     async def _give_up_queued(self) -> None:
         queued = [run for run in list(self.runs.values()) if run.work is None and not run.ending]
