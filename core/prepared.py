@@ -6,17 +6,25 @@ listens to SQLAlchemy's statements, or catches its errors, sees these as any oth
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Dialect
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlmodel import Session as Db
 
 Given = Mapping[str, Any]
 _Fix = Callable[[Any], Any] | None
 _OPENED = "prepared"  # where a session keeps what is found out about its connection once
+
+
+class Db(Protocol):
+    """A database session, or what stands for one where a single statement is run."""
+
+    @property
+    def info(self) -> dict[Any, Any]: ...
+
+    def connection(self) -> Connection: ...
 
 
 class Prepared:
