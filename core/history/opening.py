@@ -4,7 +4,6 @@ Invariant: it costs the same however long the conversation is, and who may not s
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import bindparam, exists, func, select
 from sqlmodel import Session as Db
@@ -15,6 +14,7 @@ from core.errors import NotFoundError
 from core.history.branches import BRANCH_COLUMNS, BranchRow
 from core.history.conversations import ConversationRow
 from core.ids import BranchId
+from core.prepared import Prepared
 from core.tables import Artifact, Branch, Conversation, Session, ViewPosition
 
 _branch, _conversation, _session = table_of(Branch), table_of(Conversation), table_of(Session)
@@ -37,16 +37,15 @@ class OpenedBranch:
 
 def open_branch(viewer: Viewer, db: Db, branch_id: BranchId) -> OpenedBranch:
     """One branch with what stands around it; NotFoundError when it is not there for this viewer."""
-    row = db.connection().execute(_OPEN, {"key": branch_id, "who": viewer.user_id}).first()
+    row = _OPEN.first(db, {"key": branch_id, "who": viewer.user_id})
     if row is None:
         raise NotFoundError("There is no such branch here; it may have been deleted, or the link is wrong.")
-    if not viewer.may_read(row.owner_id):
-        raise NotFoundError("There is no such conversation here; it may have been deleted, or the link is wrong.")
     branch = BranchRow(*row[: len(BRANCH_COLUMNS)])
-    conversation = ConversationRow(
-        branch.conversation_id, row.session_id, row.owner_id, row.title, row.conversation_updated_at
-    )
-    return OpenedBranch(branch, conversation, row.branches == 1, row.position == branch_id, bool(row.has_artifacts))
+    session_id, title, updated_at, owner_id, branches, last, has_artifacts = row[len(BRANCH_COLUMNS) :]
+    if not viewer.may_read(owner_id):
+        raise NotFoundError("There is no such conversation here; it may have been deleted, or the link is wrong.")
+    conversation = ConversationRow(branch.conversation_id, session_id, owner_id, title, updated_at)
+    return OpenedBranch(branch, conversation, branches == 1, last == branch_id, bool(has_artifacts))
 
 
 _other = _branch.alias("other")
@@ -60,16 +59,16 @@ _last = (
     .where(_position.c.user_id == bindparam("who"), _position.c.conversation_id == _branch.c.conversation_id)
     .scalar_subquery()
 )
-_OPEN: Any = (
+_OPEN = Prepared(
     select(
         *BRANCH_COLUMNS,
         _conversation.c.session_id,
         _conversation.c.title,
-        _conversation.c.updated_at.label("conversation_updated_at"),
-        _session.c.user_id.label("owner_id"),
-        _branches.label("branches"),
-        _last.label("position"),
-        exists().where(_artifact.c.session_id == _session.c.session_id).label("has_artifacts"),
+        _conversation.c.updated_at,
+        _session.c.user_id,
+        _branches,
+        _last,
+        exists().where(_artifact.c.session_id == _session.c.session_id),
     )
     .join(_conversation, _conversation.c.conversation_id == _branch.c.conversation_id)
     .join(_session, _session.c.session_id == _conversation.c.session_id)

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, bindparam, literal
+from sqlalchemy import bindparam, literal
 from sqlalchemy.orm import aliased
 from sqlmodel import Session as Db
 from sqlmodel import col, select
@@ -24,6 +24,7 @@ from core.ids import (
     ThreadId,
     UserId,
 )
+from core.prepared import Prepared
 from core.tables import Conversation, Message, Session, Thread
 
 # In a thread's config, beside its settings: what of the state it started from was edited, as plain data by key.
@@ -111,13 +112,12 @@ def get_turn_of_thread(viewer: Viewer, db: Db, thread_id: ThreadId) -> Turn:
 def get_path(viewer: Viewer, db: Db, message_id: MessageId) -> list[Turn]:
     """The turns from the root down to this message, whole and in order."""
     get_turn(viewer, db, message_id)
-    rows = db.connection().execute(_PATH, {"key": message_id})
-    return [_to_turn(row) for row in rows]
+    return [_to_turn(row) for row in _PATH.all(db, {"key": message_id})]
 
 
 def get_path_part(viewer: Viewer, db: Db, message_id: MessageId, *, most: int) -> list[Turn]:
     """The last turns of that path, at most ``most``; it costs the same however many come before them."""
-    rows = db.connection().execute(_PATH_PART, {"key": message_id, "most": most}).all()
+    rows = _PATH_PART.all(db, {"key": message_id, "most": most})
     if not rows or not viewer.may_read(rows[-1][-1]):
         raise _not_found()
     return [_to_turn(row[:-2]) for row in rows]
@@ -126,21 +126,20 @@ def get_path_part(viewer: Viewer, db: Db, message_id: MessageId, *, most: int) -
 def list_path_threads(viewer: Viewer, db: Db, message_id: MessageId) -> list[ThreadId]:
     """The threads of the turns from the root down to this message, in order."""
     get_turn(viewer, db, message_id)
-    return [ThreadId(found) for found in db.connection().execute(_PATH_THREADS, {"key": message_id}).scalars()]
+    return [ThreadId(row[0]) for row in _PATH_THREADS.all(db, {"key": message_id})]
 
 
 def get_ancestor(viewer: Viewer, db: Db, message_id: MessageId, *, depth: int) -> MessageId:
     """The message of this depth (0: the root) on the path down to a message; that itself where it is not deeper."""
     turn = get_turn(viewer, db, message_id)
-    given = {"key": message_id, "most": turn.depth - depth + 1}
-    found = db.connection().execute(_ANCESTOR, given).scalar()
-    return MessageId(found) if found is not None else message_id
+    found = _ANCESTOR.first(db, {"key": message_id, "most": turn.depth - depth + 1})
+    return MessageId(found[0]) if found is not None else message_id
 
 
 def list_turns(viewer: Viewer, db: Db, conversation_id: ConversationId) -> list[Turn]:
     """Every message of a conversation, whole, in the order they were made."""
     get_conversation(viewer, db, conversation_id)
-    return [_to_turn(row) for row in db.connection().execute(_OF_CONVERSATION, {"key": conversation_id})]
+    return [_to_turn(row) for row in _OF_CONVERSATION.all(db, {"key": conversation_id})]
 
 
 def list_fan(viewer: Viewer, db: Db, message_id: MessageId) -> list[Turn]:
@@ -149,7 +148,7 @@ def list_fan(viewer: Viewer, db: Db, message_id: MessageId) -> list[Turn]:
     if turn.kind != ThreadKind.FAN_OUT:
         return [turn]
     given = {"conversation": turn.conversation_id, "parent": turn.parent_message_id, "at": turn.created_at}
-    return [_to_turn(row) for row in db.connection().execute(_FAN, given)]
+    return [_to_turn(row) for row in _FAN.all(db, given)]
 
 
 _COLUMNS = (
@@ -194,8 +193,8 @@ def find_turn(viewer: Viewer, db: Db, message_id: MessageId) -> tuple[Turn, Sess
     return _find(viewer, db, _BY_MESSAGE, message_id)
 
 
-def _find(viewer: Viewer, db: Db, statement: Select[Any], key: str) -> tuple[Turn, SessionId, UserId]:
-    row = db.connection().execute(statement, {"key": key}).first()
+def _find(viewer: Viewer, db: Db, statement: Prepared, key: str) -> tuple[Turn, SessionId, UserId]:
+    row = statement.first(db, {"key": key})
     if row is None or not viewer.may_read(row[-1]):
         raise _not_found()
     return _to_turn(row[:-2]), SessionId(row[-2]), UserId(row[-1])
@@ -216,9 +215,9 @@ def _with_owner() -> Any:
     )
 
 
-def _prepared(key: Any) -> Select[Any]:
-    """A turn by a key; built once, since to build a statement costs more than to run it."""
-    return _with_owner().where(key == bindparam("key"))  # type: ignore[no-any-return]
+def _prepared(key: Any) -> Prepared:
+    """A turn by a key, with its session and whose that is."""
+    return Prepared(_with_owner().where(key == bindparam("key")))
 
 
 _BY_MESSAGE = _prepared(col(Message.message_id))
@@ -227,13 +226,13 @@ _BY_MESSAGE = _prepared(col(Message.message_id))
 _BY_THREAD = _prepared(col(Thread.thread_id))
 
 
-_OF_CONVERSATION = (
+_OF_CONVERSATION = Prepared(
     _turns().where(col(Message.conversation_id) == bindparam("key")).order_by(col(Message.message_id))
 )
 
 
 # One fan-out is written in one moment.
-_FAN = (
+_FAN = Prepared(
     _turns()
     .where(
         col(Message.conversation_id) == bindparam("conversation"),
@@ -257,11 +256,13 @@ def _upwards(*, is_bounded: bool) -> Any:
 
 
 _bounded, _whole = _upwards(is_bounded=True), _upwards(is_bounded=False)
-_PATH = _turns().where(col(Message.message_id).in_(select(_whole.c.message_id))).order_by(col(Message.depth))
-_PATH_PART = (
+_PATH = Prepared(
+    _turns().where(col(Message.message_id).in_(select(_whole.c.message_id))).order_by(col(Message.depth))
+)
+_PATH_PART = Prepared(
     _with_owner().where(col(Message.message_id).in_(select(_bounded.c.message_id))).order_by(col(Message.depth))
 )
-_PATH_THREADS = (
+_PATH_THREADS = Prepared(
     select(Thread.thread_id).join(_whole, _whole.c.message_id == Thread.message_id).order_by(_whole.c.place.desc())
 )
-_ANCESTOR = select(_bounded.c.message_id).order_by(_bounded.c.place.desc()).limit(1)
+_ANCESTOR = Prepared(select(_bounded.c.message_id).order_by(_bounded.c.place.desc()).limit(1))
