@@ -17,12 +17,14 @@ from core.skein import Skein
 from core.tables import utc_now
 from pages.parts import state
 from pages.parts.ask import ask
+from pages.parts.dialogs import want, wanted
 from pages.parts.figures import counted
 from pages.parts.fork_form import draw_fork
 from pages.parts.inspector_opened import OpenThread
 from pages.parts.inspector_place import open_thread
 from pages.parts.text import plain, shortened
 
+_SNAPSHOT = "inspector.snapshot"
 _LIVE = ("queued", "running", "waiting")
 
 
@@ -115,7 +117,14 @@ def draw_state_ways(opened: OpenThread, found: State) -> None:
         st.caption("While it runs, no branch can start here; wait for its end, or stop it.")
         return
     own = found.checkpoint.checkpoint_id
-    if st.button("Snapshot this state", icon=":material/bookmark_add:", key="inspector.snapshot"):
+    st.button(
+        "Snapshot this state",
+        icon=":material/bookmark_add:",
+        key=_SNAPSHOT,
+        on_click=want,
+        args=(_SNAPSHOT, own),
+    )
+    if wanted(_SNAPSHOT) == own:
         ask(
             "Snapshot",
             "Name",
