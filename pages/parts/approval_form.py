@@ -140,11 +140,13 @@ def _submit(
     scope: str | None = None,
 ) -> None:
     """Send what was read of the fields; what does not fit is said below them, and all stays as it was typed."""
+    if is_too_late(skein, viewer, row):
+        return
     refused = [problem for _, problems in read for problem in problems]
     decisions = [decision for decision, _ in read]
     if not refused and (problem := send(skein, viewer, row, decisions, scope=scope)):
         refused = [problem]
-    if refused and not is_too_late(skein, viewer, row):
+    if refused:
         state.put(state.APPROVALS_REFUSED, (row.approval_id, refused))
 
 
