@@ -60,7 +60,8 @@ def _draw_empty(skein: Skein, viewer: Viewer) -> None:
 
 
 def _create(skein: Skein, viewer: Viewer) -> None:
-    session_id = skein.database.write(lambda db: create_session(viewer, db, state.get(_TITLE) or ""))
+    title = state.get(_TITLE) or ""
+    session_id = skein.database.write(lambda db: create_session(viewer, db, title))
     st.switch_page(CHAT, query_params={"session": session_id})
 
 

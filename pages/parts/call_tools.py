@@ -25,6 +25,7 @@ from pages.parts.address import address
 from pages.parts.call_place import Place
 from pages.parts.figures import count, counted
 from pages.parts.long_deed import Report, do_with_bar
+from pages.parts.popovers import draw_popover
 from pages.parts.text import plain
 
 _KINDS = {"csv": "CSV", "jsonl": "JSONL", "parquet": "Parquet"}
@@ -53,16 +54,25 @@ def draw_writer(skein: Skein, viewer: Viewer) -> None:
 
 
 def draw_export(skein: Skein, viewer: Viewer, place: Place) -> None:
-    with st.popover("Export", icon=":material/download:", type="tertiary"):
-        st.fragment(_draw_export)(skein, viewer, place)
+    draw_popover(
+        "Export", partial(_draw_export, skein, viewer, place), icon=":material/download:", key="calls.export"
+    )
 
 
 def _draw_export(skein: Skein, viewer: Viewer, place: Place) -> None:
     st.caption("All calls that the page is about now, newest first.")
     kind = st.segmented_control(
-        "As", list(_KINDS), default="csv", format_func=_KINDS.__getitem__, required=True, key="calls.export.kind"
+        "As",
+        list(_KINDS),
+        default="csv",
+        format_func=_KINDS.__getitem__,
+        required=True,
+        key="calls.export.kind",
+        persist_state="session",
     )
-    with_bodies = viewer.reads_all and st.checkbox("With prompts and answers", key="calls.export.bodies")
+    with_bodies = viewer.reads_all and st.checkbox(
+        "With prompts and answers", key="calls.export.bodies", persist_state="session"
+    )
     bar = st.empty()
     st.button(
         "Prepare the file",
@@ -149,8 +159,12 @@ def draw_verify(skein: Skein, viewer: Viewer) -> None:
     """The check that nothing in the log was changed, for analysts and admins."""
     if not viewer.reads_all:
         return
-    with st.popover("Verify the log", icon=":material/verified_user:", type="tertiary"):
-        st.fragment(_draw_verify)(skein, viewer)
+    draw_popover(
+        "Verify the log",
+        partial(_draw_verify, skein, viewer),
+        icon=":material/verified_user:",
+        key="calls.verifying",
+    )
 
 
 def _draw_verify(skein: Skein, viewer: Viewer) -> None:

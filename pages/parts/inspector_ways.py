@@ -22,6 +22,7 @@ from pages.parts.figures import counted
 from pages.parts.fork_form import draw_fork
 from pages.parts.inspector_opened import OpenThread
 from pages.parts.inspector_place import open_thread
+from pages.parts.popovers import draw_popover
 from pages.parts.text import plain, shortened
 
 _SNAPSHOT = "inspector.snapshot"
@@ -44,8 +45,9 @@ def draw_thread_ways(opened: OpenThread) -> None:
             help="A new answer that goes on from the last state of this one",
             on_click=partial(_retry, opened),
         )
-    with st.popover("Delete its branch", icon=":material/delete:", type="tertiary"):
-        _draw_delete(opened)
+    draw_popover(
+        "Delete its branch", partial(_draw_delete, opened), icon=":material/delete:", key="inspector.deleting"
+    )
 
 
 def _stop(opened: OpenThread) -> None:
@@ -89,6 +91,7 @@ def _delete(skein: Skein, viewer: Viewer, branch: BranchRow) -> None:
     with state.problems(state.INSPECTOR_PROBLEM):
         delete(skein.engine, viewer, branch.branch_id)
         state.put(state.INSPECTOR_DELETED, (branch.branch_id, branch.name, utc_now()))
+    st.rerun()
 
 
 def draw_undo(skein: Skein, viewer: Viewer) -> None:

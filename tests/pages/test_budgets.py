@@ -219,4 +219,5 @@ def test_opening_a_page_costs_no_more_than_it_may_however_much_there_is(world: W
             frames = budget.frames + budget.each * (size - SMALL)
             if len(cost.statements) > budget.reads or cost.frames > frames:
                 over.append((budget.name, size, len(cost.statements), budget.reads, cost.frames, frames))
+    print("TABLE", over)
     assert over == []
