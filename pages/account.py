@@ -4,8 +4,9 @@ import streamlit as st
 
 from core.access import accounts, passwords, sign_in
 from core.access.viewer import Viewer
-from core.errors import SkeinError
+from core.errors import BadInputError
 from core.skein import Skein
+from pages.parts import state
 from pages.parts.browsers import browser_name
 from pages.parts.guard import require_viewer
 from pages.parts.resources import get_skein
@@ -24,31 +25,31 @@ def main() -> None:
 def _draw_password(viewer: Viewer, skein: Skein) -> None:
     st.subheader("Password")
     with st.form("account.password", width=480):
-        old = st.text_input("Current password", type="password", key="account.old", autocomplete="current-password")
-        new = st.text_input(
+        st.text_input("Current password", type="password", key="account.old", autocomplete="current-password")
+        st.text_input(
             "New password",
             type="password",
             key="account.new",
             autocomplete="new-password",
             help=f"At least {passwords.SHORTEST} characters.",
         )
-        again = st.text_input(
-            "New password again", type="password", key="account.again", autocomplete="new-password"
+        st.text_input("New password again", type="password", key="account.again", autocomplete="new-password")
+        st.form_submit_button(
+            "Change password", key="account.change", type="primary", on_click=_change_password, args=(viewer, skein)
         )
-        if st.form_submit_button("Change password", key="account.change", type="primary"):
-            _change_password(viewer, skein, old=old, new=new, again=again)
+        if problem := state.take(state.ACCOUNT_PROBLEM):
+            st.error(plain(problem))
+        if notice := state.take(state.ACCOUNT_NOTICE):
+            st.success(notice)
 
 
-def _change_password(viewer: Viewer, skein: Skein, *, old: str, new: str, again: str) -> None:
-    if new != again:
-        st.error("The two new passwords differ; please type the same one twice.")
-        return
-    try:
+def _change_password(viewer: Viewer, skein: Skein) -> None:
+    old, new, again = (state.get(f"account.{name}") or "" for name in ("old", "new", "again"))
+    with state.problems(state.ACCOUNT_PROBLEM):
+        if new != again:
+            raise BadInputError("The two new passwords differ; please type the same one twice.")
         accounts.change_password(viewer, skein.database, old=old, new=new)
-    except SkeinError as error:
-        st.error(plain(str(error)))
-    else:
-        st.success("The password is changed, and you are signed out everywhere else.")
+        state.put(state.ACCOUNT_NOTICE, "The password is changed, and you are signed out everywhere else.")
 
 
 def _draw_logins(viewer: Viewer, skein: Skein) -> None:
@@ -69,14 +70,19 @@ def _draw_logins(viewer: Viewer, skein: Skein) -> None:
         key="account.logins",
     )
     with st.container(horizontal=True):
-        here = st.button("Sign out", key="account.sign_out", icon=":material/logout:")
-        everywhere = st.button("Sign out everywhere", key="account.sign_out_everywhere")
-    if here:
-        sign_in.sign_out(viewer, skein.database)
-    if everywhere:
-        sign_in.sign_out_everywhere(viewer, skein.database)
-    if here or everywhere:
-        st.rerun()
+        st.button(
+            "Sign out",
+            key="account.sign_out",
+            icon=":material/logout:",
+            on_click=sign_in.sign_out,
+            args=(viewer, skein.database),
+        )
+        st.button(
+            "Sign out everywhere",
+            key="account.sign_out_everywhere",
+            on_click=sign_in.sign_out_everywhere,
+            args=(viewer, skein.database),
+        )
 
 
 main()

@@ -1,6 +1,7 @@
 """Accounts: an admin makes them, gives them roles, and disables or enables them."""
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.access import accounts, passwords
 from core.access.accounts import Account
@@ -11,6 +12,7 @@ from core.skein import Skein
 from core.tables import ROLES
 from pages.parts import state
 from pages.parts.guard import require_admin
+from pages.parts.long_deed import do_with_bar
 from pages.parts.resources import get_skein
 from pages.parts.text import plain
 
@@ -22,10 +24,11 @@ def main() -> None:
     st.caption("Members see their own work; analysts also read everybody's; admins also manage accounts.")
     if notice := state.take(state.NOTICE):
         st.success(notice)
-    _draw_table(accounts.list_accounts(viewer, skein.database), viewer)
+    rows = accounts.list_accounts(viewer, skein.database)
+    _draw_table(rows, viewer)
     change, create = st.columns(2, gap="large")
     with change:
-        _draw_change(viewer, skein)
+        _draw_change(viewer, skein, rows)
     with create:
         _draw_create(viewer, skein)
 
@@ -47,25 +50,40 @@ def _draw_table(rows: list[Account], viewer: Viewer) -> None:
     )
 
 
-def _draw_change(viewer: Viewer, skein: Skein) -> None:
+def _draw_change(viewer: Viewer, skein: Skein, rows: list[Account]) -> None:
     st.subheader("Change an account")
-    others = {
-        row.user_id: row for row in accounts.list_accounts(viewer, skein.database) if row.user_id != viewer.user_id
-    }
+    others = {row.user_id: row for row in rows if row.user_id != viewer.user_id}
     if not others:
         st.caption("There is no account but yours yet.")
         return
     user_id = st.selectbox("Account", list(others), format_func=lambda key: others[key].name, key="admin.account")
     chosen = others[user_id]
-    role = st.selectbox("Role", ROLES, index=ROLES.index(chosen.role), key=f"admin.role.{user_id}")
+    role_key = f"admin.role.{user_id}"
+    role = st.selectbox("Role", ROLES, index=ROLES.index(chosen.role), key=role_key)
     with st.container(horizontal=True):
-        if st.button("Set role", key="admin.set_role", disabled=role == chosen.role):
-            _set_role(viewer, skein, chosen, role)
-        label = "Enable" if chosen.disabled_at else "Disable"
-        if st.button(label, key="admin.set_disabled"):
-            _set_disabled(viewer, skein, chosen)
-    with st.expander(f"Erase {plain(chosen.name)}", icon=":material/person_remove:"):
-        _draw_erase(viewer, skein, chosen)
+        st.button(
+            "Set role",
+            key="admin.set_role",
+            disabled=role == chosen.role,
+            on_click=_set_role,
+            args=(viewer, skein, chosen, role_key),
+        )
+        st.button(
+            "Enable" if chosen.disabled_at else "Disable",
+            key="admin.set_disabled",
+            on_click=_set_disabled,
+            args=(viewer, skein, chosen),
+        )
+    if problem := state.take(state.PROBLEM_WITH_ACCOUNT):
+        st.error(plain(problem))
+    with st.expander(
+        f"Erase {plain(chosen.name)}",
+        icon=":material/person_remove:",
+        key=f"admin.erasing.{user_id}",
+        on_change="rerun",
+    ) as fold:
+        if fold.open:
+            _draw_erase(viewer, skein, chosen)
 
 
 def _draw_erase(viewer: Viewer, skein: Skein, chosen: Account) -> None:
@@ -78,44 +96,44 @@ def _draw_erase(viewer: Viewer, skein: Skein, chosen: Account) -> None:
         "the measures of the calls, without any words."
     )
     typed = st.text_input("Type the name to erase it", key=f"{state.ERASE}{chosen.user_id}", autocomplete="off")
-    if st.button("Erase for ever", key="admin.erase", disabled=typed != chosen.name, icon=":material/delete:"):
-        _erase(viewer, skein, chosen)
+    bar = st.empty()
+    st.button(
+        "Erase for ever",
+        key="admin.erase",
+        disabled=typed != chosen.name,
+        icon=":material/delete:",
+        on_click=_erase,
+        args=(viewer, skein, chosen, bar),
+    )
 
 
-def _erase(viewer: Viewer, skein: Skein, chosen: Account) -> None:
-    bar = st.progress(0.0, text="Erasing …")
-    try:
-        left = erase_user(
-            viewer,
-            skein.database,
-            skein.housekeeper.forget_thread,
-            chosen.user_id,
-            progress=lambda done, of: bar.progress(done / of, text=f"Session {done:,} of {of:,}"),
+def _erase(viewer: Viewer, skein: Skein, chosen: Account, bar: DeltaGenerator) -> None:
+    with state.problems(state.PROBLEM_WITH_ACCOUNT):
+        left = do_with_bar(
+            bar,
+            lambda report: erase_user(
+                viewer, skein.database, skein.housekeeper.forget_thread, chosen.user_id, progress=report
+            ),
+            noun="session",
+            begin="Erasing …",
         )
-    except SkeinError as error:
-        st.error(plain(str(error)))
-    else:
         rest = "" if left.is_nothing else " What still runs is being stopped, and goes in a minute."
-        _done(f"{chosen.name} is erased.{rest}")
+        state.put(state.NOTICE, f"{chosen.name} is erased.{rest}")
 
 
-def _set_role(viewer: Viewer, skein: Skein, chosen: Account, role: str) -> None:
-    try:
+def _set_role(viewer: Viewer, skein: Skein, chosen: Account, role_key: str) -> None:
+    with state.problems(state.PROBLEM_WITH_ACCOUNT):
+        role = state.get(role_key)
         accounts.set_role(viewer, skein.database, user_id=chosen.user_id, role=role)
-    except SkeinError as error:
-        st.error(plain(str(error)))
-    else:
-        _done(f"{chosen.name} is now {role}.")
+        state.put(state.NOTICE, f"{chosen.name} is now {role}.")
 
 
 def _set_disabled(viewer: Viewer, skein: Skein, chosen: Account) -> None:
     disabled = chosen.disabled_at is None
-    try:
+    with state.problems(state.PROBLEM_WITH_ACCOUNT):
         accounts.set_disabled(viewer, skein.database, user_id=chosen.user_id, disabled=disabled)
-    except SkeinError as error:
-        st.error(plain(str(error)))
-    else:
-        _done(f"{chosen.name} is {'disabled and signed out everywhere' if disabled else 'enabled'}.")
+        done = "disabled and signed out everywhere" if disabled else "enabled"
+        state.put(state.NOTICE, f"{chosen.name} is {done}.")
 
 
 def _draw_create(viewer: Viewer, skein: Skein) -> None:
@@ -148,11 +166,6 @@ def _create(viewer: Viewer, skein: Skein) -> None:
         state.put(state.NEW_NAME, "")
         state.put(state.NEW_PASSWORD, "")
         state.put(state.NOTICE, f"{account.name} can sign in now.")
-
-
-def _done(notice: str) -> None:
-    state.put(state.NOTICE, notice)
-    st.rerun()
 
 
 main()

@@ -70,16 +70,20 @@ def _draw_about(agent: Agent) -> None:
 
 
 def _draw_chat_button(agent: Agent) -> None:
-    chat = st.button(
+    st.button(
         "Chat with it",
         icon=":material/forum:",
         key=f"agents.chat.{agent.agent_id}",
         disabled=agent.graph is None,
         help="A new conversation with this agent",
+        on_click=_chat,
+        args=(agent.agent_id,),
     )
-    if chat:
-        choose_agent(agent.agent_id)
-        st.switch_page(CHAT)
+
+
+def _chat(agent_id: str) -> None:
+    choose_agent(agent_id)
+    st.switch_page(CHAT)
 
 
 def _show(agent_id: str | None) -> None:

@@ -16,9 +16,9 @@ from core.skein import Skein
 from pages.parts.approval_form import holds_typing
 from pages.parts.approval_place import TABS, WHOSE, Place, draw_choice, draw_filter, draw_words, leave, read_place
 from pages.parts.approval_said import draw_said
-from pages.parts.approval_sending import rescue
 from pages.parts.approval_texts import matches
 from pages.parts.approval_view import draw_anew, draw_approval, draw_decided
+from pages.parts.by_clock import look_every
 from pages.parts.guard import require_viewer
 from pages.parts.resources import get_skein
 from pages.parts.rule_list import draw_pages, draw_rules
@@ -33,7 +33,6 @@ _POLL_SECONDS = 4.0
 def main(skein: Skein, viewer: Viewer) -> None:
     place = read_place(is_admin=viewer.is_admin)
     st.markdown("### Approvals")
-    rescue(skein, viewer)
     draw_said()
     if place.approval:
         _draw_alone(skein, viewer, place.approval)
@@ -86,7 +85,7 @@ def _watch(skein: Skein, viewer: Viewer, rows: Sequence[ApprovalRow]) -> None:
         if waiting != len(rows) < _MOST:
             draw_anew(is_typing=typing)
 
-    st.fragment(look, run_every=_POLL_SECONDS)()
+    look_every(_POLL_SECONDS, look)
 
 
 def _draw_filters(rows: Sequence[ApprovalRow], place: Place) -> list[ApprovalRow]:

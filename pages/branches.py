@@ -16,6 +16,7 @@ from core.ids import ConversationId
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.branch_list import draw_branches, draw_snapshots
+from pages.parts.by_clock import look_every
 from pages.parts.compare_view import draw_choosing, draw_compare
 from pages.parts.conversation_list import icon, label
 from pages.parts.days import zone
@@ -67,7 +68,7 @@ def main(skein: Skein, viewer: Viewer) -> None:
     _draw_all(skein, viewer, shown, place)
     if shown.live:
         state.put(state.BRANCHES_SEEN, shown.live)
-        st.fragment(_watch, run_every=_POLL_SECONDS)(skein, viewer, shown.conversation.conversation_id)
+        look_every(_POLL_SECONDS, partial(_watch, skein, viewer, shown.conversation.conversation_id))
 
 
 def _is_small() -> bool:

@@ -19,12 +19,11 @@ from pages.parts.browse_filters import draw_chips, draw_search
 from pages.parts.browse_new import draw_new
 from pages.parts.browse_place import OF_ONE, TABS, Place, read_place
 from pages.parts.browse_query import go
-from pages.parts.browse_review import draw_review, keep_verdict
+from pages.parts.browse_review import draw_review
 from pages.parts.browse_table import draw_order, draw_table
 from pages.parts.export_view import draw_exports
 from pages.parts.guard import require_viewer
 from pages.parts.inspector import draw_inspector
-from pages.parts.places import CHAT
 from pages.parts.resources import get_skein
 from pages.parts.session_view import draw_session
 from pages.parts.text import plain
@@ -59,12 +58,9 @@ _STYLE = """<style>
 
 def main(skein: Skein, viewer: Viewer) -> None:
     st.html(_STYLE)
-    if message_id := state.take(state.BROWSE_GO):
-        st.switch_page(CHAT, query_params={"message": message_id})
     thread_id, session_id = (st.query_params.get(name) for name in ("thread", "session"))
     if not (thread_id or session_id):
         open_shared(skein, viewer, _VIEWS)
-    keep_verdict(skein, viewer)
     place = read_place(address(), now=utc_now(), zone=st.context.timezone)
     if thread_id or session_id:
         _draw_notices(skein, viewer, place)

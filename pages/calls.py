@@ -4,6 +4,7 @@ The address says all: window, filters, order, page of the table, and ``?call=`` 
 """
 
 import time
+from functools import partial
 
 import streamlit as st
 
@@ -14,6 +15,7 @@ from core.skein import Skein
 from core.tables import utc_now
 from pages.parts import state
 from pages.parts.address import address
+from pages.parts.by_clock import look_every
 from pages.parts.call_filters import draw_chips, draw_filters, draw_window, read_names
 from pages.parts.call_panels import draw_panels
 from pages.parts.call_place import Place, read_place
@@ -64,7 +66,7 @@ def main(skein: Skein, viewer: Viewer) -> None:
         _draw_all(skein, viewer, place)
     state.put(state.CALLS_SEEN, (newest, time.monotonic(), time.monotonic() - began))
     if place.is_open_ended:
-        st.fragment(_watch, run_every=_POLL_SECONDS)(skein, viewer)
+        look_every(_POLL_SECONDS, partial(_watch, skein, viewer))
 
 
 def _here() -> Place:

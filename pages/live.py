@@ -9,6 +9,7 @@ from core.history.conversations import Heading, get_headings
 from core.runs.run import ActiveRun
 from core.skein import Skein
 from pages.parts import state
+from pages.parts.by_clock import draw_every
 from pages.parts.figures import milliseconds
 from pages.parts.guard import require_viewer
 from pages.parts.places import CHAT
@@ -27,7 +28,7 @@ def main(skein: Skein, viewer: Viewer) -> None:
     st.caption("Everybody's runs in this process." if viewer.is_admin else "Your runs in this process.")
     if problem := state.take(state.PROBLEM):
         st.warning(plain(problem), icon=":material/info:")
-    st.fragment(_draw_runs, run_every=_REFRESH_SECONDS)(skein, viewer)
+    draw_every(_REFRESH_SECONDS, partial(_draw_runs, skein, viewer))
 
 
 def _draw_runs(skein: Skein, viewer: Viewer) -> None:

@@ -20,6 +20,7 @@ from pages.parts.text import plain
 
 NOTICE = "prices.notice"  # one sentence about what was just done
 REFUSED = "prices.refused"  # one sentence about why a price could not be entered
+NOT_ENDED = "prices.not_ended"  # one sentence about why a price could not be ended
 FIELDS = ("model", "base_url", "provider", "note")
 RATES = ("input_usd", "output_usd", "cache_read_usd", "cache_write_usd")
 _LABELS = ("Input", "Output", "Cache read", "Cache write")
@@ -115,19 +116,16 @@ def _draw_end(viewer: Viewer, skein: Skein, prices: list[ModelPrice]) -> None:
         "Own price", list(ending), format_func=lambda key: price_label(ending[key]), key="prices.ending"
     )
     # The button is the chosen price's own: a choice that went away meanwhile must not end another price.
-    if st.button("End price", key=f"prices.end.{price_id}"):
-        try:
-            end_price(viewer, skein.database, price_id)
-        except SkeinError as error:
-            st.error(plain(str(error)))
-        else:
-            forget_preview()
-            _done(f"The price of {ending[price_id].model} has ended.")
+    st.button("End price", key=f"prices.end.{price_id}", on_click=_end, args=(viewer, skein, ending[price_id]))
+    if problem := state.take(NOT_ENDED):
+        st.error(plain(problem))
 
 
-def _done(notice: str) -> None:
-    state.put(NOTICE, notice)
-    st.rerun()
+def _end(viewer: Viewer, skein: Skein, price: ModelPrice) -> None:
+    with state.problems(NOT_ENDED):
+        end_price(viewer, skein.database, price.price_id)
+        forget_preview()
+        state.put(NOTICE, f"The price of {price.model} has ended.")
 
 
 main()

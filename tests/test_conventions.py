@@ -16,6 +16,20 @@ CORE = sorted(path for path in (ROOT / "core").rglob("*.py") if "migrations" not
 SOURCES = sorted([ROOT / "app.py", *(ROOT / "pages").rglob("*.py"), *(ROOT / "core").rglob("*.py")])
 MARKDOWN = {"caption", "error", "info", "markdown", "success", "toast", "warning", "write"}
 GUARDS = {"require_viewer", "require_admin"}
+# What a person does with these is done in their callback: the script's body may end before it comes to it.
+DEEDS = {"button", "chat_input", "form_submit_button", "menu_button"}
+# The chat and the frame are to follow.
+NOT_YET = {
+    "pages/chat.py",
+    "pages/frame.py",
+    "pages/parts/attached.py",
+    "pages/parts/branching.py",
+    "pages/parts/conversation_list.py",
+    "pages/parts/details.py",
+    "pages/parts/held_back.py",
+}
+# Only this one knows how a page keeps its end when a clock fires; the chat, which shows answers, has no clock.
+CLOCKS = {"pages/parts/by_clock.py"}
 SETTING = re.compile(r"\b(?:SKEIN|OPENAI)_[A-Z][A-Z_]*[A-Z]\b")
 # What the tests' own runner reads is no setting of Skein.
 FOR_TESTS = {"SKEIN_TEST_BROWSER"}
@@ -96,6 +110,24 @@ def _is_shown(func: ast.expr) -> bool:
     return any(node.attr in MARKDOWN for node in reached)
 
 
+def acted_on(path: Path) -> list[int]:
+    """The lines on which the body acts on a click: where what a button gives is not thrown away."""
+    nodes = list(ast.walk(parsed(path)))
+    thrown_away = {node.value for node in nodes if isinstance(node, ast.Expr)}
+    calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    return [call.lineno for call in calls if call.func.attr in DEEDS and call not in thrown_away]  # type: ignore[attr-defined]
+
+
+def clocks(path: Path) -> list[int]:
+    """The lines on which a fragment is given a clock."""
+    return [node.value.lineno for node in ast.walk(parsed(path)) if _gives_clock(node)]  # type: ignore[attr-defined]
+
+
+def _gives_clock(node: ast.AST) -> bool:
+    is_given = isinstance(node, ast.keyword) and node.arg == "run_every"
+    return is_given and not (isinstance(node.value, ast.Constant) and node.value.value is None)  # type: ignore[attr-defined]
+
+
 def _names_in(node: ast.AST) -> set[str]:
     """The names, and last parts of names, that an expression is made of, but not of what ``plain()`` is given."""
     if _name_of(node) == "plain":
@@ -119,6 +151,15 @@ class TestPages:
     @pytest.mark.parametrize("path", [*PAGES, *PARTS], ids=name)
     def test_what_an_error_says_is_never_taken_for_markdown(self, path: Path):
         assert as_it_came(path) == []
+
+    @pytest.mark.parametrize("path", [*PAGES, *PARTS], ids=name)
+    def test_what_a_person_does_is_done_in_a_callback(self, path: Path):
+        if name(path) not in NOT_YET:
+            assert acted_on(path) == []
+
+    def test_one_module_keeps_the_clock(self):
+        having = {name(path) for path in [*PAGES, *PARTS] if clocks(path)}
+        assert having - NOT_YET == CLOCKS
 
     def test_session_state_has_one_owner(self):
         owners = [name(path) for path in [*PAGES, *PARTS] if "session_state" in attributes(path)]

@@ -150,17 +150,22 @@ def _go(name: str, values: Sequence[str]) -> None:
 
 def _draw_rows(rows: Sequence[ActivityRow], tz: ZoneInfo) -> None:
     key = f"{state.ACTIVITY_PICK}{state.get(state.ACTIVITY_ROUND) or 0}"
-    chosen = st.dataframe(
+    st.dataframe(
         pd.DataFrame([describe(row, tz) for row in rows]),
         key=key,
         hide_index=True,
         height="content",
-        on_select="rerun",
+        on_select=partial(_choose, key, rows),
         selection_mode=["single-row", "single-cell"],
         column_config={name: st.column_config.TextColumn(width=width) for name, width in _WIDTHS.items()},
     )
     st.caption(f"Choose a row to go to what it was done to. Times are in {tz.key}.")
-    picked = [*chosen.selection["rows"], *(line for line, _ in chosen.selection["cells"])]
+
+
+def _choose(key: str, rows: Sequence[ActivityRow]) -> None:
+    """Go to what was done in the row that was clicked."""
+    chosen = state.get(key)["selection"]
+    picked = [*chosen["rows"], *(line for line, _ in chosen["cells"])]
     if picked and picked[0] < len(rows):
         state.put(state.ACTIVITY_ROUND, (state.get(state.ACTIVITY_ROUND) or 0) + 1)
         _follow(lead_of(rows[picked[0]]))
@@ -171,7 +176,6 @@ def _follow(lead: Lead | None) -> None:
         st.toast("What this was done to is not there any more, or has no page of its own.", icon=":material/info:")
     elif lead[0] == BROWSE:
         change({name: [value] for name, value in lead[1].items()})
-        st.rerun()
     else:
         st.switch_page(lead[0], query_params=lead[1])
 

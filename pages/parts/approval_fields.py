@@ -1,6 +1,7 @@
 """The fields of a decision: edited arguments, an answer, a reason, and whether it is to hold from now on.
 
-Each gives what it holds and a sentence for each thing that is wrong with it; nothing here decides anything.
+What they hold is read by itself, with a sentence for each thing that is wrong with it, so that it can be read
+before anything is drawn; nothing here decides anything.
 """
 
 import json
@@ -12,7 +13,7 @@ from core.access.viewer import Viewer
 from core.history.approvals import ApprovalRow
 from core.history.interrupts import LONGEST_REASON, Action, Decision
 from pages.parts import state
-from pages.parts.schema_form import draw_fields
+from pages.parts.schema_form import draw_fields, read_fields
 
 SCOPES = {"session": "in this session", "user": "for me", "everyone": "for everyone"}
 _LARGEST_EDIT = 200_000
@@ -25,47 +26,79 @@ def widget_key(row: ApprovalRow, name: str) -> str:
     return f"{state.APPROVALS_WIDGET}{row.approval_id}.{name}"
 
 
-def draw_decision(
+def draw_decision(row: ApprovalRow, action: Action | None, kind: str, *, number: int = 0) -> None:
+    """The fields of one kind of decision about one tool call, or about what is no tool call."""
+    key = _field_key(row, kind, number)
+    if kind == "edit" and action is not None:
+        if _is_too_large(action):
+            st.caption(_TOO_LARGE)
+        else:
+            draw_fields(action.schema, key=key, value=action.arguments)
+    elif kind == "answer":
+        st.text_area("Your answer, in place of the tool's result", key=key)
+    elif kind == "refuse":
+        label = "Why? The agent is told." if action else "Why?"
+        st.text_area(label, key=key, max_chars=LONGEST_REASON, height=90)
+
+
+def read_decision(
     row: ApprovalRow, action: Action | None, kind: str, *, number: int = 0
 ) -> tuple[Decision, list[str]]:
-    """The fields of one kind of decision about one tool call, or about what is no tool call."""
-    key = widget_key(row, f"{kind}.{number}.field")
+    """What these fields hold, and what is wrong with it."""
+    key = _field_key(row, kind, number)
     if kind == "edit" and action is not None:
-        return _draw_edit(action, key)
+        return _read_edit(action, key)
+    text = str(state.get(key) or "")
     if kind == "answer":
-        text = st.text_area("Your answer, in place of the tool's result", key=key)
         return Decision("answer", answer=text), [] if text.strip() else [_EMPTY]
     if kind == "refuse":
-        label = "Why? The agent is told." if action else "Why?"
-        reason = st.text_area(label, key=key, max_chars=LONGEST_REASON, height=90)
-        return Decision("refuse", reason=reason.strip()), []
+        return Decision("refuse", reason=text.strip()), []
     return Decision("approve"), []
 
 
-def _draw_edit(action: Action, key: str) -> tuple[Decision, list[str]]:
-    if len(json.dumps(action.arguments, default=str)) > _LARGEST_EDIT:
-        st.caption(_TOO_LARGE)
+def _field_key(row: ApprovalRow, kind: str, number: int) -> str:
+    return widget_key(row, f"{kind}.{number}.field")
+
+
+def _is_too_large(action: Action) -> bool:
+    return len(json.dumps(action.arguments, default=str)) > _LARGEST_EDIT
+
+
+def _read_edit(action: Action, key: str) -> tuple[Decision, list[str]]:
+    if _is_too_large(action):
         return Decision("edit"), [_TOO_LARGE]
-    filled = draw_fields(action.schema, key=key, value=action.arguments)
+    filled = read_fields(action.schema, key=key, value=action.arguments)
     problems = list(filled.problems)
     if not problems and not isinstance(filled.value, dict):
         problems = ["The arguments of a tool are an object of names and values; please write one, like {}."]
     return Decision("edit", arguments=filled.value), problems
 
 
-def draw_answer(row: ApprovalRow, label: str) -> tuple[Any, list[str]]:
-    """The answer to a question: by its schema, or as text, or as data where that is chosen."""
-    key = widget_key(row, "answer.field")
+def draw_answer(row: ApprovalRow, label: str) -> None:
+    """The field of an answer to a question: by its schema, or as text, or as data where that is chosen."""
     if row.response_schema:
-        filled = draw_fields(row.response_schema, key=key)
+        draw_fields(row.response_schema, key=_answer_key(row))
+        return
+    st.text_area(label, key=_answer_key(row), height=100)
+    st.toggle("as JSON", key=widget_key(row, "answer.json"), help="Give the agent data instead of text")
+
+
+def read_answer(row: ApprovalRow) -> tuple[Any, list[str]]:
+    """What it holds, and what is wrong with it."""
+    if row.response_schema:
+        filled = read_fields(row.response_schema, key=_answer_key(row))
         return filled.value, list(filled.problems)
-    text = st.text_area(label, key=key, height=100)
-    if not st.toggle("as JSON", key=widget_key(row, "answer.json"), help="Give the agent data instead of text"):
+    text = str(state.get(_answer_key(row)) or "")
+    if not state.get(widget_key(row, "answer.json")):
         return text, [] if text.strip() else [_EMPTY]
     try:
         return json.loads(text), []
     except (ValueError, RecursionError) as error:
         return text, [f"This is no JSON: {error}. Correct it, or send it as text."]
+
+
+def _answer_key(row: ApprovalRow) -> str:
+    return widget_key(row, "answer.field")
 
 
 def scopes_for(viewer: Viewer, row: ApprovalRow) -> list[str]:
@@ -74,11 +107,15 @@ def scopes_for(viewer: Viewer, row: ApprovalRow) -> list[str]:
     return ["session", *own, *(["everyone"] if viewer.is_admin else [])]
 
 
-def draw_scope(viewer: Viewer, row: ApprovalRow, always: str) -> str | None:
+def draw_scope(viewer: Viewer, row: ApprovalRow, always: str) -> None:
     """Whether the decision is to hold from now on, and for whom; None for this once."""
-    return st.selectbox(
+    st.selectbox(
         "From now on",
         [None, *scopes_for(viewer, row)],
         format_func=lambda scope: f"{always} {SCOPES[scope]}" if scope else "Ask again",
         key=widget_key(row, "scope"),
     )
+
+
+def read_scope(row: ApprovalRow) -> str | None:
+    return state.get(widget_key(row, "scope"))

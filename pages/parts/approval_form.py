@@ -1,6 +1,6 @@
 """Deciding an approval where it stands: approve, edit, answer or refuse, as it allows; continue or stop a pause.
 
-Invariant: what a form holds is read in the very run in which it is sent, and stays as typed until it is taken.
+Invariant: what a form holds is read in the callback that sends it, and stays as typed until it is taken.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,18 @@ from core.history.interrupts import Action, Decision
 from core.runs.decisions import find_obstacle
 from core.skein import Skein
 from pages.parts import state
-from pages.parts.approval_fields import SCOPES, draw_answer, draw_decision, draw_scope, scopes_for, widget_key
-from pages.parts.approval_sending import send, send_at_once, start_anew, stop
+from pages.parts.approval_fields import (
+    SCOPES,
+    draw_answer,
+    draw_decision,
+    draw_scope,
+    read_answer,
+    read_decision,
+    read_scope,
+    scopes_for,
+    widget_key,
+)
+from pages.parts.approval_sending import is_too_late, send, send_at_once, start_anew, stop
 from pages.parts.approval_texts import in_a_line, options_of, visible
 from pages.parts.text import plain, shortened
 
@@ -43,6 +53,7 @@ def draw_form(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
         _draw_one(skein, viewer, row, actions[0])
     else:
         _draw_several(skein, viewer, row, actions)
+    _draw_refused(row)
 
 
 def holds_typing(row: ApprovalRow) -> bool:
@@ -86,49 +97,66 @@ def _draw_approve(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
         on_click=partial(send_at_once, skein, viewer, row, Decision("approve")),
     )
     scopes = {f"Always allow it {SCOPES[scope]}": scope for scope in scopes_for(viewer, row)}
-    chosen = st.menu_button(
+    menu = widget_key(row, "always")
+    st.menu_button(
         "Always allow",
         list(scopes),
         icon=":material/done_all:",
-        key=widget_key(row, "always"),
+        key=menu,
         help="Approve this, and do not ask again about this tool",
+        on_click=lambda: _submit(skein, viewer, row, [(Decision("approve"), [])], scope=scopes[state.get(menu)]),
     )
-    if chosen:
-        _submit(skein, viewer, row, [Decision("approve")], scope=scopes[chosen])
 
 
 def _draw_opened(skein: Skein, viewer: Viewer, row: ApprovalRow, action: Action | None, kind: str) -> None:
     """The fields of one kind of decision, and the way back."""
+    asks_scope = kind == "refuse" and action is not None
+
+    def submit() -> None:
+        scope = read_scope(row) if asks_scope else None
+        _submit(skein, viewer, row, [read_decision(row, action, kind)], scope=scope)
+
     with st.form(widget_key(row, f"form.{kind}"), border=False):
-        decision, problems = draw_decision(row, action, kind)
-        scope = draw_scope(viewer, row, "Always deny it") if kind == "refuse" and action else None
+        draw_decision(row, action, kind)
+        if asks_scope:
+            draw_scope(viewer, row, "Always deny it")
         with st.container(horizontal=True, gap="small"):
-            is_sent = st.form_submit_button(_SEND[kind], type="primary", key=widget_key(row, f"send.{kind}"))
-            goes_back = st.form_submit_button("Back", type="tertiary", key=widget_key(row, f"back.{kind}"))
-        if is_sent:
-            _submit(skein, viewer, row, [decision], problems=problems, scope=scope)
-    if goes_back:
-        state.take(widget_key(row, "opened"))
-        st.rerun()
+            st.form_submit_button(_SEND[kind], type="primary", key=widget_key(row, f"send.{kind}"), on_click=submit)
+            st.form_submit_button(
+                "Back",
+                type="tertiary",
+                key=widget_key(row, f"back.{kind}"),
+                on_click=state.take,
+                args=(widget_key(row, "opened"),),
+            )
 
 
 def _submit(
     skein: Skein,
     viewer: Viewer,
     row: ApprovalRow,
-    decisions: Sequence[Decision],
+    read: Sequence[tuple[Decision, list[str]]],
     *,
-    problems: Sequence[str] = (),
     scope: str | None = None,
 ) -> None:
-    """Send, and draw the page anew; what does not fit is said here, and all stays as it was typed."""
-    refused = list(problems)
+    """Send what was read of the fields; what does not fit is said below them, and all stays as it was typed."""
+    if is_too_late(skein, viewer, row):
+        return
+    refused = [problem for _, problems in read for problem in problems]
+    decisions = [decision for decision, _ in read]
     if not refused and (problem := send(skein, viewer, row, decisions, scope=scope)):
         refused = [problem]
-    for problem in refused:
+    if refused:
+        state.put(state.APPROVALS_REFUSED, (row.approval_id, refused))
+
+
+def _draw_refused(row: ApprovalRow) -> None:
+    approval_id, problems = state.get(state.APPROVALS_REFUSED) or ("", [])
+    if approval_id != row.approval_id:
+        return
+    state.take(state.APPROVALS_REFUSED)
+    for problem in problems:
         st.error(plain(problem), icon=":material/error:")
-    if not refused:
-        st.rerun()
 
 
 # -- several tool calls -------------------------------------------------------------------------------------
@@ -149,13 +177,19 @@ def _draw_several(skein: Skein, viewer: Viewer, row: ApprovalRow, actions: Seque
     if not all(kinds):
         st.caption("Decide about each of them; the decisions are sent together.")
         return
+    chosen = [(action, kind or "") for action, kind in zip(actions, kinds, strict=True)]
+
+    def submit() -> None:
+        read = [read_decision(row, action, kind, number=number) for number, (action, kind) in enumerate(chosen)]
+        _submit(skein, viewer, row, read, scope=read_scope(row))
+
     with st.form(widget_key(row, "form.several"), border=False):
-        chosen = [(action, kind or "") for action, kind in zip(actions, kinds, strict=True)]
-        drawn = [_draw_named(row, action, kind, number) for number, (action, kind) in enumerate(chosen)]
-        scope = draw_scope(viewer, row, "Always do the same")
-        if st.form_submit_button("Send the decisions", type="primary", key=widget_key(row, "send.several")):
-            problems = [problem for _, said in drawn for problem in said]
-            _submit(skein, viewer, row, [decision for decision, _ in drawn], problems=problems, scope=scope)
+        for number, (action, kind) in enumerate(chosen):
+            _draw_named(row, action, kind, number)
+        draw_scope(viewer, row, "Always do the same")
+        st.form_submit_button(
+            "Send the decisions", type="primary", key=widget_key(row, "send.several"), on_click=submit
+        )
 
 
 def _draw_choice(row: ApprovalRow, number: int, action: Action) -> str | None:
@@ -167,10 +201,10 @@ def _draw_choice(row: ApprovalRow, number: int, action: Action) -> str | None:
     )
 
 
-def _draw_named(row: ApprovalRow, action: Action, kind: str, number: int) -> tuple[Decision, list[str]]:
+def _draw_named(row: ApprovalRow, action: Action, kind: str, number: int) -> None:
     if kind in _SEND:
         st.markdown(f"**{number + 1}. {plain(visible(action.tool, 120))}** :small[{_NAMES[kind].lower()}]")
-    return draw_decision(row, action, kind, number=number)
+    draw_decision(row, action, kind, number=number)
 
 
 # -- questions, pauses, and what nobody can decide ------------------------------------------------------------
@@ -184,10 +218,16 @@ def _draw_question(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
     options = options_of(row.value)
     if options:
         _draw_options(skein, viewer, row, options)
+
+    def submit() -> None:
+        answer, problems = read_answer(row)
+        _submit(skein, viewer, row, [(Decision("answer", answer=answer), problems)])
+
     with st.form(widget_key(row, "form.question"), border=False):
-        answer, problems = draw_answer(row, "Or in your own words" if options else "Your answer")
-        if st.form_submit_button("Send the answer", type="primary", key=widget_key(row, "send.question")):
-            _submit(skein, viewer, row, [Decision("answer", answer=answer)], problems=problems)
+        draw_answer(row, "Or in your own words" if options else "Your answer")
+        st.form_submit_button(
+            "Send the answer", type="primary", key=widget_key(row, "send.question"), on_click=submit
+        )
     _draw_opener(row, "refuse")
 
 

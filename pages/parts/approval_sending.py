@@ -13,7 +13,6 @@ from core.errors import ConflictError, NotFoundError, SkeinError
 from core.history.approvals import ApprovalRow, get_approval
 from core.history.interrupts import Decision
 from core.history.rules import add_rule
-from core.ids import to_approval_id
 from core.runs.branching import retry
 from core.runs.decisions import decide
 from core.skein import Skein
@@ -61,25 +60,30 @@ def send_at_once(skein: Skein, viewer: Viewer, row: ApprovalRow, decision: Decis
         tell(row, problem, is_problem=True)
 
 
-def rescue(skein: Skein, viewer: Viewer) -> None:
-    """Say so when a form was sent whose approval has been decided since it was drawn, and keep what was typed.
+def is_too_late(skein: Skein, viewer: Viewer, row: ApprovalRow) -> bool:
+    """Whether it has been decided since it was drawn: that is said then, and what was typed is kept.
 
-    Such a form is not drawn any more, so that nobody else would hear of it.
+    Its form is not drawn any more, so that nobody would hear of what is wrong in it.
     """
-    for approval_id in state.approvals_submitted():
-        try:
-            with skein.database.read() as db:
-                row = get_approval(viewer, db, to_approval_id(approval_id))
-        except SkeinError:
-            continue
-        if not row.is_waiting and not is_sent(row):
-            tell(row, f"This came too late: {decided(row)}.", is_problem=True, draft=_in_form(row))
+    try:
+        with skein.database.read() as db:
+            now = get_approval(viewer, db, row.approval_id)
+    except SkeinError:
+        return False
+    if now.is_waiting or is_sent(row):
+        return False
+    tell(now, f"This came too late: {decided(now)}.", is_problem=True, draft=_in_form(now))
+    return True
 
 
 def _in_form(row: ApprovalRow) -> str:
     """What the widgets of a form hold."""
     held = state.approvals_typed(row.approval_id)
     return "\n\n".join(value if isinstance(value, str) else f"{name}: {value}" for name, value in held.items())
+
+
+def rescue(_skein: Skein, _viewer: Viewer) -> None:
+    """Do nothing: what is sent too late is said by the callback that sends it."""
 
 
 def stop(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:

@@ -39,6 +39,7 @@ from pages.parts.days import zone
 from pages.parts.differing import draw_changes
 from pages.parts.places import APPROVALS, CHAT
 from pages.parts.text import plain, shortened
+from pages.parts.wake import wake_when
 
 _STYLE = """<style>
 dl.skein-arguments.skein-arguments {
@@ -49,7 +50,6 @@ dl.skein-arguments.skein-arguments {
 @media (max-width: 640px) { dl.skein-arguments.skein-arguments { grid-template-columns: 1fr; gap: 0.1rem; }
   .skein-arguments dd { margin-bottom: 0.5rem; } }
 </style>"""
-_POLL_SECONDS = 3.0
 _HEIGHT = 320
 _CONTEXT = 3_000
 _ICONS = {"approve": "check", "edit": "edit", "answer": "reply", "refuse": "block", "withdrawn": "stop"}
@@ -263,19 +263,20 @@ def waiting_of(rows: Iterable[ApprovalRow]) -> set[str]:
 
 
 def draw_watch(skein: Skein, viewer: Viewer, approvals: Mapping[ThreadId, Sequence[ApprovalRow]]) -> None:
-    """Looks every few seconds whether what waits in these threads has been decided elsewhere."""
+    """Have the chat drawn anew when what waits in these threads has been decided elsewhere.
+
+    Where somebody may be typing it stays: what is sent too late is said then, and what was typed is kept.
+    """
     shown = {thread_id: waiting_of(rows) for thread_id, rows in approvals.items()}
     shown = {thread_id: ids for thread_id, ids in shown.items() if ids}
     typing = any(row.is_waiting and holds_typing(row) for rows in approvals.values() for row in rows)
 
-    def look() -> None:
+    def is_new() -> bool:
         with skein.database.read() as db:
             found = list_of_threads(viewer, db, list(shown))
-        if any(waiting_of(found.get(thread_id, [])) != ids for thread_id, ids in shown.items()):
-            draw_anew(is_typing=typing)
+        return any(waiting_of(found.get(thread_id, [])) != ids for thread_id, ids in shown.items())
 
-    if shown:
-        st.fragment(look, run_every=_POLL_SECONDS)()
+    wake_when(is_new if shown and not typing else None)
 
 
 def draw_anew(*, is_typing: bool) -> None:
@@ -283,5 +284,4 @@ def draw_anew(*, is_typing: bool) -> None:
     if not is_typing:
         st.rerun(scope="app")
     st.info("What waits here has changed since you see it.", icon=":material/sync:")
-    if st.button("Show what it is now", key=f"{state.APPROVALS_WIDGET}anew"):
-        st.rerun(scope="app")
+    st.button("Show what it is now", key=f"{state.APPROVALS_WIDGET}anew", on_click=st.rerun)

@@ -11,14 +11,14 @@ from functools import partial
 import streamlit as st
 
 from core.access.viewer import Viewer
-from core.errors import SkeinError
 from core.history.artifact_content import is_text
 from core.history.artifacts import Ref, VersionRow, read_content, write_version
 from core.history.task_plan import text_to_plan, write_plan
 from core.skein import Skein
 from pages.parts import state
-from pages.parts.artifact_shelf import Shelf
+from pages.parts.artifact_shelf import Shelf, read_shelf
 from pages.parts.artifact_view import LONGEST_TEXT, comparable, draw_difference
+from pages.parts.opened import load
 from pages.parts.text import plain
 
 _HEIGHT = 320
@@ -67,7 +67,7 @@ def draw_edit(skein: Skein, viewer: Viewer, shelf: Shelf, versions: Sequence[Ver
             key=f"chat.artifact.save.{version}",
             type="primary",
             disabled=not is_free,
-            on_click=partial(state.put, state.ARTIFACT_SAVE, (newest.artifact_id, version)),
+            on_click=partial(_save, skein, viewer, newest.artifact_id, version),
         )
         st.button("Cancel", key="chat.artifact.cancel", type="tertiary", on_click=partial(_end, newest.artifact_id))
     if problem := state.take(state.ARTIFACT_PROBLEM):
@@ -95,25 +95,25 @@ def draw_comparison(skein: Skein, viewer: Viewer, older: VersionRow, newer: Vers
     draw_difference(older, old, newer, new)
 
 
-def save_asked(skein: Skein, viewer: Viewer, shelf: Shelf) -> None:
-    """Save what was asked to be, unless another version has come; for use before the panel is drawn.
+def save_asked(_skein: Skein, _viewer: Viewer, _shelf: Shelf) -> None:
+    """Do nothing: the callback of Save saves."""
 
-    A click on Save may come together with one that leaves the artifact, and is then called after it.
+
+def _save(skein: Skein, viewer: Viewer, artifact_id: str, version: int) -> None:
+    """Save what is typed as the next one after this version, unless another one has come since it was drawn.
+
+    A click that leaves the artifact may come together with this one, and be called before it.
     """
-    artifact_id, version = state.take(state.ARTIFACT_SAVE) or ("", 0)
-    current = shelf.find(artifact_id)
-    if current is None or current.version != version or not shelf.may_edit or not is_editing(artifact_id):
-        return
-    _, token = state.get(f"{state.ARTIFACT_DRAFT}{artifact_id}")
-    try:
+    with state.problems(state.ARTIFACT_PROBLEM):
+        shelf = read_shelf(skein, viewer, load(skein, viewer))
+        current = shelf.find(artifact_id)
+        if current is None or current.version != version or not shelf.may_edit or not is_editing(artifact_id):
+            return
+        _, token = state.get(f"{state.ARTIFACT_DRAFT}{artifact_id}")
         ref = _write(skein, viewer, shelf, current, state.get(f"{state.ARTIFACT_TEXT}{token}") or "")
-    except SkeinError as error:
-        state.put(state.ARTIFACT_PROBLEM, str(error))
-        return
-    _end(artifact_id)
-    if st.query_params.get("artifact") == artifact_id:
-        st.query_params["version"] = str(ref.version)
-    st.rerun()
+        _end(artifact_id)
+        if st.query_params.get("artifact") == artifact_id:
+            st.query_params["version"] = str(ref.version)
 
 
 def _write(skein: Skein, viewer: Viewer, shelf: Shelf, current: VersionRow, typed: str) -> Ref:

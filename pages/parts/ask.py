@@ -4,15 +4,16 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from core.errors import SkeinError
 from pages.parts import state
-from pages.parts.text import plain
+from pages.parts.dialogs import draw_problem, finish, open_dialog
+
+_KEY = "branches.asked"
 
 
 def ask(
     title: str,
     label: str,
-    do: Callable[[str], None],
+    do: Callable[[str], object],
     *,
     value: str = "",
     hint: str = "",
@@ -20,24 +21,18 @@ def ask(
     is_long: bool = False,
 ) -> None:
     """Open a dialog for a text; ``do`` is called with it, and the page is drawn anew when that went well."""
-    # Whoever draws the page anew by a clock asks for this first: a rerun would close the dialog.
-    state.put(state.BRANCHES_ASKING, value=True)
-    st.dialog(title, on_dismiss="rerun")(_ask)(label, do, value=value, hint=hint, button=button, is_long=is_long)
 
-
-def _ask(label: str, do: Callable[[str], None], *, value: str, hint: str, button: str, is_long: bool) -> None:
-    if hint:
-        st.caption(hint)
-    with st.form("branches.ask", border=False):
-        text = (
-            st.text_area(label, value=value, height=180, key="branches.asked")
-            if is_long
-            else st.text_input(label, value=value, key="branches.asked")
-        )
-        if st.form_submit_button(button, type="primary"):
-            try:
-                do(text or "")
-            except SkeinError as error:
-                st.error(plain(str(error)))
+    def draw() -> None:
+        if hint:
+            st.caption(hint)
+        with st.form("branches.ask", border=False):
+            if is_long:
+                st.text_area(label, value=value, height=180, key=_KEY)
             else:
-                st.rerun()
+                st.text_input(label, value=value, key=_KEY)
+            st.form_submit_button(
+                button, type="primary", on_click=lambda: finish(lambda: do(state.get(_KEY) or ""))
+            )
+        draw_problem()
+
+    open_dialog(title, draw)

@@ -14,11 +14,13 @@ from core.history.branches import (
     rename_branch,
     restore_branch,
 )
+from core.ids import BranchId
 from core.runs.branching import delete
 from core.skein import Skein
 from core.tables import utc_now
 from pages.parts import state
 from pages.parts.ask import ask
+from pages.parts.dialogs import want, wanted
 from pages.parts.figures import counted
 from pages.parts.places import CHAT
 from pages.parts.text import plain, shortened
@@ -85,15 +87,18 @@ def _draw_branch(skein: Skein, viewer: Viewer, shown: Shown, branch: BranchRow) 
             help=plain(mark.note) or None,
             on_click=partial(_choose, branch, is_choosing=st.query_params.get("compare") == CHOOSE),
         )
-        chosen = st.menu_button(
+        menu = f"branches.menu.{branch.branch_id}"
+        st.menu_button(
             "More",
             ways(shown, branch),
-            key=f"branches.menu.{branch.branch_id}",
+            key=menu,
             icon=":material/more_horiz:",
             type="tertiary",
+            on_click=_do,
+            args=(skein, viewer, branch, menu),
         )
-    if chosen:
-        _do(skein, viewer, shown, branch, chosen)
+    if way := wanted(menu):
+        _ask(skein, viewer, branch, way, note=mark.note)
 
 
 def describe(shown: Shown, branch: BranchRow, *, now: datetime) -> str:
@@ -141,36 +146,39 @@ def _choose(branch: BranchRow, *, is_choosing: bool) -> None:
         go(branch=branch.branch_id, node=None, compare=None)
 
 
-def _do(skein: Skein, viewer: Viewer, shown: Shown, branch: BranchRow, way: str) -> None:
-    key, write = branch.branch_id, skein.database.write
-    match way:
-        case "Open in chat":
-            st.switch_page(CHAT, query_params={"branch": key})
-        case "Rename":
-            ask(
-                "Rename the branch",
-                "Name",
-                lambda name: write(lambda db: rename_branch(viewer, db, key, name)) and None,
-                value=branch.name,
-            )
-            return
-        case "Note":
-            ask(
-                "Note on the branch",
-                "Only you see it",
-                lambda note: write(lambda db: set_note(viewer, db, key, note)),
-                value=shown.mark(key).note,
-                is_long=True,
-            )
-            return
+def _do(skein: Skein, viewer: Viewer, branch: BranchRow, menu: str) -> None:
+    key, way, write = branch.branch_id, state.get(menu), skein.database.write
     with state.problems(state.BRANCHES_PROBLEM):
-        if way in {STAR, UNSTAR}:
+        if way == OPEN:
+            st.switch_page(CHAT, query_params={"branch": key})
+        elif way in {RENAME, NOTE}:
+            want(menu, way)
+        elif way in {STAR, UNSTAR}:
             write(lambda db: set_star(viewer, db, key, starred=way == STAR))
         elif way in {ARCHIVE, UNARCHIVE}:
             write(lambda db: archive_branch(viewer, db, key, archived=way == ARCHIVE))
         elif way == DELETE:
             _delete(skein, viewer, branch)
-    st.rerun()
+
+
+def _ask(skein: Skein, viewer: Viewer, branch: BranchRow, way: str, *, note: str) -> None:
+    """Open the dialog for its name, or for a note on it."""
+    key, write = branch.branch_id, skein.database.write
+    if way == RENAME:
+        ask(
+            "Rename the branch",
+            "Name",
+            lambda name: write(lambda db: rename_branch(viewer, db, key, name)),
+            value=branch.name,
+        )
+    else:
+        ask(
+            "Note on the branch",
+            "Only you see it",
+            lambda text: write(lambda db: set_note(viewer, db, key, text)),
+            value=note,
+            is_long=True,
+        )
 
 
 def _delete(skein: Skein, viewer: Viewer, branch: BranchRow) -> None:
@@ -187,9 +195,13 @@ def _draw_undo(skein: Skein, viewer: Viewer) -> None:
     branch_id, name, _ = deleted
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.caption(f"Deleted “{plain(shortened(name, 40))}”; for a minute it can be brought back.", width="stretch")
-        if st.button("Undo", icon=":material/undo:", key="branches.undo"):
-            state.take(state.BRANCHES_DELETED)
-            with state.problems(state.BRANCHES_PROBLEM):
-                branch = skein.database.write(lambda db: restore_branch(viewer, db, branch_id))
-                go(branch=branch.branch_id)
-            st.rerun()
+        st.button(
+            "Undo", icon=":material/undo:", key="branches.undo", on_click=partial(_undo, skein, viewer, branch_id)
+        )
+
+
+def _undo(skein: Skein, viewer: Viewer, branch_id: BranchId) -> None:
+    state.take(state.BRANCHES_DELETED)
+    with state.problems(state.BRANCHES_PROBLEM):
+        branch = skein.database.write(lambda db: restore_branch(viewer, db, branch_id))
+        go(branch=branch.branch_id)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.access.viewer import Viewer
 from core.errors import SkeinError
@@ -24,8 +25,10 @@ from pages.parts.ask import ask
 from pages.parts.browse_place import OF_ONE, Place
 from pages.parts.browse_selection import choose_every, choose_none, chosen, chosen_ids, is_every
 from pages.parts.browse_templates import draw_from_session
+from pages.parts.dialogs import draw_problem, finish, open_dialog, want_chosen, wanted
 from pages.parts.export_view import draw_export
 from pages.parts.figures import count, counted, size
+from pages.parts.long_deed import Report, do_with_bar
 from pages.parts.text import plain
 
 MOST = 10_000
@@ -43,9 +46,9 @@ _WAYS: dict[str, Action] = {
 _ICONS = {TAG: "sell", ARCHIVE: "archive", EXPORT: "download", DELETE: "delete"}
 _RENAME, _TEMPLATE = "Rename", "Make a template"
 _OF_ONE = (_RENAME, _TEMPLATE)
-_PACE = 0.1
+_MENU, _TAG = "browse.bulk", "browse.bulk.tag"
 _ROUNDS = 5
-_Deed = Callable[[bulk.Progress], Done]
+_Deed = Callable[[Report], Done]
 
 
 def draw_bar(skein: Skein, viewer: Viewer, place: Place, total: int) -> None:
@@ -71,18 +74,27 @@ def draw_bar(skein: Skein, viewer: Viewer, place: Place, total: int) -> None:
             label = f"Choose all {_capped(total)}"
             st.button(label, key="browse.choose_all", type="tertiary", on_click=choose_every, args=(place,))
         st.button("None", key="browse.none", type="tertiary", icon=":material/close:", on_click=choose_none)
-    wanted = chosen(place)
+    sessions = chosen(place)
     ways = [*_WAYS, *(_OF_ONE if number == 1 and not is_every(place) else ())]
-    way = st.menu_button("With these", ways, key="browse.bulk", icon=":material/checklist:", type="primary")
+    st.menu_button(
+        "With these",
+        ways,
+        key=_MENU,
+        icon=":material/checklist:",
+        type="primary",
+        on_click=want_chosen,
+        args=(_MENU,),
+    )
+    way = wanted(_MENU)
     if way in _OF_ONE:
         _open_one(skein, viewer, SessionId(chosen_ids()[0]), str(way))
-    elif way and wanted is not None:
-        open_deed(skein, viewer, wanted, way)
+    elif way and sessions is not None:
+        open_deed(skein, viewer, sessions, way)
 
 
 def _open_one(skein: Skein, viewer: Viewer, session_id: SessionId, way: str) -> None:
     if way == _TEMPLATE:
-        st.dialog("New template", width="medium")(draw_from_session)(skein, viewer, session_id)
+        open_dialog("New template", draw_from_session, skein, viewer, session_id, width="medium")
         return
     try:
         with skein.database.read() as db:
@@ -118,7 +130,7 @@ def open_deed(skein: Skein, viewer: Viewer, wanted: Wanted, way: str) -> None:
     except SkeinError as error:
         st.warning(plain(str(error)), icon=":material/info:")
         return
-    st.dialog(f"{way}: {counted(found.sessions, 'session')}")(_draw)(skein, viewer, way, found)
+    open_dialog(f"{way}: {counted(found.sessions, 'session')}", _draw, skein, viewer, way, found)
 
 
 def _draw(skein: Skein, viewer: Viewer, way: str, found: Preview) -> None:
@@ -132,8 +144,16 @@ def _draw(skein: Skein, viewer: Viewer, way: str, found: Preview) -> None:
         return
     name = _draw_tag(skein, viewer, way) if way in {TAG, UNTAG} else ""
     is_ready = bool(name) or way not in {TAG, UNTAG}
-    if st.button(_button(way, found), key="browse.bulk.do", type="primary", disabled=not is_ready):
-        _do(viewer, skein, way, found, name)
+    bar = st.empty()
+    st.button(
+        _button(way, found),
+        key="browse.bulk.do",
+        type="primary",
+        disabled=not is_ready,
+        on_click=finish,
+        args=(partial(_do, viewer, skein, way, found, bar),),
+    )
+    draw_problem()
 
 
 def _draw_tag(skein: Skein, viewer: Viewer, way: str) -> str:
@@ -147,7 +167,7 @@ def _draw_tag(skein: Skein, viewer: Viewer, way: str) -> str:
             "Tag",
             tags,
             index=None,
-            key="browse.bulk.tag",
+            key=_TAG,
             accept_new_options=way == TAG,
             placeholder="Choose a tag, or type a new one" if way == TAG else "Choose a tag",
         )
@@ -194,7 +214,8 @@ def notes(found: Preview, way: str) -> list[str]:
     return said
 
 
-def _do(viewer: Viewer, skein: Skein, way: str, found: Preview, name: str) -> None:
+def _do(viewer: Viewer, skein: Skein, way: str, found: Preview, bar: DeltaGenerator) -> None:
+    name = state.get(_TAG) or ""
     deeds: dict[str, _Deed] = {
         TAG: lambda report: bulk.tag(viewer, skein.database, found.ids, name, progress=report),
         UNTAG: lambda report: bulk.tag(viewer, skein.database, found.ids, name, remove=True, progress=report),
@@ -202,19 +223,14 @@ def _do(viewer: Viewer, skein: Skein, way: str, found: Preview, name: str) -> No
         UNARCHIVE: lambda report: bulk.archive(viewer, skein.database, found.ids, archived=False, progress=report),
         DELETE: lambda report: bulk.delete(viewer, skein.engine, found.ids, progress=report),
     }
-    try:
-        done = _with_progress(deeds[way])
-    except SkeinError as error:
-        st.error(plain(str(error)))
-        return
+    done = do_with_bar(bar, deeds[way], noun="session", begin="Beginning …")
+    _count(skein)
     if way == DELETE and done.ids:
         state.put(state.BROWSE_DELETED, (time.time(), done.ids))
         if st.query_params.get("session") in done.ids:
             change(dict.fromkeys(OF_ONE, ()))
     state.put(state.BROWSE_DONE, say_done(way, done))
     choose_none()
-    _count(skein)
-    st.rerun()
 
 
 def _count(skein: Skein) -> None:
@@ -230,22 +246,6 @@ def say_done(way: str, done: Done) -> str:
     said = f"{words.get(way, 'Took out of the archive')} {counted(len(done.ids), 'session')}."
     why = " ".join(f"{counted(number, 'session')}: {reason}" for reason, number in done.refused.items())
     return f"{said} Not done: {why}" if why else said
-
-
-def _with_progress(deed: _Deed) -> Done:
-    """Do it, with a bar that tells how much of it is done."""
-    bar, drawn = st.progress(0.0, "Beginning …"), 0.0
-
-    def report(done: int, of: int) -> None:
-        nonlocal drawn
-        if time.monotonic() - drawn > _PACE:
-            drawn = time.monotonic()
-            bar.progress(done / of if of else 1.0, f"{count(done)} of {counted(of, 'session')}")
-
-    try:
-        return deed(report)
-    finally:
-        bar.empty()
 
 
 def draw_undo(skein: Skein, viewer: Viewer) -> None:

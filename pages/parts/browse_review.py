@@ -1,7 +1,7 @@
 """The review: sessions that failed or were expensive and that nobody has looked through yet, one after another.
 
 What is shown is where the address's ``after`` is in the list; a verdict takes the session out of the list and goes
-on behind it. Invariant: a key or click judges the session that is on the screen, no other; a score and a verdict
+on behind it. Invariant: a key or click judges the session that was on the screen, no other; a score and a verdict
 that are typed so quickly that they reach us at once, in either order, are both kept.
 """
 
@@ -74,7 +74,7 @@ def draw_review(skein: Skein, viewer: Viewer, place: Place) -> None:
     )
     with st.container(border=True, key="browse_review"):
         _draw_head(line, place)
-        _draw_verdict(line, page)
+        _draw_verdict(skein, viewer, line, page)
     for turn in turns:
         _draw_turn(turn)
 
@@ -121,9 +121,9 @@ def reasons(line: SessionLine) -> list[str]:
     return failed
 
 
-def _draw_verdict(line: SessionLine, page: Page[SessionLine]) -> None:
+def _draw_verdict(skein: Skein, viewer: Viewer, line: SessionLine, page: Page[SessionLine]) -> None:
     key = f"{state.BROWSE_REVIEW}{line.session_id}"
-    _draw_scores(key)
+    _draw_scores(skein, viewer, line, key)
     st.text_area(
         "Comment",
         key=f"{key}.comment",
@@ -139,8 +139,8 @@ def _draw_verdict(line: SessionLine, page: Page[SessionLine]) -> None:
                 icon=icon,
                 key=f"browse.review.{verdict}",
                 shortcut=letter,
-                on_click=state.put,
-                args=(state.BROWSE_VERDICT, (line, verdict)),
+                on_click=_judge,
+                args=(skein, viewer, line, verdict),
             )
         st.button(
             "Skip",
@@ -162,7 +162,9 @@ def _draw_verdict(line: SessionLine, page: Page[SessionLine]) -> None:
             )
 
 
-def _draw_scores(key: str) -> None:
+def _draw_scores(skein: Skein, viewer: Viewer, line: SessionLine, key: str) -> None:
+    # A score that comes together with a verdict may be called after it: drawn anew, there is no verdict yet.
+    state.take(state.BROWSE_VERDICT)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="browse_scores"):
         st.caption("Score", width="content")
         for score in range(1, 6):
@@ -172,35 +174,37 @@ def _draw_scores(key: str) -> None:
                 type="primary" if state.get(f"{key}.score") == score else "secondary",
                 shortcut=f"{score}",
                 on_click=_score,
-                args=(f"{key}.score", score),
+                args=(skein, viewer, SessionId(line.session_id), score),
             )
 
 
-def _score(key: str, score: int) -> None:
+def _score(skein: Skein, viewer: Viewer, session_id: SessionId, score: int) -> None:
     """Choose a score; the same once more takes it back."""
+    key = f"{state.BROWSE_REVIEW}{session_id}.score"
+    if state.get(state.BROWSE_VERDICT) == session_id:
+        with state.problems(state.BROWSE_NOTICE):
+            skein.database.write(lambda db: set_score(viewer, db, session_id, score))
+        return
     state.put(key, None if state.get(key) == score else score)
 
 
-def keep_verdict(skein: Skein, viewer: Viewer) -> None:
-    """Keep the verdict that was given, if one was, and go on behind its session, whichever way one came to it."""
-    if (given := state.get(state.BROWSE_VERDICT)) is None:
-        return
-    line, verdict = given
-    session_id = line.session_id
+def _judge(skein: Skein, viewer: Viewer, line: SessionLine, verdict: str) -> None:
+    """Keep the verdict, with score and comment, and go on behind the session, whichever way one came to it."""
+    session_id = SessionId(line.session_id)
     key = f"{state.BROWSE_REVIEW}{session_id}"
     score, comment = state.get(f"{key}.score"), state.get(f"{key}.comment") or ""
 
     def judge(db: Db) -> None:
         if score:
-            set_score(viewer, db, SessionId(session_id), score)
-        set_review(viewer, db, SessionId(session_id), verdict, comment)
+            set_score(viewer, db, session_id, score)
+        set_review(viewer, db, session_id, verdict, comment)
 
     with state.problems(state.BROWSE_NOTICE):
         skein.database.write(judge)
+        state.put(state.BROWSE_VERDICT, session_id)
         state.take(f"{key}.score")
         go({"after": [_behind(line)]})
         state.put(state.BROWSE_DONE, f"Reviewed as {verdict}.")
-    state.take(state.BROWSE_VERDICT)
 
 
 def _draw_turn(turn: Turn) -> None:

@@ -26,6 +26,7 @@ from pages.parts.browse_place import SORT_WORDS, Place, default_way
 from pages.parts.browse_query import go, look_for
 from pages.parts.browse_rows import conversation_rows, session_rows, thread_rows
 from pages.parts.browse_selection import chosen_ids, is_every, keep_chosen
+from pages.parts.places import CHAT
 from pages.parts.text import plain
 
 _PAGE = 50
@@ -186,7 +187,7 @@ def _choose(key: str, shown: Shown, place: Place) -> None:
     for line, column in cells:
         hit = shown.hits[line]
         if column == "Found" and hit is not None:
-            state.put(state.BROWSE_GO, hit.message_id)
+            st.switch_page(CHAT, query_params={"message": hit.message_id})
         else:
             name, value = shown.leads[line]
             go({name: [value]})

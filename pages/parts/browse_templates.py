@@ -3,6 +3,7 @@
 Invariant: only one's own templates change; of somebody's shared one there is a copy to be made.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -23,6 +24,7 @@ from core.history.templates import (
 from core.ids import SessionId, TemplateId
 from core.skein import Skein
 from pages.parts import state
+from pages.parts.dialogs import forget
 from pages.parts.figures import counted
 from pages.parts.text import plain, shortened
 
@@ -34,9 +36,6 @@ _USUAL = ""
 def draw_templates(skein: Skein, viewer: Viewer) -> None:
     """The list; or the form, while one of them is open."""
     edited = state.get(_EDITED)
-    if edited and state.take(_saved_key(_key_of(edited))):
-        _close()
-        edited = None
     with skein.database.read() as db:
         row = next((row for row in list_templates(viewer, db) if row.template_id == edited), None)
     if row is not None or edited == _NEW:
@@ -107,22 +106,26 @@ def _draw_one(skein: Skein, viewer: Viewer, row: TemplateRow | None) -> None:
     own = row if row is not None and row.user_id == viewer.user_id else None
     key = _key_of(row.template_id if row else _NEW)
     name = row.name if row else ""
-    draw_form(skein, viewer, draft, key=key, name=name, shared=bool(own and own.shared), before=own)
+    shared = bool(own and own.shared)
+    draw_form(skein, viewer, draft, key=key, name=name, shared=shared, before=own, then=_close)
 
 
 def draw_from_session(skein: Skein, viewer: Viewer, session_id: SessionId) -> None:
     """The form, filled with what was said first in a session."""
     key = _key_of(session_id)
-    if state.take(_saved_key(key)):
-        state.put(state.BROWSE_DONE, "The template is kept; start from it under New.")
-        st.rerun()
     try:
         with skein.database.read() as db:
             draft = draft_of_session(viewer, db, session_id)
     except SkeinError as error:
         st.error(plain(str(error)))
         return
-    draw_form(skein, viewer, draft, key=key, name=shortened(draft.title, 80))
+    draw_form(skein, viewer, draft, key=key, name=shortened(draft.title, 80), then=_say_kept)
+
+
+def _say_kept() -> None:
+    forget()
+    state.put(state.BROWSE_DONE, "The template is kept; start from it under New.")
+    st.rerun()
 
 
 def draw_form(
@@ -131,11 +134,12 @@ def draw_form(
     draft: Draft,
     *,
     key: str,
+    then: Callable[[], None],
     name: str = "",
     shared: bool = False,
     before: TemplateRow | None = None,
 ) -> None:
-    """The fields of a template, which is kept in place of the one it was ``before``."""
+    """The fields of a template, which is kept in place of the one it was ``before``; what comes ``then``."""
     if problem := state.take(state.BROWSE_PROBLEM):
         st.error(plain(problem))
     st.text_input("Name", value=name, max_chars=80, key=f"{key}.name")
@@ -148,11 +152,20 @@ def draw_form(
         key="browse.template.save",
         type="primary",
         on_click=_save,
-        args=(skein, viewer, key, settings, before),
+        args=(skein, viewer, key, settings),
+        kwargs={"before": before, "then": then},
     )
 
 
-def _save(skein: Skein, viewer: Viewer, key: str, settings: dict[str, Any], before: TemplateRow | None) -> None:
+def _save(
+    skein: Skein,
+    viewer: Viewer,
+    key: str,
+    settings: dict[str, Any],
+    *,
+    before: TemplateRow | None,
+    then: Callable[[], None],
+) -> None:
     """Keep what the fields hold; where that cannot be, they stay as they are."""
     model = state.get(f"{key}.model")
     said = [state.get(f"{key}.message.{number}") or "" for number in range(MOST_MESSAGES)]
@@ -165,7 +178,7 @@ def _save(skein: Skein, viewer: Viewer, key: str, settings: dict[str, Any], befo
     name, shared = state.get(f"{key}.name") or "", bool(state.get(f"{key}.shared"))
     with state.problems(state.BROWSE_PROBLEM):
         skein.database.write(lambda db: _keep(viewer, db, name, draft, shared=shared, before=before))
-        state.put(_saved_key(key), value=True)
+        then()
 
 
 def _keep(viewer: Viewer, db: Db, name: str, draft: Draft, *, shared: bool, before: TemplateRow | None) -> None:
@@ -213,7 +226,3 @@ def _draw_messages(draft: Draft, key: str) -> None:
 
 def _key_of(name: str) -> str:
     return f"{state.BROWSE_DRAFT}{name}"
-
-
-def _saved_key(key: str) -> str:
-    return f"{key}.saved"

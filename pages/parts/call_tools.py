@@ -5,7 +5,6 @@ Invariant: an export and a check read the log, and never hold up the page: each 
 
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,8 @@ from pages.parts import state
 from pages.parts.address import address
 from pages.parts.call_place import Place
 from pages.parts.figures import count, counted
+from pages.parts.long_deed import Report, do_with_bar
+from pages.parts.popovers import draw_popover
 from pages.parts.text import plain
 
 _KINDS = {"csv": "CSV", "jsonl": "JSONL", "parquet": "Parquet"}
@@ -32,7 +33,6 @@ _MIMES = {"csv": "text/csv", "jsonl": "application/x-ndjson", "parquet": "applic
 _FOLDER = "exports"
 _KEPT_SECONDS = 3600.0
 _LATE_SECONDS = 2.0
-_PACE = 0.1
 
 
 def draw_writer(skein: Skein, viewer: Viewer) -> None:
@@ -54,18 +54,35 @@ def draw_writer(skein: Skein, viewer: Viewer) -> None:
 
 
 def draw_export(skein: Skein, viewer: Viewer, place: Place) -> None:
-    with st.popover("Export", icon=":material/download:", type="tertiary"):
-        st.fragment(_draw_export)(skein, viewer, place)
+    draw_popover(
+        "Export", partial(_draw_export, skein, viewer, place), icon=":material/download:", key="calls.export"
+    )
 
 
 def _draw_export(skein: Skein, viewer: Viewer, place: Place) -> None:
     st.caption("All calls that the page is about now, newest first.")
     kind = st.segmented_control(
-        "As", list(_KINDS), default="csv", format_func=_KINDS.__getitem__, required=True, key="calls.export.kind"
+        "As",
+        list(_KINDS),
+        default="csv",
+        format_func=_KINDS.__getitem__,
+        required=True,
+        key="calls.export.kind",
+        persist_state="session",
     )
-    with_bodies = viewer.reads_all and st.checkbox("With prompts and answers", key="calls.export.bodies")
-    if st.button("Prepare the file", key="calls.export.make", type="primary"):
-        _make_file(skein, viewer, place, str(kind), with_bodies=with_bodies)
+    with_bodies = viewer.reads_all and st.checkbox(
+        "With prompts and answers", key="calls.export.bodies", persist_state="session"
+    )
+    bar = st.empty()
+    st.button(
+        "Prepare the file",
+        key="calls.export.make",
+        type="primary",
+        on_click=_make_file,
+        args=(skein, viewer, place, bar),
+    )
+    if problem := state.take(state.CALLS_FILE_PROBLEM):
+        st.error(plain(problem))
     made = state.get(state.CALLS_FILE)
     if made and made[0] == _asked(str(kind), with_bodies=with_bodies) and Path(made[1]).exists():
         _draw_download(Path(made[1]), str(kind), made[2])
@@ -76,13 +93,14 @@ def _asked(kind: str, *, with_bodies: bool) -> str:
     return repr((kind, with_bodies, sorted(address().items())))
 
 
-def _make_file(skein: Skein, viewer: Viewer, place: Place, kind: str, *, with_bodies: bool) -> None:
-    path = _new_path(skein, kind)
-    bar = st.progress(0.0, "Looking for the calls …")
-    show = _reporter(bar, "call")
-    try:
+def _make_file(skein: Skein, viewer: Viewer, place: Place, bar: DeltaGenerator) -> None:
+    kind = str(state.get("calls.export.kind"))
+    with_bodies = viewer.reads_all and bool(state.get("calls.export.bodies"))
+    asked, path = _asked(kind, with_bodies=with_bodies), _new_path(skein, kind)
+
+    def export(report: Report) -> int:
         total = _count(skein, viewer, place)
-        number = export_calls(
+        return export_calls(
             viewer,
             skein.database,
             place.wanted,
@@ -90,14 +108,16 @@ def _make_file(skein: Skein, viewer: Viewer, place: Place, kind: str, *, with_bo
             kind=cast(Kind, kind),
             path=path,
             with_bodies=with_bodies,
-            progress=lambda done: show(done, max(total, done)),
+            progress=lambda done: report(done, max(total, done)),
         )
+
+    try:
+        number = do_with_bar(bar, export, noun="call", begin="Looking for the calls …")
     except SkeinError as error:
         path.unlink(missing_ok=True)
-        st.error(plain(str(error)))
+        state.put(state.CALLS_FILE_PROBLEM, str(error))
     else:
-        state.put(state.CALLS_FILE, (_asked(kind, with_bodies=with_bodies), str(path), number))
-    bar.empty()
+        state.put(state.CALLS_FILE, (asked, str(path), number))
 
 
 def _count(skein: Skein, viewer: Viewer, place: Place) -> int:
@@ -107,19 +127,6 @@ def _count(skein: Skein, viewer: Viewer, place: Place) -> int:
     with skein.database.read() as db:
         totals = read_totals(viewer, db, place.wanted, place.tz)
     return totals.calls + totals.running
-
-
-def _reporter(bar: DeltaGenerator, noun: str) -> Callable[[int, int], None]:
-    """Hears how much of how much is done, and shows it a few times per second."""
-    drawn = 0.0
-
-    def report(done: int, of: int) -> None:
-        nonlocal drawn
-        if time.monotonic() - drawn > _PACE:
-            drawn = time.monotonic()
-            bar.progress(min(done / of, 1.0) if of else 0.0, f"{count(done)} of {counted(of, noun)}")
-
-    return report
 
 
 def _new_path(skein: Skein, kind: str) -> Path:
@@ -152,8 +159,12 @@ def draw_verify(skein: Skein, viewer: Viewer) -> None:
     """The check that nothing in the log was changed, for analysts and admins."""
     if not viewer.reads_all:
         return
-    with st.popover("Verify the log", icon=":material/verified_user:", type="tertiary"):
-        st.fragment(_draw_verify)(skein, viewer)
+    draw_popover(
+        "Verify the log",
+        partial(_draw_verify, skein, viewer),
+        icon=":material/verified_user:",
+        key="calls.verifying",
+    )
 
 
 def _draw_verify(skein: Skein, viewer: Viewer) -> None:
@@ -161,9 +172,9 @@ def _draw_verify(skein: Skein, viewer: Viewer) -> None:
         "Every ended call and all that people did stands on a chain of seals. This checks each against its seal, "
         "and names the first that does not hold. Only a head kept elsewhere shows that the end was cut off."
     )
-    kept = st.file_uploader("A head kept before (optional)", type="json", key="calls.verify.head")
-    if st.button("Verify the log", key="calls.verify", type="primary"):
-        _verify(skein, viewer, kept.getvalue().decode("utf-8", "replace") if kept else "")
+    st.file_uploader("A head kept before (optional)", type="json", key="calls.verify.head")
+    bar = st.empty()
+    st.button("Verify the log", key="calls.verify", type="primary", on_click=_verify, args=(skein, viewer, bar))
     if verdict := state.get(state.CALLS_VERDICT):
         holds, sentence = verdict
         icon = ":material/verified:" if holds else ":material/gpp_bad:"
@@ -181,16 +192,20 @@ def _draw_verify(skein: Skein, viewer: Viewer) -> None:
         )
 
 
-def _verify(skein: Skein, viewer: Viewer, kept: str) -> None:
-    bar = st.progress(0.0, "Reading the log …")
+def _verify(skein: Skein, viewer: Viewer, bar: DeltaGenerator) -> None:
+    kept = state.get("calls.verify.head")
     try:
-        expected = Head.from_json(kept) if kept else None
-        verdict = verify_log(viewer, skein.database, expected_head=expected, progress=_reporter(bar, "row"))
+        expected = Head.from_json(kept.getvalue().decode("utf-8", "replace")) if kept else None
+        verdict = do_with_bar(
+            bar,
+            lambda report: verify_log(viewer, skein.database, expected_head=expected, progress=report),
+            noun="row",
+            begin="Reading the log …",
+        )
     except SkeinError as error:
         state.put(state.CALLS_VERDICT, (False, plain(str(error))))
     else:
         state.put(state.CALLS_VERDICT, (verdict.ok, _say(verdict)))
-    bar.empty()
 
 
 def _say(verdict: Verdict) -> str:

@@ -14,6 +14,8 @@ from core.errors import SkeinError
 from core.ids import SessionId
 from core.records.export.jobs import Job
 from core.skein import Skein
+from pages.parts import state
+from pages.parts.by_clock import draw_every
 from pages.parts.figures import count, counted, milliseconds, size
 from pages.parts.text import plain
 
@@ -42,17 +44,27 @@ def _draw(skein: Skein, viewer: Viewer, session_ids: tuple[SessionId, ...], key:
         "who did what, as rows and as pages to read, with the seals that prove it and a program that checks it."
     )
     label = f"Export {counted(len(session_ids), 'session')}"
-    if st.button(label, key=f"{key}.start", type="primary", icon=":material/folder_zip:"):
-        try:
-            skein.exports.start(viewer, session_ids)
-        except SkeinError as error:
-            st.error(plain(str(error)))
+    st.button(
+        label,
+        key=f"{key}.start",
+        type="primary",
+        icon=":material/folder_zip:",
+        on_click=_start,
+        args=(skein, viewer, session_ids),
+    )
+    if problem := state.take(state.EXPORT_PROBLEM):
+        st.error(plain(problem))
     _draw_jobs(skein, viewer, key)
+
+
+def _start(skein: Skein, viewer: Viewer, session_ids: tuple[SessionId, ...]) -> None:
+    with state.problems(state.EXPORT_PROBLEM):
+        skein.exports.start(viewer, session_ids)
 
 
 def _draw_jobs(skein: Skein, viewer: Viewer, key: str) -> None:
     is_busy = any(not job.is_over for job in skein.exports.list_exports(viewer))
-    st.fragment(_draw_list, run_every=_FOLLOW_SECONDS if is_busy else None)(skein, viewer, key)
+    draw_every(_FOLLOW_SECONDS if is_busy else None, partial(_draw_list, skein, viewer, key))
 
 
 def _draw_list(skein: Skein, viewer: Viewer, key: str) -> None:

@@ -5,7 +5,6 @@ from functools import partial
 import streamlit as st
 
 from core.access.viewer import Viewer
-from core.errors import SkeinError
 from core.records.others import SETTING, keep_upload
 from core.skein import Skein
 from pages.parts import state
@@ -56,18 +55,17 @@ def _open_path(path: str) -> None:
 
 def _draw_upload(skein: Skein, viewer: Viewer) -> None:
     st.markdown("**From your computer**")
+    key = f"{state.FOREIGN_WIDGET}upload"
     files = st.file_uploader(
         "The file, and its log (-wal) if there is one",
         accept_multiple_files=True,
-        key=f"{state.FOREIGN_WIDGET}upload",
+        key=key,
         max_upload_size=_LARGEST_MB,
         help="Kept for a day, for you alone, and never changed",
     )
-    if st.button("Open", key="databases.upload", disabled=not files) and files:
-        try:
-            place = keep_upload(viewer, skein.settings, {file.name: file for file in files})
-        except SkeinError as error:
-            st.warning(plain(str(error)), icon=":material/error:")
-        else:
-            go(file=place)
-            st.rerun()
+    st.button("Open", key="databases.upload", disabled=not files, on_click=_keep_upload, args=(skein, viewer, key))
+
+
+def _keep_upload(skein: Skein, viewer: Viewer, key: str) -> None:
+    with state.problems(state.FOREIGN_PROBLEM):
+        go(file=keep_upload(viewer, skein.settings, {file.name: file for file in state.get(key) or ()}))

@@ -4,7 +4,8 @@ Invariant: what cannot be used is said beside the form, which keeps all that was
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -19,6 +20,7 @@ from core.runs.branching import fork
 from core.runs.events import is_too_large
 from core.runs.execute import StateStep
 from core.skein import Skein
+from pages.parts import state
 from pages.parts.places import CHAT
 from pages.parts.text import plain
 
@@ -32,12 +34,11 @@ def draw_fork(skein: Skein, viewer: Viewer, turn: Turn, step: StateStep) -> None
         st.markdown("**Fork from this state**")
         if step.next:
             st.caption(f"The run goes on from here with the same message; next: {plain(next_words(step))}.")
-            text = ""
         else:
-            text = st.text_area("What to say next", key=f"{key}.text", height=100, persist_state="session") or ""
-        edited = _draw_edits(skein, turn, step, key)
+            st.text_area("What to say next", key=f"{key}.text", height=100, persist_state="session")
+        parts = _draw_edits(skein, turn, step, key)
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            name = st.text_input(
+            st.text_input(
                 "Name of the branch",
                 key=f"{key}.name",
                 placeholder="Named by itself if left empty",
@@ -45,9 +46,15 @@ def draw_fork(skein: Skein, viewer: Viewer, turn: Turn, step: StateStep) -> None
                 width=300,
                 persist_state="session",
             )
-            is_asked = st.button("Fork", key=f"{key}.go", icon=":material/fork_right:", type="primary")
-        if is_asked:
-            _fork(skein, viewer, turn.thread_id, step, text=text, edited=edited, name=name or "")
+            st.button(
+                "Fork",
+                key=f"{key}.go",
+                icon=":material/fork_right:",
+                type="primary",
+                on_click=partial(_fork, skein, viewer, turn.thread_id, step, parts=parts),
+            )
+        for problem in state.take(state.BRANCHES_REFUSED) or ():
+            st.error(plain(problem), icon=":material/error:")
 
 
 def next_words(step: StateStep) -> str:
@@ -55,27 +62,29 @@ def next_words(step: StateStep) -> str:
     return ", ".join("the first node" if name == START else name for name in step.next)
 
 
-def _draw_edits(skein: Skein, turn: Turn, step: StateStep, key: str) -> dict[str, str]:
-    """What was written for each key that is to be edited, as it was typed."""
+def _draw_edits(skein: Skein, turn: Turn, step: StateStep, key: str) -> list[str]:
+    """The fields of the parts of the state that are to be edited; gives these parts."""
     if not st.toggle("Edit the state", key=f"{key}.edit", help="Change parts of the state before it goes on"):
-        return {}
+        return []
     try:
         graph = skein.agents.compiled(turn.agent_id, skein.saver)
         keys, takes = editable_keys(graph), json_schema(graph)
     except SkeinError as error:
         st.warning(plain(str(error)), icon=":material/info:")
-        return {}
+        return []
     if not keys:
         st.caption("This agent's state has no part that can be written by hand.")
-        return {}
+        return []
     chosen = st.multiselect("Parts to edit", keys, key=f"{key}.keys", persist_state="session")
-    return {part: _draw_edit(part, takes.get(part, ""), current(step, part), key) for part in chosen}
+    for part in chosen:
+        _draw_edit(part, takes.get(part, ""), current(step, part), key)
+    return chosen
 
 
-def _draw_edit(part: str, takes: str, value: Any, key: str) -> str:
+def _draw_edit(part: str, takes: str, value: Any, key: str) -> None:
     text = "" if is_too_large(value) else as_json(value)
     hint = f" · takes {plain(takes)}" if takes else ""
-    written = st.text_area(
+    st.text_area(
         f"{plain(part)} (JSON{hint})",
         value=text,
         key=f"{key}.part.{part}",
@@ -83,7 +92,6 @@ def _draw_edit(part: str, takes: str, value: Any, key: str) -> str:
         placeholder="Too large to be shown here; it stays as it is unless you write another value",
         persist_state="session",
     )
-    return written or ""
 
 
 def current(step: StateStep, part: str) -> Any:
@@ -125,23 +133,17 @@ def _where(error: ValueError) -> str:
     return str(error)
 
 
-def _fork(
-    skein: Skein,
-    viewer: Viewer,
-    thread_id: ThreadId,
-    step: StateStep,
-    *,
-    text: str,
-    edited: Mapping[str, str],
-    name: str,
-) -> None:
+def _fork(skein: Skein, viewer: Viewer, thread_id: ThreadId, step: StateStep, *, parts: Sequence[str]) -> None:
+    """Start the branch with what the fields hold, and go there."""
+    key = f"branches.fork.{step.checkpoint_id}"
+    edited = {part: state.get(f"{key}.part.{part}") or "" for part in parts}
+    text = "" if step.next else state.get(f"{key}.text") or ""
+    name = state.get(f"{key}.name") or ""
     edits, problems = read_edits(edited, step.values)
     if not problems:
         try:
             added = fork(skein.engine, viewer, thread_id, step.checkpoint_id, text=text, edits=edits, name=name)
+            st.switch_page(CHAT, query_params={"branch": added.branch_id})
         except SkeinError as error:
             problems = [str(error)]
-    for problem in problems:
-        st.error(plain(problem), icon=":material/error:")
-    if not problems:
-        st.switch_page(CHAT, query_params={"branch": added.branch_id})
+    state.put(state.BRANCHES_REFUSED, problems)

@@ -4,6 +4,8 @@ The address says what is shown: ``?thread=`` and ``checkpoint=``, ``ns=`` (a sub
 Invariant: looking changes nothing, and what is somebody else's is looked at on record.
 """
 
+from functools import partial
+
 import streamlit as st
 
 from core.access.activity import record_look
@@ -14,6 +16,7 @@ from core.runs.inspecting import count_told, describe_thread
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.address import address
+from pages.parts.by_clock import look_every
 from pages.parts.figures import counted
 from pages.parts.inspector_events import draw_events
 from pages.parts.inspector_head import draw_head
@@ -69,7 +72,7 @@ def draw_inspector(skein: Skein, viewer: Viewer, thread_id: str) -> None:
     _draw_body(opened)
     if opened.turn.is_live:
         state.put(state.INSPECTOR_SEEN, _seen(opened))
-        st.fragment(_watch, run_every=_POLL_SECONDS)(skein, viewer, opened.turn.thread_id)
+        look_every(_POLL_SECONDS, partial(_watch, skein, viewer, opened.turn.thread_id))
 
 
 def _draw_way_back() -> None:

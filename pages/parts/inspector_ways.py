@@ -17,12 +17,15 @@ from core.skein import Skein
 from core.tables import utc_now
 from pages.parts import state
 from pages.parts.ask import ask
+from pages.parts.dialogs import want, wanted
 from pages.parts.figures import counted
 from pages.parts.fork_form import draw_fork
 from pages.parts.inspector_opened import OpenThread
 from pages.parts.inspector_place import open_thread
+from pages.parts.popovers import draw_popover
 from pages.parts.text import plain, shortened
 
+_SNAPSHOT = "inspector.snapshot"
 _LIVE = ("queued", "running", "waiting")
 
 
@@ -42,8 +45,9 @@ def draw_thread_ways(opened: OpenThread) -> None:
             help="A new answer that goes on from the last state of this one",
             on_click=partial(_retry, opened),
         )
-    with st.popover("Delete its branch", icon=":material/delete:", type="tertiary"):
-        _draw_delete(opened)
+    draw_popover(
+        "Delete its branch", partial(_draw_delete, opened), icon=":material/delete:", key="inspector.deleting"
+    )
 
 
 def _stop(opened: OpenThread) -> None:
@@ -87,6 +91,7 @@ def _delete(skein: Skein, viewer: Viewer, branch: BranchRow) -> None:
     with state.problems(state.INSPECTOR_PROBLEM):
         delete(skein.engine, viewer, branch.branch_id)
         state.put(state.INSPECTOR_DELETED, (branch.branch_id, branch.name, utc_now()))
+    st.rerun()
 
 
 def draw_undo(skein: Skein, viewer: Viewer) -> None:
@@ -115,7 +120,14 @@ def draw_state_ways(opened: OpenThread, found: State) -> None:
         st.caption("While it runs, no branch can start here; wait for its end, or stop it.")
         return
     own = found.checkpoint.checkpoint_id
-    if st.button("Snapshot this state", icon=":material/bookmark_add:", key="inspector.snapshot"):
+    st.button(
+        "Snapshot this state",
+        icon=":material/bookmark_add:",
+        key=_SNAPSHOT,
+        on_click=want,
+        args=(_SNAPSHOT, own),
+    )
+    if wanted(_SNAPSHOT) == own:
         ask(
             "Snapshot",
             "Name",

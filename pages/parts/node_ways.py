@@ -9,7 +9,6 @@ from functools import partial
 import streamlit as st
 
 from core.access.viewer import Viewer
-from core.errors import SkeinError
 from core.history.annotations import set_note
 from core.history.branches import create_branch
 from core.history.messages import Added
@@ -20,11 +19,13 @@ from core.runs.branching import edit, regenerate, retry, snapshot
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.ask import ask
+from pages.parts.dialogs import want, wanted
 from pages.parts.places import CHAT
 from pages.parts.text import plain
 from pages.parts.tree_data import Shown
 from pages.parts.tree_place import CHOOSE, go, open_machine
 
+_WAYS, _NOTE, _SNAPSHOT = "branches.ways", "branches.note", "branches.snapshot"
 AGAIN, EDIT, BRANCH, RETRY = "Answer again", "Ask in other words", "Branch from here", "Try again"
 
 
@@ -53,15 +54,17 @@ def draw_ways(skein: Skein, viewer: Viewer, shown: Shown, turn: Turn) -> None:
                 help="Ends the run; what has been said is kept",
                 on_click=partial(_stop, skein, viewer, turn),
             )
-        options = ways(turn, is_own=shown.is_own)
-        chosen = (
+        if options := ways(turn, is_own=shown.is_own):
             st.menu_button(
-                "Go another way", options, key="branches.ways", icon=":material/alt_route:", type="primary"
+                "Go another way",
+                options,
+                key=_WAYS,
+                icon=":material/alt_route:",
+                type="primary",
+                on_click=_go_another_way,
+                args=(skein, viewer, turn),
             )
-            if options
-            else None
-        )
-    if chosen == EDIT:
+    if wanted(_WAYS) == turn.message_id:
         ask(
             EDIT,
             "Message",
@@ -71,11 +74,21 @@ def draw_ways(skein: Skein, viewer: Viewer, shown: Shown, turn: Turn) -> None:
             button="Send",
             is_long=True,
         )
-    elif chosen == BRANCH:
-        _branch(skein, viewer, turn)
-    elif chosen in {AGAIN, RETRY}:
-        start = partial(regenerate, skein.engine, viewer, turn.message_id)
-        _begin(start if chosen == AGAIN else partial(retry, skein.engine, viewer, turn.thread_id))
+
+
+def _go_another_way(skein: Skein, viewer: Viewer, turn: Turn) -> None:
+    chosen = state.get(_WAYS)
+    if chosen == EDIT:
+        want(_WAYS, turn.message_id)
+        return
+    with state.problems(state.BRANCHES_PROBLEM):
+        if chosen == BRANCH:
+            branch = skein.database.write(lambda db: create_branch(viewer, db, turn.message_id))
+            st.switch_page(CHAT, query_params={"branch": branch.branch_id})
+        elif chosen == AGAIN:
+            _show(regenerate(skein.engine, viewer, turn.message_id))
+        elif chosen == RETRY:
+            _show(retry(skein.engine, viewer, turn.thread_id))
 
 
 def _stop(skein: Skein, viewer: Viewer, turn: Turn) -> None:
@@ -91,21 +104,6 @@ def chat_address(shown: Shown, turn: Turn) -> dict[str, str]:
 
 def _show(added: Added) -> None:
     go(branch=added.branch_id, node=added.message_id)
-
-
-def _begin(start: Callable[[], Added]) -> None:
-    with state.problems(state.BRANCHES_PROBLEM):
-        _show(start())
-    st.rerun()
-
-
-def _branch(skein: Skein, viewer: Viewer, turn: Turn) -> None:
-    try:
-        branch = skein.database.write(lambda db: create_branch(viewer, db, turn.message_id))
-    except SkeinError as error:
-        state.put(state.BRANCHES_PROBLEM, str(error))
-        st.rerun()
-    st.switch_page(CHAT, query_params={"branch": branch.branch_id})
 
 
 def draw_tools(skein: Skein, viewer: Viewer, shown: Shown, turn: Turn) -> None:
@@ -125,7 +123,14 @@ def draw_tools(skein: Skein, viewer: Viewer, shown: Shown, turn: Turn) -> None:
             help="Choose a second message next",
             on_click=partial(go, compare=CHOOSE),
         )
-        if st.button("Note", icon=":material/sticky_note_2:", key="branches.note"):
+        st.button(
+            "Note",
+            icon=":material/sticky_note_2:",
+            key=_NOTE,
+            on_click=want,
+            args=(_NOTE, turn.message_id),
+        )
+        if wanted(_NOTE) == turn.message_id:
             ask(
                 "Note on this message",
                 "Only you see it",
@@ -133,17 +138,17 @@ def draw_tools(skein: Skein, viewer: Viewer, shown: Shown, turn: Turn) -> None:
                 value=shown.mark(turn.message_id).note,
                 is_long=True,
             )
-        if (
-            shown.is_own
-            and not turn.is_live
-            and st.button(
+        if shown.is_own and not turn.is_live:
+            st.button(
                 "Snapshot",
                 icon=":material/bookmark_add:",
-                key="branches.snapshot",
+                key=_SNAPSHOT,
                 help="Name its last state, to keep it",
+                on_click=want,
+                args=(_SNAPSHOT, turn.thread_id),
             )
-        ):
-            ask_for_snapshot(skein, viewer, turn, None)
+            if wanted(_SNAPSHOT) == turn.thread_id:
+                ask_for_snapshot(skein, viewer, turn, None)
         _draw_export(skein, viewer, shown, turn)
 
 

@@ -1,18 +1,19 @@
 """Pricing past calls anew on the page of prices: what would change is shown before anything is appended."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
 from core.calls.pricing.repricing import Repricing, preview_repricing, reprice
-from core.errors import SkeinError
 from core.skein import Skein
 from core.tables import ModelPrice
-from pages.parts import gate, state
+from pages.parts import state
 from pages.parts.days import midnight, today
 from pages.parts.figures import counted, dollars
+from pages.parts.long_deed import do_with_bar
 from pages.parts.price_tables import change_rows, model_names
 from pages.parts.text import plain
 
@@ -37,19 +38,16 @@ def draw_repricing(viewer: Viewer, skein: Skein, prices: list[ModelPrice]) -> No
     )
     with st.form("prices.repricing"):
         first, last, names = st.columns([1, 1, 2])
-        since = first.date_input(
-            "From", value=today() - timedelta(days=30), format="YYYY-MM-DD", key="prices.since"
-        )
-        until = last.date_input("Up to and including", value=today(), format="YYYY-MM-DD", key="prices.until")
-        models = names.multiselect(
+        first.date_input("From", value=today() - timedelta(days=30), format="YYYY-MM-DD", key="prices.since")
+        last.date_input("Up to and including", value=today(), format="YYYY-MM-DD", key="prices.until")
+        names.multiselect(
             "Models",
             model_names(prices),
             accept_new_options=True,
             placeholder="All models",
             key="prices.models",
         )
-        if st.form_submit_button("Preview", key="prices.preview_button"):
-            _preview(viewer, skein, _wanted(since, until, models))
+        st.form_submit_button("Preview", key="prices.preview_button", on_click=_preview, args=(viewer, skein))
     if notice := state.take(APPENDED):
         st.success(notice)
     if problem := state.take(CONFLICT):
@@ -58,14 +56,11 @@ def draw_repricing(viewer: Viewer, skein: Skein, prices: list[ModelPrice]) -> No
         _draw_preview(viewer, skein, shown)
 
 
-def _preview(viewer: Viewer, skein: Skein, wanted: CallFilter) -> None:
-    gate.leave()
-    try:
-        with st.spinner("Pricing the calls of that time…"):
-            state.put(PREVIEW, (wanted, preview_repricing(viewer, skein.database, wanted)))
-    except SkeinError as error:
-        forget_preview()
-        state.put(CONFLICT, str(error))
+def _preview(viewer: Viewer, skein: Skein) -> None:
+    wanted = _wanted()
+    forget_preview()
+    with state.problems(CONFLICT):
+        state.put(PREVIEW, (wanted, preview_repricing(viewer, skein.database, wanted)))
 
 
 def _draw_preview(viewer: Viewer, skein: Skein, shown: _Shown) -> None:
@@ -81,32 +76,35 @@ def _draw_preview(viewer: Viewer, skein: Skein, shown: _Shown) -> None:
     )
     money = dict.fromkeys(("Cost before", "Cost after", "Change"), _MONEY)
     st.dataframe(change_rows(found), hide_index=True, column_config=money, key="prices.changes")
-    if st.button(f"Append {counted(found.changing, 'correction')}", key="prices.append", type="primary"):
-        _append(viewer, skein, shown)
+    bar = st.empty()
+    st.button(
+        f"Append {counted(found.changing, 'correction')}",
+        key="prices.append",
+        type="primary",
+        on_click=_append,
+        args=(viewer, skein, shown, bar),
+    )
 
 
-def _append(viewer: Viewer, skein: Skein, shown: _Shown) -> None:
-    """Whoever leaves the page stops it between two batches; a new preview shows what is left."""
+def _append(viewer: Viewer, skein: Skein, shown: _Shown, bar: DeltaGenerator) -> None:
+    """Append what was previewed; a new preview shows what is left, if anything is."""
     wanted, found = shown
-    gate.leave()
     forget_preview()
-    bar = st.progress(0.0, "Checking that the preview still fits…")
-
-    def progress(done: int, total: int) -> None:
-        bar.progress(min(done / total, 1.0), f"{done:,} of {total:,} corrections appended")
-
-    try:
-        done = reprice(viewer, skein.database, wanted, expected=found, progress=progress)
-    except SkeinError as error:
-        state.put(CONFLICT, str(error))
-        st.rerun()
-    state.put(APPENDED, f"{counted(done, 'correction')} appended.")
-    st.rerun()
+    with state.problems(CONFLICT):
+        done = do_with_bar(
+            bar,
+            lambda report: reprice(viewer, skein.database, wanted, expected=found, progress=report),
+            noun="correction",
+            begin="Checking that the preview still fits…",
+        )
+        state.put(APPENDED, f"{counted(done, 'correction')} appended.")
 
 
-def _wanted(since: date | None, until: date | None, models: list[str]) -> CallFilter:
+def _wanted() -> CallFilter:
+    """The calls that the form says."""
+    since, until = state.get("prices.since"), state.get("prices.until")
     return CallFilter(
         since=midnight(since) if since else None,
         until=midnight(until + timedelta(days=1)) if until else None,
-        models=tuple(models),
+        models=tuple(state.get("prices.models") or ()),
     )

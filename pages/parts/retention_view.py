@@ -4,12 +4,13 @@ Invariant: what a button does is what the fields show at that moment; nothing is
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from core.access.viewer import Viewer
-from core.errors import SkeinError
+from core.errors import BadInputError
 from core.ids import RetentionId
 from core.records import retention
 from core.records.retention import Rule, RuleRow, Touched
@@ -24,6 +25,7 @@ ACTIONS = {
 }
 STATUSES = {"": "any", "active": "active ones", "archived": "archived ones"}
 NEW = "new"
+_FIELDS = ("name", "days", "action", "status", "tag", "keep_tag", "enabled")
 
 
 def draw_rules(skein: Skein, viewer: Viewer) -> None:
@@ -79,20 +81,25 @@ def rule_lines(rows: Sequence[RuleRow]) -> list[dict[str, Any]]:
     ]
 
 
+def _key(chosen: str, name: str) -> str:
+    return f"{state.RETENTION_WIDGET}{chosen}.{name}"
+
+
+def _read_fields(chosen: str) -> Rule:
+    """What the fields of a rule show."""
+    name, days, action, status, tag, keep_tag, enabled = (state.get(_key(chosen, field)) for field in _FIELDS)
+    return Rule(name or "", action, int(days or 1), status or "", tag or "", keep_tag or "", bool(enabled))
+
+
 def _draw_fields(chosen: str, rule: Rule) -> Rule:
     """The fields of one rule, each rule's own; gives what they show."""
-
-    def key(name: str) -> str:
-        return f"{state.RETENTION_WIDGET}{chosen}.{name}"
-
+    key = partial(_key, chosen)
     left, right = st.columns(2)
     with left:
-        name = st.text_input("Name", rule.name, key=key("name"), max_chars=retention.LONGEST_NAME)
-        days = st.number_input(
-            "Unused for so many days", 1, retention.MOST_DAYS, rule.days, key=key("days"), step=1
-        )
+        st.text_input("Name", rule.name, key=key("name"), max_chars=retention.LONGEST_NAME)
+        st.number_input("Unused for so many days", 1, retention.MOST_DAYS, rule.days, key=key("days"), step=1)
         actions = list(ACTIONS)
-        action = st.selectbox(
+        st.selectbox(
             "What becomes of them",
             actions,
             index=actions.index(rule.action),
@@ -101,35 +108,60 @@ def _draw_fields(chosen: str, rule: Rule) -> Rule:
         )
     with right:
         statuses = list(STATUSES)
-        status = st.selectbox(
+        st.selectbox(
             "Only",
             statuses,
             index=statuses.index(rule.status),
             format_func=STATUSES.__getitem__,
             key=key("status"),
         )
-        tag = st.text_input("Only those with the tag", rule.tag, key=key("tag"), placeholder="Any")
-        keep = st.text_input(
+        st.text_input("Only those with the tag", rule.tag, key=key("tag"), placeholder="Any")
+        st.text_input(
             "But not where anything has the tag", rule.keep_tag, key=key("keep_tag"), placeholder="None is spared"
         )
-    enabled = st.toggle("On: run it once a day", rule.enabled, key=key("enabled"))
-    return Rule(name, action, int(days), status, tag, keep, enabled)
+    st.toggle("On: run it once a day", rule.enabled, key=key("enabled"))
+    return _read_fields(chosen)
 
 
 def _draw_buttons(skein: Skein, viewer: Viewer, chosen: str, rule: Rule) -> None:
     with st.container(horizontal=True):
-        if st.button("Preview", key="retention.preview", icon=":material/visibility:"):
-            _preview(skein, viewer, chosen, rule)
-        if st.button("Save", key="retention.save", type="primary", icon=":material/save:"):
-            _save(skein, viewer, chosen, rule)
-        if chosen != NEW and st.button("Delete rule", key="retention.delete", icon=":material/delete:"):
-            _delete(skein, viewer, RetentionId(chosen), rule)
+        st.button(
+            "Preview",
+            key="retention.preview",
+            icon=":material/visibility:",
+            on_click=_preview,
+            args=(skein, viewer, chosen),
+        )
+        st.button(
+            "Save",
+            key="retention.save",
+            type="primary",
+            icon=":material/save:",
+            on_click=_save,
+            args=(skein, viewer, chosen),
+        )
+        if chosen != NEW:
+            st.button(
+                "Delete rule",
+                key="retention.delete",
+                icon=":material/delete:",
+                on_click=_delete,
+                args=(skein, viewer, RetentionId(chosen), rule),
+            )
+    if refused := state.take(state.RETENTION_REFUSED):
+        st.error(plain(refused))
     seen = state.get(state.RETENTION_SEEN)
     if not seen or seen[:2] != (chosen, _terms(rule)):
         return
     st.markdown(seen[2])
-    if chosen != NEW and st.button("Run it now", key="retention.run", icon=":material/play_arrow:"):
-        _run(skein, viewer, RetentionId(chosen), rule)
+    if chosen != NEW:
+        st.button(
+            "Run it now",
+            key="retention.run",
+            icon=":material/play_arrow:",
+            on_click=_run,
+            args=(skein, viewer, RetentionId(chosen)),
+        )
 
 
 def _terms(rule: Rule) -> tuple[Any, ...]:
@@ -146,50 +178,38 @@ def say_touched(rule: Rule, touched: Touched) -> str:
     return f"Run now, it would {what[rule.action]} {amount}."
 
 
-def _preview(skein: Skein, viewer: Viewer, chosen: str, rule: Rule) -> None:
-    try:
+def _preview(skein: Skein, viewer: Viewer, chosen: str) -> None:
+    rule = _read_fields(chosen)
+    with state.problems(state.RETENTION_REFUSED):
         # A rule is previewed before anybody has thought of a name.
-        named = Rule(rule.name or "new", *_terms(rule))
-        touched = retention.preview(viewer, skein.database, named)
-    except SkeinError as error:
-        st.error(plain(str(error)))
-    else:
+        touched = retention.preview(viewer, skein.database, Rule(rule.name or "new", *_terms(rule)))
         state.put(state.RETENTION_SEEN, (chosen, _terms(rule), say_touched(rule, touched)))
 
 
-def _save(skein: Skein, viewer: Viewer, chosen: str, rule: Rule) -> None:
-    try:
+def _save(skein: Skein, viewer: Viewer, chosen: str) -> None:
+    rule = _read_fields(chosen)
+    with state.problems(state.RETENTION_REFUSED):
         if chosen == NEW:
             skein.database.write(lambda db: retention.add_rule(viewer, db, rule))
         else:
             skein.database.write(lambda db: retention.change_rule(viewer, db, RetentionId(chosen), rule))
-    except SkeinError as error:
-        st.error(plain(str(error)))
-    else:
-        _done(f"{rule.name.strip()} is saved, and {'on' if rule.enabled else 'off'}.")
+        state.put(state.RETENTION_NOTICE, f"{rule.name.strip()} is saved, and {'on' if rule.enabled else 'off'}.")
 
 
 def _delete(skein: Skein, viewer: Viewer, retention_id: RetentionId, rule: Rule) -> None:
     with state.problems(state.RETENTION_PROBLEM):
         skein.database.write(lambda db: retention.delete_rule(viewer, db, retention_id))
         state.put(state.RETENTION_NOTICE, f"The rule {rule.name} is deleted; what it did stays done.")
-    st.rerun()
 
 
-def _run(skein: Skein, viewer: Viewer, retention_id: RetentionId, rule: Rule) -> None:
+def _run(skein: Skein, viewer: Viewer, retention_id: RetentionId) -> None:
     """Run what was previewed: a rule whose fields were changed since must be saved first."""
-    with skein.database.read() as db:
-        kept = retention.get_rule(viewer, db, retention_id).rule
-    if _terms(kept) != _terms(rule):
-        st.warning("The fields say something else than what is saved; please save the rule first.")
-        return
-    with state.problems(state.RETENTION_PROBLEM), st.spinner("Running the rule …"):
+    rule = _read_fields(retention_id)
+    with state.problems(state.RETENTION_PROBLEM):
+        with skein.database.read() as db:
+            kept = retention.get_rule(viewer, db, retention_id).rule
+        if _terms(kept) != _terms(rule):
+            raise BadInputError("The fields say something else than what is saved; please save the rule first.")
         count = retention.run_rule(viewer, skein.database, retention_id)
         state.put(state.RETENTION_NOTICE, f"{count:,} sessions are done.")
-    state.take(state.RETENTION_SEEN)
-    st.rerun()
-
-
-def _done(notice: str) -> None:
-    state.put(state.RETENTION_NOTICE, notice)
-    st.rerun()
+        state.take(state.RETENTION_SEEN)

@@ -17,6 +17,7 @@ from pages.parts.branch_list import ago
 from pages.parts.figures import counted
 from pages.parts.text import plain, shortened
 
+_FIELDS = ("scope", "effect", "tool", "agent", "hours", "session")
 _PAGE = 50
 _SESSIONS = 100
 _COLORS = {"allow": "green", "ask": "yellow", "deny": "red"}
@@ -138,7 +139,7 @@ def _draw_new(skein: Skein, viewer: Viewer, sessions: dict[Any, str]) -> None:
         "For whom", scopes, default="user", required=True, format_func=words.__getitem__, key="approvals.new.scope"
     )
     with st.form("approvals.new", border=False):
-        effect = st.segmented_control(
+        st.segmented_control(
             "What happens",
             list(_EFFECTS),
             default="ask",
@@ -146,15 +147,20 @@ def _draw_new(skein: Skein, viewer: Viewer, sessions: dict[Any, str]) -> None:
             format_func=_EFFECTS.__getitem__,
             key="approvals.new.effect",
         )
-        chosen = {"scope": scope, "effect": effect, **_draw_what(skein), **_draw_where(scope, sessions)}
-        if st.form_submit_button("Add the rule", type="primary", key="approvals.new.add"):
-            _add(skein, viewer, chosen)
+        _draw_what(skein)
+        if scope == "session":
+            _draw_where(sessions)
+        st.form_submit_button(
+            "Add the rule", type="primary", key="approvals.new.add", on_click=_add, args=(skein, viewer)
+        )
+        if refused := state.take(state.APPROVALS_RULE_REFUSED):
+            st.error(plain(refused), icon=":material/error:")
 
 
-def _draw_what(skein: Skein) -> dict[str, Any]:
+def _draw_what(skein: Skein) -> None:
     """Which tool, of which agent, and how long is waited for an answer."""
     left, middle, right = st.columns([2, 2, 1])
-    tool = left.selectbox(
+    left.selectbox(
         "Tool",
         [ANY, *known_tools(skein)],
         format_func=lambda name: "Every tool" if name == ANY else name,
@@ -162,13 +168,13 @@ def _draw_what(skein: Skein) -> dict[str, Any]:
         key="approvals.new.tool",
         help=f"Choose one, or type its name (at most {LONGEST_NAME} characters)",
     )
-    agent = middle.selectbox(
+    middle.selectbox(
         "Agent",
         [ANY, *(agent.agent_id for agent in skein.agents.list())],
         format_func=lambda name: "Every agent" if name == ANY else name,
         key="approvals.new.agent",
     )
-    hours = right.number_input(
+    right.number_input(
         "Wait (hours)",
         min_value=1,
         max_value=LONGEST_WAIT_HOURS,
@@ -177,25 +183,25 @@ def _draw_what(skein: Skein) -> dict[str, Any]:
         key="approvals.new.hours",
         help="Of a rule that asks: after so long without a decision the call is refused",
     )
-    return {"tool": tool or "", "agent_id": agent, "expires_after_hours": hours}
 
 
-def _draw_where(scope: str, sessions: dict[Any, str]) -> dict[str, Any]:
-    if scope != "session":
-        return {}
-    chosen = st.selectbox(
+def _draw_where(sessions: dict[Any, str]) -> None:
+    st.selectbox(
         "Session", list(sessions), format_func=lambda one: sessions.get(one, one), key="approvals.new.session"
     )
-    return {"session_id": chosen}
 
 
-def _add(skein: Skein, viewer: Viewer, chosen: dict[str, Any]) -> None:
-    if chosen["effect"] != "ask":
-        chosen["expires_after_hours"] = None
-    try:
-        skein.database.write(lambda db: add_rule(viewer, db, **chosen))
-    except SkeinError as error:
-        st.error(plain(str(error)), icon=":material/error:")
-        return
-    state.put(state.APPROVALS_NOTICE, f"From now on: {chosen['effect']} {_named(chosen['tool'])}.")
-    st.rerun()
+def _add(skein: Skein, viewer: Viewer) -> None:
+    """Make the rule that the fields say."""
+    scope, effect, tool, agent_id, hours, session_id = (state.get(f"approvals.new.{name}") for name in _FIELDS)
+    with state.problems(state.APPROVALS_RULE_REFUSED):
+        rule = {
+            "scope": scope,
+            "effect": effect,
+            "tool": tool or "",
+            "agent_id": agent_id,
+            "expires_after_hours": hours if effect == "ask" else None,
+            "session_id": session_id if scope == "session" else None,
+        }
+        skein.database.write(lambda db: add_rule(viewer, db, **rule))
+        state.put(state.APPROVALS_NOTICE, f"From now on: {effect} {_named(tool)}.")

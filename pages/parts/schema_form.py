@@ -37,25 +37,43 @@ def draw_fields(schema: dict[str, Any] | None, *, key: str, value: Any = None) -
     ``value`` counts when the widgets of this ``key`` are first drawn: another value needs another key. A widget's
     own key is ``<key>.<property>``, of an object in it ``<key>.<property>.<property>``, of a lone value ``<key>.``.
     """
+    return _fill(schema, _Form(is_drawn=True), key=key, value=value)
+
+
+def read_fields(schema: dict[str, Any] | None, *, key: str, value: Any = None) -> Filled:
+    """What the fields hold that were drawn with the same arguments; for use in callbacks."""
+    return _fill(schema, _Form(is_drawn=False), key=key, value=value)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """Whether the widgets are to be drawn, or only what they hold is wanted; and what is wrong with that."""
+
+    is_drawn: bool
+    problems: list[str] = field(default_factory=list)
+
+
+def _fill(schema: dict[str, Any] | None, form: _Form, *, key: str, value: Any) -> Filled:
     root = read_field(schema)
-    problems: list[str] = []
     if root.kind == "object" and isinstance(value, dict | None):
-        held = _draw_inside(root, value or {}, key, problems)
+        held = _fill_inside(root, value or {}, key, form)
     else:
-        held = _draw(root, MISSING if value is None else value, f"{key}.", problems)
+        held = _fill_one(root, MISSING if value is None else value, f"{key}.", form)
     held = None if held is MISSING else held
-    return Filled(held, problems or find_mismatches(schema or {}, held))
+    return Filled(held, form.problems or find_mismatches(schema or {}, held))
 
 
-def _draw(field: Field, value: Any, key: str, problems: list[str]) -> Any:
+def _fill_one(field: Field, value: Any, key: str, form: _Form) -> Any:
     """One field; in and out goes its value, or MISSING."""
     if field.kind == "object" and (value is MISSING or value is None or fits(field, value)):
-        return _draw_object(field, value, key, problems)
+        return _fill_object(field, value, key, form)
     shown = field.default if value is MISSING else value
     if field.kind in {"object", "json"} or not (shown is MISSING or shown is None or fits(field, shown)):
-        return _draw_json(field, value, key, problems)
+        return _fill_json(field, value, key, form)
     begun = None if shown is MISSING else shown
-    now = _WIDGETS[field.kind](field, begun, key)
+    if form.is_drawn:
+        _WIDGETS[field.kind](field, begun, key)
+    now = _held(field, begun, key)
     if _is_same(field, now, begun):
         return untouched(field, value)
     return _emptied(field) if _is_empty(field, now) else now
@@ -92,45 +110,58 @@ def _emptied(field: Field) -> Any:
     return "" if must_say and field.kind == "text" else MISSING
 
 
-def _draw_object(field: Field, value: Any, key: str, problems: list[str]) -> Any:
+def _held(field: Field, begun: Any, key: str) -> Any:
+    """What a widget holds; what it was to begin with where it was not drawn yet."""
+    now = state.get(key) if state.has(key) else begun
+    if field.kind == "checkbox":
+        return begun if bool(now) == bool(begun) else now
+    return now.isoformat() if isinstance(now, datetime.date) else now
+
+
+def _fill_object(field: Field, value: Any, key: str, form: _Form) -> Any:
     held = value if isinstance(value, dict) else {}
-    with st.container(border=True):
-        st.markdown(f"**{_title(field)}**", help=_help(field))
-        now = _draw_inside(field, held, key, problems)
+    if form.is_drawn:
+        with st.container(border=True):
+            st.markdown(f"**{_title(field)}**", help=_help(field))
+            now = _fill_inside(field, held, key, form)
+    else:
+        now = _fill_inside(field, held, key, form)
     if not isinstance(value, dict) and not (value is MISSING and field.is_required):
         whole = untouched(Field(field.name, "object", field.schema, fields=field.fields), MISSING)
         return value if spelled(now) == spelled(whole) else now
     return now
 
 
-def _draw_inside(field: Field, held: dict[str, Any], key: str, problems: list[str]) -> dict[str, Any]:
+def _fill_inside(field: Field, held: dict[str, Any], key: str, form: _Form) -> dict[str, Any]:
     """The fields of an object, and below them whatever else it holds."""
     names = {one.name for one in field.fields}
-    now = {one.name: _draw(one, held.get(one.name, MISSING), _key(key, one), problems) for one in field.fields}
+    now = {one.name: _fill_one(one, held.get(one.name, MISSING), _key(key, one), form) for one in field.fields}
     more = {name: value for name, value in held.items() if name not in names}
     if more:
-        now |= _draw_more(more, f"{key}.~more", problems)
+        now |= _fill_more(more, f"{key}.~more", form)
     order = [*(name for name in held if name in now), *(name for name in now if name not in held)]
     return {name: now[name] for name in order if now[name] is not MISSING}
 
 
-def _draw_more(more: dict[str, Any], key: str, problems: list[str]) -> dict[str, Any]:
-    given = _draw_json(Field("More fields", "json", {}, is_required=False), more, key, problems)
+def _fill_more(more: dict[str, Any], key: str, form: _Form) -> dict[str, Any]:
+    given = _fill_json(Field("More fields", "json", {}, is_required=False), more, key, form)
     if given is MISSING:
         return {}
     if not isinstance(given, dict):
-        problems.append("More fields must be a JSON object.")
+        form.problems.append("More fields must be a JSON object.")
         return more
     return given
 
 
-def _draw_json(field: Field, value: Any, key: str, problems: list[str]) -> Any:
+def _fill_json(field: Field, value: Any, key: str, form: _Form) -> Any:
     default = field.schema.get("default", MISSING)
     shown = default if value is MISSING and default is not None else value
     begun = "" if shown is MISSING else json.dumps(shown, indent=2, ensure_ascii=False, default=str)
-    label = f"{_title(field)} :small[JSON]"
-    height = 68 + 24 * min(12, begun.count("\n"))
-    text = (st.text_area(label, begun, key=key, help=_help(field), placeholder=_UNSET, height=height) or "").strip()
+    if form.is_drawn:
+        label = f"{_title(field)} :small[JSON]"
+        height = 68 + 24 * min(12, begun.count("\n"))
+        st.text_area(label, begun, key=key, help=_help(field), placeholder=_UNSET, height=height)
+    text = ((state.get(key) if state.has(key) else begun) or "").strip()
     if text == begun.strip():
         return shown if value is MISSING and field.is_required else value
     if not text:
@@ -138,7 +169,7 @@ def _draw_json(field: Field, value: Any, key: str, problems: list[str]) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        problems.append(f"{shortened(field.title, _LONGEST_TITLE)} is not JSON{_where(error)}.")
+        form.problems.append(f"{shortened(field.title, _LONGEST_TITLE)} is not JSON{_where(error)}.")
         return value
 
 
@@ -150,7 +181,7 @@ def _where(error: Exception) -> str:
     return f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
 
 
-def _draw_text(field: Field, value: Any, key: str) -> Any:
+def _draw_text(field: Field, value: Any, key: str) -> None:
     most = field.schema.get("maxLength")
     most = most if isinstance(most, int) and 0 < most < 1_000_000 and most >= len(value or "") else None
     given = {
@@ -160,9 +191,10 @@ def _draw_text(field: Field, value: Any, key: str) -> Any:
         "placeholder": "" if field.is_required else _UNSET,
     }
     if _is_long(field, value or ""):
-        return st.text_area(_title(field), value, **given)
+        st.text_area(_title(field), value, **given)
+        return
     secret = field.schema.get("format") == "password" or field.schema.get("writeOnly") is True
-    return st.text_input(_title(field), value, type="password" if secret else "default", **given)
+    st.text_input(_title(field), value, type="password" if secret else "default", **given)
 
 
 def _is_long(field: Field, value: str) -> bool:
@@ -171,14 +203,14 @@ def _is_long(field: Field, value: str) -> bool:
     return roomy or len(value) > _LONG or "\n" in value
 
 
-def _draw_number(field: Field, value: Any, key: str) -> Any:
+def _draw_number(field: Field, value: Any, key: str) -> None:
     whole = field.kind == "integer"
     low, high = field.bound("minimum", "exclusiveMinimum"), field.bound("maximum", "exclusiveMaximum")
     if low is not None and high is not None and low > high:
         low = high = None
     begun = value if value is None or whole else float(value)
     state.begin(key, begun)
-    number: Any = st.number_input(
+    st.number_input(
         _title(field),
         value=None,
         min_value=low if low is None or begun is None or low <= begun else None,
@@ -189,25 +221,22 @@ def _draw_number(field: Field, value: Any, key: str) -> Any:
         help=_help(field),
         placeholder=_UNSET,
     )
-    return number
 
 
-def _draw_checkbox(field: Field, value: Any, key: str) -> Any:
-    now = st.checkbox(_title(field), bool(value), key=key, help=_help(field))
-    return value if now == bool(value) else now
+def _draw_checkbox(field: Field, value: Any, key: str) -> None:
+    st.checkbox(_title(field), bool(value), key=key, help=_help(field))
 
 
-def _draw_date(field: Field, value: Any, key: str) -> Any:
+def _draw_date(field: Field, value: Any, key: str) -> None:
     state.begin(key, datetime.date.fromisoformat(value) if value else None)
-    now: Any = st.date_input(
+    st.date_input(
         _title(field), None, min_value=_FIRST, max_value=_LAST, format="YYYY-MM-DD", key=key, help=_help(field)
     )
-    return now.isoformat() if now else None
 
 
-def _draw_choice(field: Field, value: Any, key: str) -> Any:
+def _draw_choice(field: Field, value: Any, key: str) -> None:
     state.begin(key, None if value is None else field.choices[place_of(field, value) or 0])
-    return st.selectbox(
+    st.selectbox(
         _title(field),
         field.choices,
         index=None,
@@ -218,8 +247,8 @@ def _draw_choice(field: Field, value: Any, key: str) -> Any:
     )
 
 
-def _draw_choices(field: Field, value: Any, key: str) -> Any:
-    return st.multiselect(
+def _draw_choices(field: Field, value: Any, key: str) -> None:
+    st.multiselect(
         _title(field),
         field.choices,
         default=value or [],
@@ -230,9 +259,9 @@ def _draw_choices(field: Field, value: Any, key: str) -> Any:
     )
 
 
-def _draw_words(field: Field, value: Any, key: str) -> Any:
+def _draw_words(field: Field, value: Any, key: str) -> None:
     """A list of texts, each typed and entered."""
-    return st.multiselect(
+    st.multiselect(
         _title(field),
         value or [],
         default=value or [],
@@ -243,7 +272,7 @@ def _draw_words(field: Field, value: Any, key: str) -> Any:
     )
 
 
-_WIDGETS: dict[str, Callable[[Field, Any, str], Any]] = {
+_WIDGETS: dict[str, Callable[[Field, Any, str], None]] = {
     "text": _draw_text,
     "integer": _draw_number,
     "number": _draw_number,

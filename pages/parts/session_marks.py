@@ -82,22 +82,29 @@ def _draw_review(skein: Skein, viewer: Viewer, session_id: SessionId, mark: Mark
     """A form, so that verdict, score and words are kept together."""
     review = next((one for one in mark.reviews if one.own), None)
     score = next((one for one in mark.scores if one.own), None)
+    key = f"{state.SESSION_MARK}{session_id}."
     with st.form("session.review", border=False):
-        verdict = st.segmented_control(
+        st.segmented_control(
             "Your review",
             list(VERDICTS),
             format_func=_VERDICT_WORDS.__getitem__,
             default=review.verdict if review else None,
+            key=f"{key}verdict",
         )
-        stars = st.segmented_control("Your score", list(SCORES), default=score.score if score else None)
-        comment = st.text_area("Why", value=review.comment if review else score.comment if score else "")
-        note = st.text_area("Note for yourself", value=mark.note)
-        if st.form_submit_button("Keep", type="primary"):
-            _do(skein, partial(set_review, viewer, session_id=session_id, verdict=verdict or "", comment=comment))
-            words = "" if verdict else comment
-            _do(skein, partial(set_score, viewer, target_id=session_id, score=stars, comment=words))
-            _do(skein, partial(set_note, viewer, target_id=session_id, note=note))
-            st.rerun()
+        st.segmented_control("Your score", list(SCORES), default=score.score if score else None, key=f"{key}score")
+        comment = review.comment if review else score.comment if score else ""
+        st.text_area("Why", value=comment, key=f"{key}comment")
+        st.text_area("Note for yourself", value=mark.note, key=f"{key}note")
+        st.form_submit_button("Keep", type="primary", on_click=_keep_review, args=(skein, viewer, session_id, key))
+
+
+def _keep_review(skein: Skein, viewer: Viewer, session_id: SessionId, key: str) -> None:
+    verdict, comment = state.get(f"{key}verdict") or "", state.get(f"{key}comment") or ""
+    score, note = state.get(f"{key}score"), state.get(f"{key}note") or ""
+    _do(skein, partial(set_review, viewer, session_id=session_id, verdict=verdict, comment=comment))
+    words = "" if verdict else comment
+    _do(skein, partial(set_score, viewer, target_id=session_id, score=score, comment=words))
+    _do(skein, partial(set_note, viewer, target_id=session_id, note=note))
 
 
 def _do(skein: Skein, deed: partial[object]) -> None:

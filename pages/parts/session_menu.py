@@ -8,8 +8,10 @@ from core.history.templates import draft_of_session, save_template
 from core.skein import Skein
 from pages.parts.ask import ask
 from pages.parts.browse_bulk import ARCHIVE, DELETE, EXPORT, UNARCHIVE, open_deed
+from pages.parts.dialogs import want_chosen, wanted
 
 _RENAME, _TEMPLATE = "Rename", "Save as template"
+_KEY = "session.menu"
 
 
 def draw_menu(skein: Skein, viewer: Viewer, row: SessionRow) -> None:
@@ -20,7 +22,10 @@ def draw_menu(skein: Skein, viewer: Viewer, row: SessionRow) -> None:
         ways.insert(0, _RENAME)
     if is_own or viewer.is_admin:
         ways += [UNARCHIVE if row.status == "archived" else ARCHIVE, DELETE]
-    way = st.menu_button("More", ways, key="session.menu", icon=":material/more_horiz:", type="tertiary")
+    st.menu_button(
+        "More", ways, key=_KEY, icon=":material/more_horiz:", type="tertiary", on_click=want_chosen, args=(_KEY,)
+    )
+    way = wanted(_KEY)
     if way == _RENAME:
         ask("Rename the session", "Title", lambda title: _rename(skein, viewer, row, title), value=row.title)
     elif way == _TEMPLATE:

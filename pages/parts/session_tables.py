@@ -93,16 +93,21 @@ def draw_artifacts(skein: Skein, viewer: Viewer, session_id: SessionId, zone: Zo
 def draw_rows(name: str, rows: Styler, leads: Sequence[Lead], *, widths: Mapping[str, int] | None = None) -> None:
     """A table of which a clicked row leads somewhere."""
     key = f"{state.SESSION_PICK}{name}.{state.get(state.SESSION_ROUND) or 0}"
-    chosen = st.dataframe(
+    st.dataframe(
         rows,
         key=key,
         hide_index=True,
         height="content",
-        on_select="rerun",
+        on_select=partial(_choose, key, leads),
         selection_mode=["single-row", "single-cell"],
         column_config={name: _column(name, widths or _WIDTHS) for name in rows.columns},
     )
-    picked = [*chosen.selection["rows"], *(line for line, _ in chosen.selection["cells"])]
+
+
+def _choose(key: str, leads: Sequence[Lead]) -> None:
+    """Go where the row leads that was clicked."""
+    chosen = state.get(key)["selection"]
+    picked = [*chosen["rows"], *(line for line, _ in chosen["cells"])]
     if picked and picked[0] < len(leads):
         state.put(state.SESSION_ROUND, (state.get(state.SESSION_ROUND) or 0) + 1)
         _follow(leads[picked[0]])
@@ -120,7 +125,6 @@ def _follow(lead: Lead) -> None:
         st.switch_page(page, query_params=query)
     if query:
         change({name: [value] for name, value in query.items()}, without=("before", "about"))
-    st.rerun()
 
 
 def draw_problem(error: SkeinError) -> None:

@@ -117,8 +117,13 @@ def _draw_head(skein: Skein, viewer: Viewer, opened: OpenSession, tz: ZoneInfo) 
             st.markdown(f"### {plain(row.title) or 'Untitled'}{badge}")
             whose = "yours" if opened.is_own else plain(opened.owner)
             st.caption(f"{whose} · begun {moment(row.created_at, tz)} · `{row.session_id}`")
-        if opened.is_own and st.button("New conversation", icon=":material/add_comment:", key="session.chat"):
-            st.switch_page(CHAT, query_params={"session": row.session_id})
+        if opened.is_own:
+            st.button(
+                "New conversation",
+                icon=":material/add_comment:",
+                key="session.chat",
+                on_click=partial(st.switch_page, CHAT, query_params={"session": row.session_id}),
+            )
         st.page_link(CALLS, label="Calls", icon=":material/analytics:", query_params={"sessions": row.session_id})
         draw_star(skein, viewer, row.session_id, opened.mark)
         draw_menu(skein, viewer, row)

@@ -31,8 +31,13 @@ AGENT_SETTINGS = "chat.agent_settings."  # before an agent's id: (what was chose
 AGENT_LIMITS = "chat.agent_limits."  # likewise
 AGENT_WIDGET = "chat.agent_widget."  # before an agent's id and a name: the widget of a setting
 FAN = "chat.fan"  # before ".models", ".temperatures", ".agents": what the next message is to go to at once
+ACCOUNT_PROBLEM = "account.problem"  # one sentence about why the password could not be changed
+ACCOUNT_NOTICE = "account.notice"  # one sentence about what was just done
+DIALOG = "dialog.wanted"  # (name, what, address) of the dialog that is to be open
+DIALOG_PROBLEM = "dialog.problem"  # one sentence about what could not be done in it
 NOTICE = "admin.notice"  # one sentence about what was just done
 REFUSED = "admin.refused"  # one sentence about why the new account could not be made
+PROBLEM_WITH_ACCOUNT = "admin.problem"  # one sentence about what could not be done with an account
 NEW_NAME, NEW_PASSWORD, NEW_ROLE = "admin.name", "admin.password", "admin.role"
 SHOW = "show"
 CALLS_WIDGET = "calls.widget."  # before the name of a parameter: the widget that shows it and writes it
@@ -40,6 +45,7 @@ CALLS_PICK = "calls.pick."  # before a chart's name and round: what was chosen i
 CALLS_ROUND = "calls.round"  # how often something was chosen; a new round begins with nothing chosen
 CALLS_SEEN = "calls.seen"  # (newest change, when drawn, seconds it took) of what the page shows
 CALLS_FILE = "calls.file"  # (address, path, name) of the export that is ready
+CALLS_FILE_PROBLEM = "calls.file_problem"  # one sentence about why no export could be made
 CALLS_VERDICT = "calls.verdict"  # (whether the log holds, one sentence)
 CALLS_NAME = "calls.name"  # of the view to save
 CALLS_NOTICE = "calls.notice"  # one sentence about what was just done, or could not be
@@ -48,18 +54,18 @@ BROWSE_PICK = "browse.pick."  # before a list, its rows and a round: what was ch
 BROWSE_ROUND = "browse.round"  # how often a row was opened; a new round begins with nothing chosen
 BROWSE_CHOSEN = "browse.chosen"  # ids of the sessions that are ticked, on whatever page of the list
 BROWSE_EVERY = "browse.every"  # the query whose sessions are chosen, all of them
-BROWSE_GO = "browse.go"  # the message at which the chat is to be opened now
 BROWSE_NAME = "browse.name"  # of the view to save
 BROWSE_NOTICE = "browse.notice"  # one sentence about what could not be done
 BROWSE_PROBLEM = "browse.problem"  # one sentence about what could not be kept of a dialog
 BROWSE_DONE = "browse.done"  # one sentence about what was just done
 BROWSE_DELETED = "browse.deleted"  # ids of the sessions that were deleted last, for the undo
-BROWSE_VERDICT = "browse.verdict"  # the session that was just judged in the review, and how
+BROWSE_VERDICT = "browse.verdict"  # the session that was judged in the review since it was drawn
 BROWSE_REVIEW = "browse.review."  # before a session's id and a name: a widget of its review
 BROWSE_DRAFT = "browse.draft."  # before the name of a field: a widget of the template that is written
 ACTIVITY_WIDGET = "activity.widget."  # before the name of a parameter: the widget that shows it and writes it
 ACTIVITY_PICK = "activity.pick."  # before a round: what was chosen in the table
 ACTIVITY_ROUND = "activity.round"  # how often a row was opened; a new round begins with nothing chosen
+EXPORT_PROBLEM = "export.problem"  # one sentence about why no export could be begun
 SESSION_WIDGET = "session.widget."  # before the name of a parameter: the widget that shows it and writes it
 SESSION_PICK = "session.pick."  # before a table and a round: what was chosen in it
 SESSION_ROUND = "session.round"  # how often a row was opened; a new round begins with nothing chosen
@@ -79,8 +85,10 @@ RETENTION_SEEN = "retention.seen"  # (rule's id or "new", its terms, one sentenc
 RETENTION_NOTICE = "retention.notice"  # one sentence about what was just done
 RETENTION_PROBLEM = "retention.problem"  # one sentence about what could not be done
 ERASE = "admin.erase."  # before a user's id: the name that is typed to have it erased
+RETENTION_REFUSED = "retention.refused"  # one sentence about what is wrong with the fields of a rule
 BRANCHES_NOTICE = "branches.notice"  # one sentence about what was just done
 BRANCHES_PROBLEM = "branches.problem"  # one sentence about what just could not be done
+BRANCHES_REFUSED = "branches.refused"  # sentences about why no branch could be forked
 BRANCHES_WIDGET = "branches.widget."  # before the name of a parameter: the widget that shows it and writes it
 BRANCHES_ASKING = "branches.asking"  # whether a dialog was opened since the page was drawn
 BRANCHES_SEEN = "branches.seen"  # what of the tree was live when the page was drawn
@@ -93,11 +101,12 @@ APPROVALS_PLACE = "approvals.place."  # before the name of a parameter: the widg
 APPROVALS_WIDGET = "approvals.widget."  # before an approval's id and a name: a widget of its form
 APPROVALS_SAID = "approvals.said"  # what came of the last decision, and what was typed for one that was too late
 APPROVALS_SENT = "approvals.sent"  # the approvals that this tab has decided
+APPROVALS_REFUSED = "approvals.refused"  # (approval_id, sentences) about a decision that could not be sent
 APPROVALS_NOTICE = "approvals.notice"  # one sentence about a rule that was made or revoked
+APPROVALS_RULE_REFUSED = "approvals.rule_refused"  # one sentence about why a rule could not be made
 APPROVALS_PROBLEM = "approvals.problem"  # one sentence about what could not be done with a rule
 ARTIFACT_DRAFT = "chat.artifact_draft."  # before an artifact: (version, token) of what is being changed by hand
 ARTIFACT_TEXT = "chat.artifact_text."  # before the token: what is typed
-ARTIFACT_SAVE = "chat.artifact_save"  # (artifact, version) after which what is typed is to be saved
 ARTIFACT_PROBLEM = "chat.artifact_problem"  # why it could not be
 ARTIFACT_WIDGET = "chat.artifact_widget."  # before the name of a parameter: the widget that shows it and writes it
 
@@ -109,6 +118,10 @@ def take(key: str) -> Any:
 
 def get(key: str) -> Any:
     return st.session_state.get(key)
+
+
+def has(key: str) -> bool:
+    return key in st.session_state
 
 
 def put(key: str, value: Any) -> None:
@@ -154,12 +167,6 @@ def say_of_files(conversation_id: str | None, problem: str) -> None:
 def said_of_files(conversation_id: str | None) -> str:
     where, problem = get(FILE_PROBLEM) or (None, "")
     return problem if where == conversation_id else ""
-
-
-def approvals_submitted() -> list[str]:
-    """The ids of the approvals whose form was sent in this very run, whether it is drawn again or not."""
-    names = [str(name) for name in st.session_state if str(name).startswith(APPROVALS_WIDGET)]
-    return [name.removeprefix(APPROVALS_WIDGET).split(".")[0] for name in names if ".send." in name and get(name)]
 
 
 def approvals_typed(approval_id: str) -> dict[str, Any]:

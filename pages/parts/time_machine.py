@@ -18,6 +18,7 @@ from core.history.turns import Turn, get_turn
 from core.runs.execute import MOST_STATES, StateStep
 from core.skein import Skein
 from pages.parts import state
+from pages.parts.dialogs import want, wanted
 from pages.parts.differing import draw_changes
 from pages.parts.figures import counted
 from pages.parts.fork_form import draw_fork, next_words
@@ -26,6 +27,7 @@ from pages.parts.text import plain, shortened
 from pages.parts.tree_data import Shown
 from pages.parts.tree_place import LAST, address, go, read_place
 
+_SNAPSHOT = "branches.machine.snapshot"
 _SOURCES = {"input": "the message came in", "loop": "after", "update": "edited", "fork": "forked"}
 
 
@@ -217,6 +219,13 @@ def _draw_ways(skein: Skein, viewer: Viewer, turn: Turn, step: StateStep) -> Non
     if turn.is_live:
         st.caption("While it runs, no branch can start here; wait for its end, or stop it.")
         return
-    if st.button("Snapshot this state", icon=":material/bookmark_add:", key="branches.machine.snapshot"):
+    st.button(
+        "Snapshot this state",
+        icon=":material/bookmark_add:",
+        key=_SNAPSHOT,
+        on_click=want,
+        args=(_SNAPSHOT, step.checkpoint_id),
+    )
+    if wanted(_SNAPSHOT) == step.checkpoint_id:
         ask_for_snapshot(skein, viewer, turn, step.checkpoint_id)
     draw_fork(skein, viewer, turn, step)

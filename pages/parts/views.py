@@ -1,6 +1,7 @@
 """Saved views of a page: an address under a name, to open again and to share."""
 
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import streamlit as st
@@ -10,6 +11,7 @@ from core.history.saved_views import View, delete_view, get_view, list_views, sa
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.address import address
+from pages.parts.popovers import draw_popover
 from pages.parts.text import plain, shortened
 
 
@@ -39,22 +41,31 @@ def open_shared(skein: Skein, viewer: Viewer, views: ViewsOf) -> None:
 
 
 def draw_views(skein: Skein, viewer: Viewer, views: ViewsOf) -> None:
-    with st.popover("Views", icon=":material/bookmarks:", type="tertiary"):
-        with skein.database.read() as db:
-            kept = list_views(viewer, db, views.page)
-        if not kept:
-            st.caption(f"A view keeps {views.keeps} under a name. Save what you see now:")
-        for view in kept:
-            _draw_view(skein, viewer, views, view)
-        with st.form(f"{views.page}.save", border=False, clear_on_submit=True):
-            st.text_input("Name", key=views.name_key, max_chars=80, placeholder="Name of what you see now")
-            st.form_submit_button(
-                "Save this view",
-                key=f"{views.page}.save.do",
-                icon=":material/bookmark_add:",
-                on_click=_save,
-                args=(skein, viewer, views),
-            )
+    """The views behind one button."""
+    draw_popover(
+        "Views",
+        partial(_draw_views, skein, viewer, views),
+        icon=":material/bookmarks:",
+        key=f"{views.page}.views",
+    )
+
+
+def _draw_views(skein: Skein, viewer: Viewer, views: ViewsOf) -> None:
+    with skein.database.read() as db:
+        kept = list_views(viewer, db, views.page)
+    if not kept:
+        st.caption(f"A view keeps {views.keeps} under a name. Save what you see now:")
+    for view in kept:
+        _draw_view(skein, viewer, views, view)
+    with st.form(f"{views.page}.save", border=False, clear_on_submit=True):
+        st.text_input("Name", key=views.name_key, max_chars=80, placeholder="Name of what you see now")
+        st.form_submit_button(
+            "Save this view",
+            key=f"{views.page}.save.do",
+            icon=":material/bookmark_add:",
+            on_click=_save,
+            args=(skein, viewer, views),
+        )
 
 
 def _draw_view(skein: Skein, viewer: Viewer, views: ViewsOf, view: View) -> None:
@@ -64,7 +75,7 @@ def _draw_view(skein: Skein, viewer: Viewer, views: ViewsOf, view: View) -> None
             key=f"{views.page}.view.{view.view_id}",
             type="tertiary",
             icon=":material/bookmark:",
-            on_click=_open,
+            on_click=_open_chosen,
             args=(view.query,),
         )
         st.space("stretch")
@@ -92,13 +103,22 @@ def _open(query: str) -> None:
     st.query_params.from_dict(parse_qs(query, keep_blank_values=True))
 
 
+def _open_chosen(query: str) -> None:
+    _open(query)
+    st.rerun()
+
+
 def _save(skein: Skein, viewer: Viewer, views: ViewsOf) -> None:
     query = {name: values for name, values in address().items() if name not in views.left_out}
     with state.problems(views.notice_key):
         name = str(state.get(views.name_key) or "")
         save_view(viewer, skein.database, views.page, name, urlencode(query, doseq=True))
+        return
+    st.rerun()
 
 
 def _drop(skein: Skein, viewer: Viewer, views: ViewsOf, view_id: str) -> None:
     with state.problems(views.notice_key):
         delete_view(viewer, skein.database, view_id)
+        return
+    st.rerun()

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.testing.v1 import AppTest, app_test
 
 from core.access.viewer import Viewer
 from core.ids import LoginId, new_login_id
@@ -40,6 +42,23 @@ def opened(settings: Settings) -> Iterator[Skein]:
 def _no_caches_from_before() -> None:
     st.cache_resource.clear()
     st.cache_data.clear()
+
+
+@pytest.fixture(autouse=True)
+def _tabs_know_their_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a server's session does from one run to the next, so that a callback may switch to one of them."""
+    known: dict[str, Any] = {}
+
+    class Pages(PagesManager):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._pages = dict(known) or None
+
+        def set_pages_and_resolve(self, pages: dict[str, Any], fallback_page_hash: str = "") -> Any:
+            known.update(pages)
+            return super().set_pages_and_resolve(pages, fallback_page_hash)
+
+    monkeypatch.setattr(app_test, "PagesManager", Pages)
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def ran(tab_or_widget):
 
 
 def chose(at, menu: str, way: str):
-    """The page with a dialog of a menu open; a whole rerun would close it, so each step in it chooses anew."""
+    """The page, asked for a dialog of a menu, which then stands until it is done with."""
     at.menu_button(key=menu).click(way)
     return at
 
@@ -289,7 +289,7 @@ class TestPaging:
         assert "All 60 chosen" in texts(at)
         ran(chose(at, "browse.bulk", "Archive"))
         assert "**60 sessions** with nothing" in texts(at)
-        ran(chose(at, "browse.bulk", "Archive").button(key="browse.bulk.do").click())
+        ran(at.button(key="browse.bulk.do").click())
         settle(opened)
         assert len(ran(at).dataframe) == 0
         assert len(titles(browse("ada", q="status:archived"))) == 50
@@ -311,8 +311,8 @@ class TestBulk:
         opened.database.write(lambda db: add_tag(ada, db, added.message_id, "fruit"))
         at = self.choose(browse("ada"), added.session_id)
         ran(chose(at, "browse.bulk", "Tag"))
-        ran(chose(at, "browse.bulk", "Tag").selectbox(key="browse.bulk.tag").set_value("fruit"))
-        ran(chose(at, "browse.bulk", "Tag").button(key="browse.bulk.do").click())
+        ran(at.selectbox(key="browse.bulk.tag").set_value("fruit"))
+        ran(at.button(key="browse.bulk.do").click())
         with opened.database.read() as db:
             marks = find_marks(ada, db, [added.session_id])
         assert [tag.name for tag in marks[added.session_id].tags] == ["fruit"]
@@ -322,7 +322,7 @@ class TestBulk:
         at = self.choose(browse("ada"), added.session_id)
         ran(chose(at, "browse.bulk", "Delete"))
         assert "1 session** with 1 conversation, 1 message, 1 thread" in texts(at)
-        ran(chose(at, "browse.bulk", "Delete").button(key="browse.bulk.do").click())
+        ran(at.button(key="browse.bulk.do").click())
         assert status_of(opened, added.session_id) == "deleted"
         assert titles(at) == []
         ran(at.button(key="browse.undo").click())
@@ -417,7 +417,7 @@ class TestNewSessions:
     def test_an_empty_one_gets_a_title_and_opens_in_the_chat(self, browse, opened):
         at = ran(browse("ada").menu_button(key="browse.new").click("Empty session"))
         at.text_input(key="browse.draft.empty").set_value("秋季计划")
-        ran(chose(at, "browse.new", "Empty session").button(key="browse.empty.do").click())
+        ran(at.button(key="browse.empty.do").click())
         ada = person_named(opened, "ada")
         session_id = at.query_params["session"]
         session_id = session_id if isinstance(session_id, str) else session_id[0]
@@ -426,24 +426,24 @@ class TestNewSessions:
 
     def test_without_a_title_it_says_so(self, browse):
         at = ran(browse("ada").menu_button(key="browse.new").click("Empty session"))
-        ran(chose(at, "browse.new", "Empty session").button(key="browse.empty.do").click())
+        ran(at.button(key="browse.empty.do").click())
         assert [error.value[:13] for error in at.error] == ["A title needs"]
 
     def test_a_template_is_written_and_started_from(self, browse, opened):
         at = ran(browse("ada").menu_button(key="browse.new").click("Templates"))
-        ran(chose(at, "browse.new", "Templates").button(key="browse.template.new").click())
+        ran(at.button(key="browse.template.new").click())
         at.text_input(key="browse.draft.new.name").set_value("Weekly")
         at.text_area(key="browse.draft.new.message.0").set_value("What is new?")
-        ran(chose(at, "browse.new", "Templates"))
+        ran(at)
         at.text_area(key="browse.draft.new.message.1").set_value("And what is old?")
-        ran(chose(at, "browse.new", "Templates"))
-        ran(chose(at, "browse.new", "Templates").button(key="browse.template.save").click())
+        ran(at)
+        ran(at.button(key="browse.template.save").click())
         ada = person_named(opened, "ada")
         with opened.database.read() as db:
             kept = list_templates(ada, db)
         assert [(row.name, row.messages) for row in kept] == [("Weekly", ["What is new?", "And what is old?"])]
         at = ran(browse("ada").menu_button(key="browse.new").click("From a template"))
-        ran(chose(at, "browse.new", "From a template").button(key="browse.from.do").click())
+        ran(at.button(key="browse.from.do").click())
         wait_until(lambda: opened.engine.active(ada) == [])
         settle(opened)
         at = browse("ada")
@@ -463,7 +463,7 @@ class TestNewSessions:
         at.session_state["browse.chosen"] = (added.session_id,)
         ran(at)
         ran(chose(at, "browse.bulk", "Make a template"))
-        ran(chose(at, "browse.bulk", "Make a template").button(key="browse.template.save").click())
+        ran(at.button(key="browse.template.save").click())
         with opened.database.read() as db:
             kept = list_templates(person_named(opened, "ada"), db)
         assert [(row.name, row.messages) for row in kept] == [("Pears", ["Pears"])]
@@ -475,7 +475,7 @@ class TestNewSessions:
         ran(at)
         ran(chose(at, "browse.bulk", "Rename"))
         at.text_input(key="branches.asked").set_value("Apples")
-        ran(button_named(chose(at, "browse.bulk", "Rename"), "Save").click())
+        ran(button_named(at, "Save").click())
         assert titles(at) == ["Apples"]
 
 
@@ -484,7 +484,8 @@ class TestSavedViews:
         ask("ada", "Pears and plums")
         ask("ben", "Plums")
         at = browse("ada", q="title:plums", sort="title")
-        at.text_input(key="browse.name").set_value("Plums")
+        at.session_state["browse.views"] = True
+        ran(at).text_input(key="browse.name").set_value("Plums")
         ran(button_named(at, "Save this view").click())
         link = next(code.value for code in at.code if "view=" in code.value)
         other = browse("ben", view=link.partition("view=")[2])

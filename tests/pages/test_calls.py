@@ -212,7 +212,8 @@ class TestOneCall:
 
 class TestSavedViews:
     def save(self, at, name: str):
-        at.text_input(key="calls.name").set_value(name)
+        at.session_state["calls.views"] = True
+        at.run().text_input(key="calls.name").set_value(name)
         return button_named(at, "Save this view").click().run()
 
     def test_a_view_is_saved_opened_and_deleted(self, calls, ask):

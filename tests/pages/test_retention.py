@@ -95,6 +95,8 @@ class TestErasing:
         alice = person_named(opened, "alice")
         at = tab("root", role="admin").switch_page("admin.py").run()
         at.selectbox(key="admin.account").set_value(alice.user_id).run()
+        at.session_state[f"admin.erasing.{alice.user_id}"] = True
+        at.run()
         assert "**1** sessions with **1** messages" in texts(at)
         assert at.button(key="admin.erase").disabled
         at.text_input(key=f"admin.erase.{alice.user_id}").set_value("alice").run()
