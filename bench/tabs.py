@@ -1,7 +1,7 @@
 """A browser's tab without a browser: it speaks Streamlit's protocol over a websocket and watches an answer grow.
 
 It sends what the front end sends (a first run, the text of the chat input, clicks, the timers of fragments) and
-keeps the page as the front end does: a tree of blocks and elements, from which each run that ends takes away what it
+keeps the page as the front end does: blocks and elements by place, from which each run that ends takes away what it
 has not drawn again. Invariant: it takes for the answer only the numbered words ``w1 w2 ...`` that stand on the page
 and did not stand there before it asked, so a word that is lost, doubled or somebody else's shows.
 """
