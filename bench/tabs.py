@@ -47,6 +47,10 @@ class Answer:
         """How many words are missing from the page when all is over."""
         return len(set(_expected(tokens)) - set(self.final))
 
+    def streamed_whole(self, tokens: int) -> bool:
+        """Whether all words came, in order, while it was written."""
+        return self.streamed == _expected(tokens)
+
     def doubled(self, tokens: int) -> int:
         """How many words stood where they should not, while it was written or afterwards."""
         wrong = len(self.final) - len(set(self.final))
@@ -206,6 +210,25 @@ class Tab:
         answer.problems = self._problems
         return answer
 
+    async def watch_no_longer(self) -> Answer:
+        """What has come of the answer by now."""
+        answer, self._answer = self._answer, None
+        assert answer is not None
+        answer.streamed, answer.problems = self._words()[self._before :], self._problems
+        return answer
+
+    async def go(self, page: str) -> None:
+        """Open another page, as a click in the menu does."""
+        self._answer = None
+        self._finished.clear()
+        self._query, self._page_hash, self._page_name = "", "", page
+        await self._rerun()
+
+    @property
+    def query(self) -> str:
+        """What stands behind the page's address."""
+        return self._query
+
     async def words_seen(self, count: int, *, patience: float = _PATIENCE) -> None:
         """Wait until so many words of the answer stand there."""
         async with asyncio.timeout(patience):
@@ -314,6 +337,7 @@ class Tab:
         if answer is None:
             return
         answer.text_frames += 1
+        self._grown.set()
         if words <= self._most:
             return
         if answer.first is None:
@@ -322,7 +346,6 @@ class Tab:
             answer.gaps.append(at - self._last)
         answer.text_bytes += size
         self._most, self._last = words, at
-        self._grown.set()
 
     def _words(self) -> list[str]:
         return self.page.numbered()

@@ -1,21 +1,31 @@
 """What Skein needs of Streamlit beyond its public functions, all in one place: look here first when it is updated.
 
-Two things. What a fragment draws belongs to it: a click there waits for the fragment's run that goes on, so that
-nobody could stop an answer that a fragment draws; ``of_the_page`` gives it to the page. And a run that is followed
-too soon by another loses its end on the way to the browser; ``was_whole`` says whether that may have happened.
+- What a fragment draws belongs to it: a click there waits for the fragment's run that goes on, so that nobody could
+  stop an answer that a fragment draws. ``of_the_page`` gives it to the page.
+- A run that is followed too soon by another loses its end on the way to the browser; ``was_whole`` says whether
+  that may have happened.
+- Whatever a browser asks for ends the run before it, be that about to call what a click asked for: on a busy server
+  the click would be lost. ``watch_tabs`` lets each be taken before the next is passed on.
 """
 
-from collections.abc import Iterator
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from streamlit.runtime import get_instance
+from streamlit.proto.WidgetStates_pb2 import WidgetState
+from streamlit.runtime import Runtime, get_instance
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_run_context import ThreadState
+from streamlit.runtime.state import SessionState
 
-_settled: "WeakKeyDictionary[AppSession, bool]" = WeakKeyDictionary()
+_TRIGGERS = frozenset({"trigger_value", "string_trigger_value", "chat_input_value", "json_trigger_value"})
+# A callback that takes longer does not keep the tab any more.
+_PATIENCE_SECONDS = 10.0
 
 
 @contextmanager
@@ -25,23 +35,109 @@ def of_the_page() -> Iterator[None]:
         yield
 
 
-def watch_tabs() -> None:
-    """From now on note of each tab, when it asks for a run, whether it had got all of the runs before."""
-    runtime = get_instance()
-    pass_on = runtime.handle_backmsg
+class _Tabs:
+    """What the tabs of this process ask for, passed on one after the other.
 
-    def handle(session_id: str, message: Any, **more: Any) -> None:
-        session = runtime.get_app_session(session_id)
-        if session is not None and message.WhichOneof("type") == "rerun_script":
+    ``_held`` has a tab from when it asks for a run of the page, or a callback of it begins, until its callbacks are
+    over; what it asks for meanwhile waits there. ``_untaken`` are clicks in fragments, which wait for the run that
+    goes on; where that is ended by a run of the page, they go along with that.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._pass_on = runtime.handle_backmsg
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._held: dict[str, list[Callable[[], None]]] = {}
+        self._untaken: dict[str, dict[str, WidgetState]] = {}
+        self.settled: WeakKeyDictionary[AppSession, bool] = WeakKeyDictionary()
+
+    def handle(self, session_id: str, message: Any, **more: Any) -> None:
+        """Pass on what a browser asks for, when what it asked for before has been taken; on the loop."""
+        session = self._runtime.get_app_session(session_id)
+        if session is None or message.WhichOneof("type") != "rerun_script":
+            self._pass_on(session_id, message, **more)
+            return
+        with self._lock:
+            if session_id in self._held:
+                self._held[session_id].append(partial(self.handle, session_id, message, **more))
+                return
             session.track_settling()
-            _settled[session] = session.is_settled
-        pass_on(session_id, message, **more)
+            self.settled[session] = session.is_settled
+            if message.rerun_script.fragment_id:
+                self._untaken.setdefault(session_id, {}).update(_triggers_of(message))
+            else:
+                self._take_along(session_id, message)
+                self._held[session_id] = []
+                self._loop.call_later(_PATIENCE_SECONDS, self._release, session_id, self._held[session_id])
+            self._pass_on(session_id, message, **more)
 
-    runtime.handle_backmsg = handle  # type: ignore[method-assign]
+    def _take_along(self, session_id: str, message: Any) -> None:
+        here = {widget.id for widget in message.rerun_script.widget_states.widgets}
+        for widget_id, state in self._untaken.pop(session_id, {}).items():
+            if widget_id not in here:
+                message.rerun_script.widget_states.widgets.append(state)
+
+    def begin(self, session_id: str) -> None:
+        """Callbacks begin: from here on nothing ends them; in the script's thread."""
+        context = get_script_run_ctx()
+        with self._lock:
+            if context is not None and context.yield_check is not None:
+                context.yield_check()
+            self._held.setdefault(session_id, [])
+            self._untaken.pop(session_id, None)
+
+    def end(self, session_id: str) -> None:
+        """Callbacks are over: what the tab has asked for meanwhile can be passed on."""
+        with self._lock:
+            waiting = self._held.get(session_id)
+        if waiting is not None:
+            self._loop.call_soon_threadsafe(self._release, session_id, waiting)
+
+    def _release(self, session_id: str, waiting: list[Callable[[], None]]) -> None:
+        with self._lock:
+            if self._held.get(session_id) is not waiting:
+                return
+            del self._held[session_id]
+        for pass_on in waiting:
+            pass_on()
+
+
+def _triggers_of(message: Any) -> dict[str, WidgetState]:
+    widgets = message.rerun_script.widget_states.widgets
+    return {widget.id: widget for widget in widgets if widget.WhichOneof("value") in _TRIGGERS}
+
+
+_tabs: _Tabs | None = None
+
+
+def watch_tabs() -> None:
+    """From now on pass on what tabs ask for one by one; to be called once, on the server's loop."""
+    global _tabs  # noqa: PLW0603 - one for the process, as Streamlit's own
+    runtime = get_instance()
+    tabs = _tabs = _Tabs(runtime)
+    runtime.handle_backmsg = tabs.handle  # type: ignore[method-assign]
+    call_callbacks = SessionState.on_script_will_rerun
+
+    def take(state: SessionState, *given: Any, **more: Any) -> None:
+        context = get_script_run_ctx()
+        session_id = context.session_id if context is not None else ""
+        if runtime.get_app_session(session_id) is None:
+            call_callbacks(state, *given, **more)
+            return
+        tabs.begin(session_id)
+        try:
+            call_callbacks(state, *given, **more)
+        finally:
+            tabs.end(session_id)
+
+    SessionState.on_script_will_rerun = take  # type: ignore[method-assign]
 
 
 def was_whole() -> bool:
     """Whether the browser had all of the page when it asked for what runs now; False where nobody knows."""
     context = get_script_run_ctx()
-    session = get_instance().get_app_session(context.session_id) if context is not None else None
-    return session is not None and _settled.get(session, False)
+    if context is None or _tabs is None:
+        return False
+    session = get_instance().get_app_session(context.session_id)
+    return session is not None and _tabs.settled.get(session, False)

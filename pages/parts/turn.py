@@ -241,7 +241,8 @@ def follow(
     """
     heard, graph = _Heard(), GraphFold(skein, turn)
     live = st.empty()
-    bubble = live.chat_message("assistant", avatar=":material/hub:")
+    # In a block of another kind than a finished answer's: else that would take over, for a while, what was in it.
+    bubble = live.container().chat_message("assistant", avatar=":material/hub:")
     above, said = bubble.container(), bubble.container()
     places: list[_Places] = []
 

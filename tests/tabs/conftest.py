@@ -1,0 +1,84 @@
+"""A live server inside the tests' own process, so that what a tab costs it can be counted, and tabs to look at it."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+import uvicorn
+from streamlit.runtime import Runtime
+
+from bench.tabs import Tab
+from core.access.viewer import Viewer
+from core.access.web.tokens import COOKIE, sign_login
+from core.ids import new_login_id
+from core.settings import load_settings
+from core.skein import Skein, open_skein, use_skein
+from core.tables import Login, utc_now
+from tests.browser.live_server import free_port, wait_until
+from tests.conftest import copy_sqlite, make_person
+
+PACE = 200
+OpenTab = Callable[..., "asyncio.Future[Tab]"]
+
+
+@dataclass(frozen=True)
+class Served:
+    """The Skein behind the server, and the port that the tabs connect to."""
+
+    skein: Skein
+    port: int
+
+    def make_person(self, name: str) -> tuple[Viewer, str]:
+        """An account with the cookie of a fresh login."""
+        viewer, login_id = make_person(self.skein, name), new_login_id()
+        login = Login(login_id=login_id, user_id=viewer.user_id, expires_at=utc_now() + timedelta(days=1))
+        self.skein.database.write(lambda db: db.add(login))
+        return viewer, f"{COOKIE}={sign_login(login_id, secret_key=self.skein.secret_key)}"
+
+    @asynccontextmanager
+    async def tabs(self, count: int, cookie: str, **where: str) -> AsyncIterator[list[Tab]]:
+        """So many tabs of one person, opened."""
+        tabs = [Tab(self.port, cookie, **where) for _ in range(count)]
+        for tab in tabs:
+            await tab.open()
+        try:
+            yield tabs
+        finally:
+            for tab in tabs:
+                await tab.close()
+
+
+@pytest.fixture(scope="package")
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for all: each test has people of its own on it."""
+    folder = tmp_path_factory.mktemp("tabs")
+    copy_sqlite(request, folder / "data")
+    skein = open_skein(
+        load_settings(
+            data_dir=folder / "data",
+            demo_tokens_per_second=PACE,
+            log_level="ERROR",
+            max_runs=200,
+            max_runs_per_user=200,
+            _env_file=None,
+        )
+    )
+    use_skein(skein)
+    from app import app
+
+    port = free_port()
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", ws="websockets-sansio")
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    wait_until(lambda: server.started)
+    yield Served(skein, port)
+    server.should_exit = True
+    thread.join()
+    use_skein(None)
+    Runtime._instance = None
