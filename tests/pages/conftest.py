@@ -131,3 +131,9 @@ def button_named(at: AppTest, label: str):
 
 def has_button(at: AppTest, label: str) -> bool:
     return any(button.label == label for button in at.button)
+
+
+def opened_popover(at: AppTest, key: str) -> AppTest:
+    """The tab with this popover or fold open: what is closed draws nothing."""
+    at.session_state[key] = True
+    return at.run()

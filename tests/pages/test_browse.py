@@ -20,7 +20,7 @@ from pages.parts.browse_place import read_place
 from pages.parts.browse_query import chips, rewritten
 from pages.parts.browse_rows import cost_of, describe_hit, describe_threads
 from tests.core.support import wait_until
-from tests.pages.conftest import button_named, has_button, person_named, texts
+from tests.pages.conftest import button_named, has_button, opened_popover, person_named, texts
 
 NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
@@ -484,8 +484,7 @@ class TestSavedViews:
         ask("ada", "Pears and plums")
         ask("ben", "Plums")
         at = browse("ada", q="title:plums", sort="title")
-        at.session_state["browse.views"] = True
-        ran(at).text_input(key="browse.name").set_value("Plums")
+        opened_popover(at, "browse.views").text_input(key="browse.name").set_value("Plums")
         ran(button_named(at, "Save this view").click())
         link = next(code.value for code in at.code if "view=" in code.value)
         other = browse("ben", view=link.partition("view=")[2])

@@ -7,7 +7,7 @@ from core.calls.listing.queries import list_calls
 from core.calls.text.search import pending
 from core.history.messages import NewMessage
 from tests.core.support import wait_until
-from tests.pages.conftest import button_named, has_button, person_named, texts
+from tests.pages.conftest import button_named, has_button, opened_popover, person_named, texts
 
 
 @pytest.fixture
@@ -91,8 +91,9 @@ class TestWhoSeesWhat:
 
     def test_only_those_who_read_all_can_verify_the_log(self, calls, ask):
         ask("ada", "Pears")
-        assert not has_button(calls("ada"), "Verify the log")
-        at = button_named(calls("ana", role="analyst"), "Verify the log").click().run()
+        assert not has_button(opened_popover(calls("ada"), "calls.verifying"), "Verify the log")
+        at = opened_popover(calls("ana", role="analyst"), "calls.verifying")
+        at = button_named(at, "Verify the log").click().run()
         assert [note.value.startswith("The log holds: 1 call, ") for note in at.success] == [True]
 
     def test_the_demo_model_is_free_and_not_zero(self, calls, ask):
@@ -212,8 +213,7 @@ class TestOneCall:
 
 class TestSavedViews:
     def save(self, at, name: str):
-        at.session_state["calls.views"] = True
-        at.run().text_input(key="calls.name").set_value(name)
+        opened_popover(at, "calls.views").text_input(key="calls.name").set_value(name)
         return button_named(at, "Save this view").click().run()
 
     def test_a_view_is_saved_opened_and_deleted(self, calls, ask):
@@ -245,11 +245,11 @@ class TestSavedViews:
 class TestExport:
     def test_a_file_of_what_is_filtered_is_prepared_and_offered(self, calls, ask):
         ask("ada", "Pears")
-        at = button_named(calls("ada"), "Prepare the file").click().run()
+        at = button_named(opened_popover(calls("ada"), "calls.export"), "Prepare the file").click().run()
         assert [button.label[:15] for button in at.download_button] == ["Download 1 call"]
 
     def test_a_file_of_another_filter_is_not_offered(self, calls, ask):
         ask("ada", "Pears")
-        at = button_named(calls("ada"), "Prepare the file").click().run()
+        at = button_named(opened_popover(calls("ada"), "calls.export"), "Prepare the file").click().run()
         at.button_group(key="calls.widget.window").set_value("24h").run()
         assert len(at.download_button) == 0

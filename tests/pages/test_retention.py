@@ -11,7 +11,7 @@ from core.history.sessions import get_session
 from core.records import retention
 from core.tables import Conversation, Session, utc_now
 from tests.core.working import say
-from tests.pages.conftest import button_named, has_button, person_named, texts
+from tests.pages.conftest import button_named, has_button, opened_popover, person_named, texts
 
 
 @pytest.fixture
@@ -95,8 +95,7 @@ class TestErasing:
         alice = person_named(opened, "alice")
         at = tab("root", role="admin").switch_page("admin.py").run()
         at.selectbox(key="admin.account").set_value(alice.user_id).run()
-        at.session_state[f"admin.erasing.{alice.user_id}"] = True
-        at.run()
+        opened_popover(at, f"admin.erasing.{alice.user_id}")
         assert "**1** sessions with **1** messages" in texts(at)
         assert at.button(key="admin.erase").disabled
         at.text_input(key=f"admin.erase.{alice.user_id}").set_value("alice").run()
