@@ -311,7 +311,7 @@ class Scheduler:
         held = await asyncio.wrap_future(
             self._database.submit(
                 lambda db: store.append_events(db, batches, worker=self._worker.name),
-                within=max(min(_FLUSH_WITHIN, _HANDED_WITHIN - self._settings.flush_seconds), 0),
+                within=flush_within(self._settings.flush_seconds),
             )
         )
         for run, events in fresh:
@@ -359,6 +359,11 @@ class Scheduler:
 
     async def place_of(self, thread_id: str) -> int | None:
         return self._queue.place_of(thread_id)
+
+
+def flush_within(flush_seconds: float) -> float:
+    """How long what was said, and gathered so often, may wait for others to be written with."""
+    return max(min(_FLUSH_WITHIN, _HANDED_WITHIN - flush_seconds), 0.0)
 
 
 def _seconds_since(resume: Resume | None) -> float:

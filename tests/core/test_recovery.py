@@ -15,6 +15,7 @@ from sqlmodel import select
 from core.access.viewer import Viewer
 from core.history.messages import NewMessage, add_message
 from core.ids import ThreadId
+from core.runs import scheduler
 from core.runs.branching import retry
 from core.runs.worker import Worker
 from core.settings import Settings
@@ -101,6 +102,12 @@ def said_in_call(skein: Skein, thread_id: ThreadId) -> tuple[str, str | None, st
         call = db.exec(select(LlmCall).where(LlmCall.thread_id == thread_id)).one()
         body = db.get_one(LlmCallBody, call.call_id)
     return call.status, call.usage_source, json.loads(body.response or "[]")[0]["content"]
+
+
+def test_what_was_said_is_handed_over_with_time_to_commit_it_within_half_a_second() -> None:
+    for flush_seconds in (0.01, Settings.model_fields["flush_seconds"].default, 0.35, 0.4):
+        assert flush_seconds + scheduler.flush_within(flush_seconds) <= KEPT_SECONDS - 0.1 + 1e-9
+    assert scheduler._BEGIN_WITHIN <= 0.02
 
 
 class TestKilledWhileItSpoke:
