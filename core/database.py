@@ -25,21 +25,19 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from psycopg import IsolationLevel
 from psycopg.types.string import StrDumperUnknown
-from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.postgresql.psycopg import dialect as postgresql_dialect
-from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlmodel import Session, SQLModel
 
 from core.errors import BusyError, SettingsError, SkeinError
+from core.prepared import Prepared
 from core.tables import clean_text
 
 T = TypeVar("T")
 Job = Callable[[Session], T]
-_Fix = Callable[[Any], Any]
 
 BUSY_SECONDS = 5.0
 _LARGEST_BATCH = 200
@@ -309,42 +307,34 @@ def in_parts(items: Collection[T]) -> Iterator[list[T]]:
 
 def upsert(db: Session, table: type[SQLModel], rows: list[dict[str, Any]]) -> None:
     """Insert the rows; where one with the same primary key is there, put the new one in its place."""
-    if not rows:
-        return
-    db.connection().execute(_upsert_into(table, db.get_bind().dialect.name, tuple(rows[0])), rows)
+    if rows:
+        upsert_into(table, tuple(rows[0])).run_many(db, rows)
 
 
 @lru_cache(maxsize=32)
-def _upsert_into(table: type[SQLModel], dialect: str, names: tuple[str, ...]) -> Any:
+def upsert_into(table: type[SQLModel], columns: tuple[str, ...]) -> Prepared:
+    """The statement that inserts a row with these columns, or puts it in the place of the one with the same key."""
     keys = [column.name for column in table_of(table).primary_key]
-    insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
-    statement = insert(table_of(table))
-    changes = {name: statement.excluded[name] for name in names if name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=changes)
+
+    def build(dialect: str) -> Any:
+        insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
+        statement = insert(table_of(table))
+        changes = {name: statement.excluded[name] for name in columns if name not in keys}
+        return statement.on_conflict_do_update(index_elements=keys, set_=changes)
+
+    return Prepared(build, columns)
 
 
 def insert_rows(db: Session, table: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert many rows that name every column, handing them to the driver at once: a third of the usual cost."""
-    if not rows:
-        return
-    connection = db.connection()
-    statement, is_positional, columns = _driver_insert(table, connection.dialect.name)
-    if is_positional:
-        values: Any = [tuple([fix(row[name]) if fix else row[name] for name, fix in columns]) for row in rows]
-    else:
-        values = [{name: fix(row[name]) if fix else row[name] for name, fix in columns} for row in rows]
-    connection.exec_driver_sql(statement, values)
+    """Insert rows that name every column, handing them to the driver at once."""
+    insert_into(table).run_many(db, rows)
 
 
-@lru_cache(maxsize=32)
-def _driver_insert(table: type[SQLModel], dialect_name: str) -> tuple[str, bool, list[tuple[str, _Fix | None]]]:
-    """The statement in the driver's own words, and what is to be done to each column's value before it."""
-    dialect: Dialect = sqlite_dialect() if dialect_name == "sqlite" else postgresql_dialect()  # type: ignore[no-untyped-call]
-    columns = {column.name: column for column in table_of(table).columns}
-    compiled = table_of(table).insert().compile(dialect=dialect)
-    names = list(compiled.positiontup or columns)
-    fixes = [columns[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
-    return str(compiled), compiled.positional, list(zip(names, fixes, strict=True))
+@lru_cache(maxsize=64)
+def insert_into(table: type[SQLModel], columns: tuple[str, ...] | None = None) -> Prepared:
+    """The statement that inserts a row with these columns; None for all."""
+    found = table_of(table)
+    return Prepared(found.insert(), columns or tuple(column.name for column in found.columns))
 
 
 def table_of(model: type[SQLModel]) -> Table:

@@ -14,9 +14,10 @@ from sqlmodel import Session as Db
 
 from core.access.deeds import DEEDS
 from core.access.viewer import Viewer
-from core.database import Database, insert_rows, table_of
+from core.database import Database, insert_into, table_of
 from core.errors import BadInputError
 from core.ids import UserId, new_activity_id
+from core.prepared import Prepared
 from core.tables import Activity, ActivityToSeal, utc_now
 
 HOUSE = Viewer(UserId("skein"), "Skein", "admin")
@@ -47,8 +48,8 @@ def record(
         "session_id": session_id,
         "detail": detail or {},
     }
-    insert_rows(db, Activity, [row])
-    insert_rows(db, ActivityToSeal, [row])
+    _ADD.run(db, row)
+    _ADD_TO_SEAL.run(db, row)
 
 
 def record_once(
@@ -82,10 +83,12 @@ def record_look(
 def is_recorded(db: Db, viewer: Viewer, kind: str, *, target_id: str) -> bool:
     """Whether this sign-in of the viewer (all that came without one count as one) has done this to this target."""
     who = {"who": viewer.user_id, "login": viewer.login_id, "kind": kind, "target": target_id}
-    return db.connection().execute(_FIND, who).first() is not None
+    return _FIND.first(db, who) is not None
 
 
-_FIND = (
+_ADD = insert_into(Activity)
+_ADD_TO_SEAL = insert_into(ActivityToSeal)
+_FIND = Prepared(
     select(_TABLE.c.activity_id)
     .where(
         _TABLE.c.target_id == bindparam("target"),

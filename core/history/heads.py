@@ -9,11 +9,12 @@ from collections.abc import Collection
 from datetime import datetime
 from itertools import count
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, select, update
 from sqlmodel import Session as Db
 
-from core.database import table_of
+from core.database import insert_into, table_of
 from core.ids import BranchId, ConversationId, MessageId, UserId, new_branch_id
+from core.prepared import Prepared
 from core.tables import Branch, clean_text
 
 LONGEST_NAME = 100
@@ -39,8 +40,8 @@ def move_branch(
     ``wanted`` is the branch that somebody is looking at: it goes before others with the same head.
     """
     change = {"parent": parent_id, "message": message_id, "wanted": wanted, "now": now}
-    moved = db.connection().execute(_MOVE, change).first()
-    return BranchId(moved.branch_id) if moved is not None else None
+    moved = _MOVE.first(db, change)
+    return BranchId(moved[0]) if moved is not None else None
 
 
 def begin_branch(
@@ -54,7 +55,7 @@ def begin_branch(
     now: datetime,
 ) -> BranchId:
     """Make the message the head of a new branch, named as asked, or after how it came to be."""
-    taken = set(db.connection().execute(_NAMES, {"conversation": conversation_id}).scalars())
+    taken = {name for (name,) in _NAMES.all(db, {"conversation": conversation_id})}
     branch_id = new_branch_id()
     row = {
         "branch_id": branch_id,
@@ -65,7 +66,7 @@ def begin_branch(
         "created_at": now,
         "updated_at": now,
     }
-    db.connection().execute(_INSERT, row)
+    _INSERT.run(db, row)
     return branch_id
 
 
@@ -97,13 +98,17 @@ _at_head = (
     .limit(1)
     .scalar_subquery()
 )
-_MOVE = (
+_MOVE = Prepared(
     update(_branch)
     .where(_branch.c.branch_id == _at_head)
     .values(head_message_id=bindparam("message"), updated_at=bindparam("now"), archived_at=None)
     .returning(_branch.c.branch_id)
 )
-_INSERT = insert(_branch)
-_NAMES = select(_branch.c.name).where(
-    _branch.c.conversation_id == bindparam("conversation"), _branch.c.deleted_at.is_(None)
+_INSERT = insert_into(
+    Branch, ("branch_id", "conversation_id", "head_message_id", "user_id", "name", "created_at", "updated_at")
+)
+_NAMES = Prepared(
+    select(_branch.c.name).where(
+        _branch.c.conversation_id == bindparam("conversation"), _branch.c.deleted_at.is_(None)
+    )
 )

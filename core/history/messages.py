@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import bindparam, update
 from sqlmodel import Session as Db
 from sqlmodel import col, select
 
 from core.access.viewer import Viewer
-from core.database import table_of
+from core.database import insert_into, table_of
 from core.errors import BadInputError, ForbiddenError, NotFoundError
 from core.history.activity import record
 from core.history.clearing import require_unclaimed
@@ -34,6 +34,7 @@ from core.ids import (
     new_session_id,
     new_thread_id,
 )
+from core.prepared import Prepared
 from core.tables import Conversation, Message, Session, Thread, clean_text, utc_now
 
 LONGEST_MESSAGE = 200_000
@@ -111,20 +112,18 @@ def add_message(
 
     The thread is born ``queued``, held by the worker's lease, so that it is never without somebody to run it.
     """
-    text, now, connection = _checked(new.text), now or utc_now(), db.connection()
+    text, now = _checked(new.text), now or utc_now()
     if new.conversation_id is not None:
         # First of all: on PostgreSQL this also makes others who change the conversation wait.
-        connection.execute(_TOUCH, {"of": new.conversation_id, "now": now})
+        _TOUCH.run(db, {"of": new.conversation_id, "now": now})
     _require_source(viewer, db, new)
     parent, place = _parent_of(viewer, db, new)
     conversation_id, session_id = place or _place_for(viewer, db, new, now)
     kind = ThreadKind.FIRST if new.kind is ThreadKind.CONTINUE and parent is None else new.kind
     config = _with_files(viewer, db, new, session_id)
     added = Added(new_message_id(), new_thread_id(), conversation_id, session_id, kind, config, parent)
-    connection.execute(_INSERT_MESSAGE, _message_row(new, added, text, now))
-    connection.execute(
-        _INSERT_THREAD, _thread_row(viewer, new, added, now) | {"worker": worker, "lease_until": lease_until}
-    )
+    _INSERT_MESSAGE.run(db, _message_row(new, added, text, now))
+    _INSERT_THREAD.run(db, _thread_row(viewer, new, added, now) | {"worker": worker, "lease_until": lease_until})
     _tell(viewer, db, added)
     return replace(added, branch_id=_branch_of(viewer, db, new, added, now))
 
@@ -231,18 +230,14 @@ def _place_for(viewer: Viewer, db: Db, new: NewMessage, now: datetime) -> tuple[
     title = default_title(new.text)
     session_id = new.session_id or new_session_id()
     if new.session_id is None:
-        db.add(Session(session_id=session_id, user_id=viewer.user_id, title=title, created_at=now, updated_at=now))
+        row = {"session_id": session_id, "user_id": viewer.user_id, "title": title, "status": "active", "meta": {}}
+        _INSERT_SESSION.run(db, {**row, "created_at": now, "updated_at": now})
     else:
         get_own_session(viewer, db, session_id)
         hold_session(db, session_id)
     conversation_id = new_conversation_id()
-    db.flush()
-    db.add(
-        Conversation(
-            conversation_id=conversation_id, session_id=session_id, title=title, created_at=now, updated_at=now
-        )
-    )
-    db.flush()
+    row = {"conversation_id": conversation_id, "session_id": session_id, "title": title}
+    _INSERT_CONVERSATION.run(db, {**row, "created_at": now, "updated_at": now})
     return conversation_id, session_id
 
 
@@ -268,13 +263,31 @@ def _require_own(viewer: Viewer, owner_id: str | None) -> None:
         raise ForbiddenError("This conversation is somebody else's; you can read it, but not write in it.")
 
 
-_INSERT_MESSAGE = insert(table_of(Message))
+_INSERT_SESSION = insert_into(
+    Session, ("session_id", "user_id", "title", "status", "meta", "created_at", "updated_at")
+)
 
 
-_INSERT_THREAD = insert(table_of(Thread))
+_INSERT_CONVERSATION = insert_into(
+    Conversation, ("conversation_id", "session_id", "title", "created_at", "updated_at")
+)
 
 
-_TOUCH = (
+_INSERT_MESSAGE = insert_into(
+    Message, ("message_id", "conversation_id", "parent_message_id", "content", "answer", "depth", "created_at")
+)
+
+
+_INSERT_THREAD = insert_into(
+    Thread,
+    (
+        *("thread_id", "message_id", "user_id", "kind", "name", "parent_thread_id", "source_checkpoint_id"),
+        *("agent_id", "agent_version", "config", "status", "worker", "lease_epoch", "lease_until", "created_at"),
+    ),
+)
+
+
+_TOUCH = Prepared(
     update(table_of(Conversation))
     .where(table_of(Conversation).c.conversation_id == bindparam("of"))
     .values(updated_at=bindparam("now"))

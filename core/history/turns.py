@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, bindparam
+from sqlalchemy import bindparam
 from sqlalchemy.orm import aliased
 from sqlmodel import Session as Db
 from sqlmodel import col, select
@@ -24,6 +24,7 @@ from core.ids import (
     ThreadId,
     UserId,
 )
+from core.prepared import Prepared
 from core.tables import Conversation, Message, Session, Thread
 
 # In a thread's config, beside its settings: what of the state it started from was edited, as plain data by key.
@@ -111,14 +112,13 @@ def get_turn_of_thread(viewer: Viewer, db: Db, thread_id: ThreadId) -> Turn:
 def get_path(viewer: Viewer, db: Db, message_id: MessageId) -> list[Turn]:
     """The turns from the root down to this message, whole and in order."""
     get_turn(viewer, db, message_id)
-    rows = db.connection().execute(_PATH, {"key": message_id})
-    return [_to_turn(row) for row in rows]
+    return [_to_turn(row) for row in _PATH.all(db, {"key": message_id})]
 
 
 def list_turns(viewer: Viewer, db: Db, conversation_id: ConversationId) -> list[Turn]:
     """Every message of a conversation, whole, in the order they were made."""
     get_conversation(viewer, db, conversation_id)
-    return [_to_turn(row) for row in db.connection().execute(_OF_CONVERSATION, {"key": conversation_id})]
+    return [_to_turn(row) for row in _OF_CONVERSATION.all(db, {"key": conversation_id})]
 
 
 def list_fan(viewer: Viewer, db: Db, message_id: MessageId) -> list[Turn]:
@@ -127,7 +127,7 @@ def list_fan(viewer: Viewer, db: Db, message_id: MessageId) -> list[Turn]:
     if turn.kind != ThreadKind.FAN_OUT:
         return [turn]
     given = {"conversation": turn.conversation_id, "parent": turn.parent_message_id, "at": turn.created_at}
-    return [_to_turn(row) for row in db.connection().execute(_FAN, given)]
+    return [_to_turn(row) for row in _FAN.all(db, given)]
 
 
 _COLUMNS = (
@@ -172,16 +172,16 @@ def find_turn(viewer: Viewer, db: Db, message_id: MessageId) -> tuple[Turn, Sess
     return _find(viewer, db, _BY_MESSAGE, message_id)
 
 
-def _find(viewer: Viewer, db: Db, statement: Select[Any], key: str) -> tuple[Turn, SessionId, UserId]:
-    row = db.connection().execute(statement, {"key": key}).first()
+def _find(viewer: Viewer, db: Db, statement: Prepared, key: str) -> tuple[Turn, SessionId, UserId]:
+    row = statement.first(db, {"key": key})
     if row is None or not viewer.may_read(row[-1]):
         raise NotFoundError("There is no such message here; it may have been deleted, or the link is wrong.")
     return _to_turn(row[:-2]), SessionId(row[-2]), UserId(row[-1])
 
 
-def _prepared(key: Any) -> Select[Any]:
-    """A turn by a key; built once, since to build a statement costs more than to run it."""
-    return (  # type: ignore[no-any-return]
+def _prepared(key: Any) -> Prepared:
+    """A turn by a key, with its session and whose that is."""
+    return Prepared(
         _turns()
         .add_columns(Session.session_id, Session.user_id)
         .join(Conversation, col(Conversation.conversation_id) == Message.conversation_id)
@@ -196,13 +196,13 @@ _BY_MESSAGE = _prepared(col(Message.message_id))
 _BY_THREAD = _prepared(col(Thread.thread_id))
 
 
-_OF_CONVERSATION = (
+_OF_CONVERSATION = Prepared(
     _turns().where(col(Message.conversation_id) == bindparam("key")).order_by(col(Message.message_id))
 )
 
 
 # One fan-out is written in one moment.
-_FAN = (
+_FAN = Prepared(
     _turns()
     .where(
         col(Message.conversation_id) == bindparam("conversation"),
@@ -214,7 +214,7 @@ _FAN = (
 )
 
 
-def _prepared_path() -> Select[Any]:
+def _prepared_path() -> Prepared:
     start = select(Message.message_id, Message.parent_message_id).where(Message.message_id == bindparam("key"))
     path = start.cte("path", recursive=True)
     above = aliased(Message)
@@ -224,7 +224,7 @@ def _prepared_path() -> Select[Any]:
         )
     )
     query = _turns().where(col(Message.message_id).in_(select(path.c.message_id)))
-    return query.order_by(col(Message.depth))  # type: ignore[no-any-return]
+    return Prepared(query.order_by(col(Message.depth)))
 
 
 _PATH = _prepared_path()

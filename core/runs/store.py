@@ -8,44 +8,87 @@ Each function is one step of a write job, or a read.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import CursorResult, bindparam, or_, update
+from sqlalchemy import CursorResult, bindparam, literal, literal_column, or_, update
 from sqlmodel import Session as Db
 from sqlmodel import col, func, select
 
 from core.database import table_of, upsert
-from core.errors import ConflictError
+from core.errors import ConflictError, NotFoundError
 from core.history.approval_steps import find_unapplied, withdraw_waiting
 from core.history.interrupts import ASKED_BY_RULE
 from core.ids import ApprovalId, ConversationId, MessageId, SessionId, ThreadId, UserId
+from core.prepared import Prepared
 from core.runs.events import VOICE, Event, answer_text, expand, pack
 from core.tables import Conversation, Message, RunEvent, Thread, utc_now
 
 STOP_REQUESTED = "stop_requested"
 LIVE = ("queued", "running")
 _thread, _message = table_of(Thread), table_of(Message)
+_conversation, _event = table_of(Conversation), table_of(RunEvent)
 # Built once: to build a statement costs more than to run it.
 HELD = (
     update(_thread)
     .where(_thread.c.thread_id == bindparam("of"))
     .where(_thread.c.worker == bindparam("by"), _thread.c.lease_epoch == bindparam("epoch"))
 )
-_BEGIN = HELD.where(_thread.c.status == "queued").values(
-    status="running",
-    started_at=bindparam("new_started_at"),
-    parent_thread_id=bindparam("new_parent"),
-    source_checkpoint_id=bindparam("new_source"),
+_BEGIN = Prepared(
+    HELD.where(_thread.c.status == "queued").values(
+        status="running",
+        started_at=bindparam("new_started_at"),
+        parent_thread_id=bindparam("new_parent"),
+        source_checkpoint_id=bindparam("new_source"),
+    )
 )
-_END = HELD.where(_thread.c.status.in_(LIVE)).values(
-    status=bindparam("new_status"),
-    finish_reason=bindparam("new_reason"),
-    error_type=bindparam("new_error_type"),
-    error_message=bindparam("new_error_message"),
-    lease_until=None,
-    ended_at=bindparam("new_ended_at"),
+_END = Prepared(
+    HELD.where(_thread.c.status.in_([literal(status) for status in LIVE])).values(
+        status=bindparam("new_status"),
+        finish_reason=bindparam("new_reason"),
+        error_type=bindparam("new_error_type"),
+        error_message=bindparam("new_error_message"),
+        lease_until=None,
+        ended_at=bindparam("new_ended_at"),
+    )
 )
-_ANSWER = update(_message).where(_message.c.message_id == bindparam("of")).values(answer=bindparam("new_answer"))
+_LIVE_OF = Prepared(
+    select(_thread.c.thread_id, _thread.c.lease_epoch, _thread.c.finish_reason)
+    .where(_thread.c.worker == bindparam("by"), _thread.c.status.in_([literal_column(f"'{one}'") for one in LIVE]))
+    .with_for_update()
+)
+_REASON = Prepared(select(_thread.c.finish_reason).where(_thread.c.thread_id == bindparam("of")))
+_STATUS = Prepared(select(_thread.c.status).where(_thread.c.thread_id == bindparam("of")))
+_SESSION = Prepared(
+    select(_conversation.c.session_id)
+    .join(_message, _message.c.conversation_id == _conversation.c.conversation_id)
+    .join(_thread, _thread.c.message_id == _message.c.message_id)
+    .where(_thread.c.thread_id == bindparam("of"))
+)
+# A row of several pieces may begin before the first that is asked for.
+_row_of_first = (
+    select(func.max(_event.c.seq))
+    .where(_event.c.thread_id == bindparam("of"), _event.c.seq <= bindparam("first"))
+    .scalar_subquery()
+)
+_EVENTS = Prepared(
+    _event.select()
+    .where(_event.c.thread_id == bindparam("of"), _event.c.seq >= func.coalesce(_row_of_first, 0))
+    .order_by(_event.c.seq)
+)
+_ANSWER = Prepared(
+    update(_message).where(_message.c.message_id == bindparam("of")).values(answer=bindparam("new_answer"))
+)
+
+
+class _Stored(NamedTuple):
+    """A row of ``run_event``."""
+
+    thread_id: str
+    seq: int
+    at_ms: int
+    kind: str
+    node: str | None
+    payload: Any
 
 
 @dataclass(frozen=True)
@@ -166,7 +209,7 @@ def begin_run(
         "new_parent": parent_thread_id,
         "new_source": source_checkpoint_id,
     }
-    require_one(db.connection().execute(_BEGIN, change))
+    require_one(_BEGIN.run(db, change))
 
 
 def append_events(db: Db, batches: Sequence[tuple[Spec, list[Event]]], *, worker: str) -> list[Held]:
@@ -188,15 +231,14 @@ def end_run(db: Db, spec: Spec, outcome: Outcome, events: list[Event], *, worker
         "new_error_message": outcome.error_message,
         "new_ended_at": utc_now(),
     }
-    require_one(db.connection().execute(_END, change))
+    require_one(_END.run(db, change))
     upsert(db, RunEvent, pack(spec.thread_id, events))
-    db.connection().execute(_ANSWER, {"of": spec.message_id, "new_answer": outcome.answer})
+    _ANSWER.run(db, {"of": spec.message_id, "new_answer": outcome.answer})
 
 
 def is_stop_requested(db: Db, thread_id: str) -> bool:
     """Whether somebody has asked for a run to be stopped, which may be ending by itself."""
-    reason = db.exec(select(Thread.finish_reason).where(Thread.thread_id == thread_id)).first()
-    return reason == STOP_REQUESTED
+    return _REASON.first(db, {"of": thread_id}) == (STOP_REQUESTED,)
 
 
 def renew_leases(db: Db, specs: Collection[Spec], *, worker: str, until: datetime) -> list[Held]:
@@ -251,17 +293,8 @@ def recover(db: Db, *, worker: str, held: Collection[str], dead: Collection[str]
 
 def read_events(db: Db, thread_id: str, *, after: int = 0) -> list[Event]:
     """The stored events of a thread beyond ``after``."""
-    first = (
-        select(func.max(RunEvent.seq))
-        .where(RunEvent.thread_id == thread_id, RunEvent.seq <= after + 1)
-        .scalar_subquery()
-    )
-    query = (
-        select(RunEvent)
-        .where(RunEvent.thread_id == thread_id, col(RunEvent.seq) >= func.coalesce(first, 0))
-        .order_by(col(RunEvent.seq))
-    )
-    return [event for event in expand(db.exec(query)) if event.seq > after]
+    rows = _EVENTS.all(db, {"of": thread_id, "first": after + 1})
+    return [event for event in expand(_Stored(*row) for row in rows) if event.seq > after]
 
 
 def had_checkpoint(db: Db, thread_id: str, checkpoint_id: str) -> bool:
@@ -284,7 +317,10 @@ def read_said(db: Db, thread_id: str) -> list[tuple[str | None, datetime, str]]:
 
 
 def read_status(db: Db, thread_id: str) -> str:
-    return db.exec(select(Thread.status).where(Thread.thread_id == thread_id)).one()
+    row = _STATUS.first(db, {"of": thread_id})
+    if row is None:
+        raise NotFoundError("There is no such thread here; it may have been deleted, or the link is wrong.")
+    return str(row[0])
 
 
 def find_live(db: Db, user_id: UserId, message_ids: Collection[MessageId]) -> list[ThreadId]:
@@ -298,14 +334,8 @@ def find_live(db: Db, user_id: UserId, message_ids: Collection[MessageId]) -> li
 
 def find_session(db: Db, thread_id: str) -> SessionId | None:
     """The session of a thread, also of a deleted one."""
-    query = (
-        select(Conversation.session_id)
-        .join(Message, col(Message.conversation_id) == Conversation.conversation_id)
-        .join(Thread, col(Thread.message_id) == Message.message_id)
-        .where(Thread.thread_id == thread_id)
-    )
-    found = db.exec(query).first()
-    return None if found is None else SessionId(found)
+    found = _SESSION.first(db, {"of": thread_id})
+    return None if found is None else SessionId(found[0])
 
 
 def find_ended(db: Db, thread_ids: Iterable[str]) -> set[str]:
@@ -334,16 +364,11 @@ def _settle_lost(db: Db, thread: Thread) -> None:
 
 
 def _still_held(db: Db, specs: Collection[Spec], worker: str) -> list[Held]:
-    epochs = {spec.thread_id: spec.epoch for spec in specs}
-    query = (
-        select(Thread.thread_id, Thread.lease_epoch, Thread.finish_reason)
-        .where(col(Thread.thread_id).in_(list(epochs)), Thread.worker == worker, col(Thread.status).in_(LIVE))
-        .with_for_update()
-    )
+    epochs: dict[str, int] = {spec.thread_id: spec.epoch for spec in specs}
     return [
         Held(ThreadId(thread_id), reason == STOP_REQUESTED)
-        for thread_id, epoch, reason in db.exec(query)
-        if epochs[ThreadId(thread_id)] == epoch
+        for thread_id, epoch, reason in _LIVE_OF.all(db, {"by": worker})
+        if epochs.get(thread_id) == epoch
     ]
 
 
@@ -351,8 +376,8 @@ def ours(spec: Spec, worker: str) -> dict[str, Any]:
     return {"of": spec.thread_id, "by": worker, "epoch": spec.epoch}
 
 
-def require_one(result: Any) -> None:
-    if count(result) != 1:
+def require_one(changed: int) -> None:
+    if changed != 1:
         raise ConflictError("Another process has taken this run over.")
 
 

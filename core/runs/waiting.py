@@ -12,8 +12,9 @@ from sqlmodel import col, select
 from core.database import table_of, upsert
 from core.history.approval_steps import find_unapplied, mark_applied
 from core.ids import ThreadId
+from core.prepared import Prepared
 from core.runs.events import Event, pack
-from core.runs.store import HELD, LIVE, Resume, Spec, count, load_spec, ours, read_events, require_one
+from core.runs.store import HELD, LIVE, Resume, Spec, load_spec, ours, read_events, require_one
 from core.tables import Approval, ArtifactVersion, RunEvent, Thread
 
 _thread = table_of(Thread)
@@ -21,7 +22,7 @@ _thread = table_of(Thread)
 
 def go_on(db: Db, spec: Spec, resume: Resume, *, worker: str) -> None:
     """Mark a thread as running again and its decision as taken up, or neither; ConflictError if it is not ours."""
-    require_one(db.connection().execute(_GO_ON, ours(spec, worker)))
+    require_one(_GO_ON.run(db, ours(spec, worker)))
     mark_applied(db, resume.approval_id)
 
 
@@ -43,10 +44,7 @@ def find_resumable(db: Db) -> list[ThreadId]:
 
 def has_pending(db: Db, thread_id: str) -> bool:
     """Whether a thread wrote versions of artifacts that are not settled yet."""
-    query = select(ArtifactVersion.version).where(
-        ArtifactVersion.thread_id == thread_id, ArtifactVersion.status == "pending"
-    )
-    return db.exec(query.limit(1)).first() is not None
+    return _PENDING.first(db, {"of": thread_id}) is not None
 
 
 def find_unsettled(db: Db) -> list[ThreadId]:
@@ -64,7 +62,7 @@ def claim(db: Db, thread_id: str, *, worker: str, until: datetime) -> Spec | Non
     """Take a waiting thread that a decision is there for; None when there is none, or another worker has it."""
     if find_unapplied(db, thread_id) is None:
         return None
-    if not count(db.connection().execute(_CLAIM, {"of": thread_id, "by": worker, "until": until})):
+    if not _CLAIM.run(db, {"of": thread_id, "by": worker, "until": until}):
         return None
     return load_spec(db, thread_id)
 
@@ -72,7 +70,7 @@ def claim(db: Db, thread_id: str, *, worker: str, until: datetime) -> Spec | Non
 def stop_waiting(db: Db, thread_id: str, *, status: str, sentence: str | None) -> bool:
     """End a thread that waits for a person; False when it does not."""
     change = {"of": thread_id, "new_status": status, "sentence": sentence}
-    if not count(db.connection().execute(_STOP_WAITING, change)):
+    if not _STOP_WAITING.run(db, change):
         return False
     last = read_events(db, thread_id)[-1:]
     seq, at_ms = (last[0].seq, last[0].at_ms) if last else (0, 0)
@@ -82,8 +80,8 @@ def stop_waiting(db: Db, thread_id: str, *, status: str, sentence: str | None) -
 
 
 # A thread that goes on keeps where its state came from, and when it first began.
-_GO_ON = HELD.where(_thread.c.status == "queued").values(status="running")
-_CLAIM = (
+_GO_ON = Prepared(HELD.where(_thread.c.status == "queued").values(status="running"))
+_CLAIM = Prepared(
     update(_thread)
     .where(_thread.c.thread_id == bindparam("of"), _thread.c.status == "waiting")
     .values(
@@ -94,10 +92,15 @@ _CLAIM = (
         ended_at=None,
     )
 )
-_STOP_WAITING = (
+_STOP_WAITING = Prepared(
     update(_thread)
     .where(_thread.c.thread_id == bindparam("of"), _thread.c.status == "waiting")
     .values(
         status=bindparam("new_status"), finish_reason=bindparam("new_status"), error_message=bindparam("sentence")
     )
+)
+_PENDING = Prepared(
+    select(ArtifactVersion.version)
+    .where(ArtifactVersion.thread_id == bindparam("of"), ArtifactVersion.status == "pending")
+    .limit(1)
 )
