@@ -205,7 +205,7 @@ def words_of(texts: Iterable[str]) -> list[str]:
     words: list[str] = []
     room = LONGEST_TEXT
     for said in texts:
-        words += to_words(said[:room]).split()
+        words += to_words(said[:room])
         words.append(GAP)
         room -= len(said)
         if room <= 0 or len(words) > MOST_WORDS:
