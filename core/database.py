@@ -1,21 +1,21 @@
 """The app's database: many readers, one writer, on SQLite or PostgreSQL. The only place that knows which.
 
 Writes are jobs: functions of a database session, run by one writer thread that commits what has gathered
-together. Invariant: a job either happens whole or not at all, whatever its neighbours do; when its result is in
+together. What nobody waits for says how long it may wait, and goes along with what somebody does.
+Invariant: a job either happens whole or not at all, whatever its neighbours do; when its result is in
 your hands, it is committed. Because a job may be run again (a neighbour failed, a fault passed), it must do
 nothing but use its session.
 """
 
-import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from copy import copy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import stamina
 from alembic import command
@@ -33,14 +33,14 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from sqlmodel import Session, SQLModel
 
 from core.errors import BusyError, SettingsError, SkeinError
-from core.prepared import Prepared
+from core.jobs import JobQueue, Queued
+from core.prepared import Prepared, run_plain
 from core.tables import clean_text
 
 T = TypeVar("T")
 Job = Callable[[Session], T]
 
 BUSY_SECONDS = 5.0
-_LARGEST_BATCH = 200
 _MOST_PARAMETERS = 10_000
 _MIGRATION_LOCK = 4_781_220_251
 # Classes of states (connection, conflict, resources), and words of messages.
@@ -49,10 +49,15 @@ _OUTAGES_OF_SQLITE = ("locked", "busy", "full", "I/O", "unable to open", "readon
 _RETRYABLE_POSTGRES = {"40001", "40P01", "55P03", "57P03"}
 
 
-@dataclass(frozen=True)
-class _Queued(Generic[T]):
-    job: Job[T]
-    result: "Future[T]" = field(default_factory=Future)
+class _Lent:
+    """A connection, for one statement."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.info: dict[Any, Any] = {}
+        self._connection = connection
+
+    def connection(self) -> Connection:
+        return self._connection
 
 
 class Database:
@@ -63,9 +68,9 @@ class Database:
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         engine = _sqlite_engine if self.is_sqlite else _postgres_engine
         self._reading, self._writing = engine(url, writer=False), engine(url, writer=True)
-        self._jobs: queue.SimpleQueue[_Queued[Any] | None] = queue.SimpleQueue()
-        self._closing = threading.Lock()
-        self._closed = False
+        self._jobs: JobQueue[Job[Any]] = JobQueue()
+        self._held: Connection | None = None
+        self._within = 0.0
         self._writer = threading.Thread(target=self._write_forever, name="skein-writer", daemon=True)
         self._writer.start()
 
@@ -75,17 +80,30 @@ class Database:
         with Session(self._reading, expire_on_commit=False) as session:
             yield session
 
+    def find(self, statement: Prepared, given: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """The first row of a single statement; for who asks nothing else, at a fifth of the cost of ``read``."""
+        with self._reading.connect() as connection:
+            return statement.first(_Lent(connection), given)
+
     def write(self, job: Job[T]) -> T:
         """Run the job in a transaction and return its result once that is committed."""
-        return self.submit(job).result()
+        return self.submit(job, within=self._within).result()
 
-    def submit(self, job: Job[T]) -> "Future[T]":
-        """Queue the job for the writer; the future is done when its transaction is committed, or failed."""
-        queued = _Queued(job)
-        with self._closing:
-            if self._closed:
-                raise BusyError("Skein is shutting down; nothing more can be saved. Please try again in a moment.")
-            self._jobs.put(queued)
+    def patient(self, seconds: float) -> "Database":
+        """The same database, where whoever writes waits up to so long for others to be committed with."""
+        other = copy(self)
+        other._within = seconds
+        return other
+
+    def submit(self, job: Job[T], *, within: float = 0.0) -> "Future[T]":
+        """Queue the job for the writer; the future is done when its transaction is committed, or failed.
+
+        ``within`` is for what nobody waits for: so many seconds it may wait for others to be committed with. A kill
+        before then finds it not done. Jobs happen in the order they were given, whatever they say of this.
+        """
+        queued = self._jobs.put(job, within=within)
+        if queued is None:
+            raise BusyError("Skein is shutting down; nothing more can be saved. Please try again in a moment.")
         return queued.result
 
     def migrate(self) -> None:
@@ -118,32 +136,17 @@ class Database:
 
     def close(self) -> None:
         """Finish what is queued, then let go of all connections."""
-        with self._closing:
-            self._closed = True
-            self._jobs.put(None)
+        self._jobs.close()
         self._writer.join()
         self._writing.dispose()
         self._reading.dispose()
 
     def _write_forever(self) -> None:
-        open_for_more = True
-        while open_for_more:
-            batch, open_for_more = self._gather()
-            if batch:
-                self._commit(batch)
+        while batch := self._jobs.take():
+            self._commit(batch)
+        self._let_go()
 
-    def _gather(self) -> tuple[list[_Queued[Any]], bool]:
-        """Wait for one job, then take all that have come meanwhile; False when the database is closing."""
-        batch: list[_Queued[Any]] = []
-        item = self._jobs.get()
-        while item is not None:
-            batch.append(item)
-            if len(batch) == _LARGEST_BATCH or self._jobs.empty():
-                return batch, True
-            item = self._jobs.get()
-        return batch, False
-
-    def _commit(self, batch: list[_Queued[Any]]) -> None:
+    def _commit(self, batch: list[Queued[Job[Any]]]) -> None:
         """Commit the jobs together; when one of them fails, or the commit, each has a transaction of its own."""
         try:
             values = self._attempt(batch)
@@ -158,13 +161,36 @@ class Database:
         for queued, value in zip(batch, values, strict=True):
             _settle(queued, value)
 
-    def _attempt(self, batch: list[_Queued[Any]]) -> list[Any]:
+    def _attempt(self, batch: list[Queued[Job[Any]]]) -> list[Any]:
+        """Run them in one transaction, and again where a fault is likely to pass."""
+        jobs = [queued.job for queued in batch]
+        try:
+            return self._run(jobs)
+        except Exception as error:
+            if not is_passing(error):
+                raise
         for attempt in _attempts():
-            with attempt, self._writing.connect() as connection:
-                connection.begin()
-                values = [_run_job(queued.job, connection) for queued in batch]
-                _commit_once(connection)
+            with attempt:
+                values = self._run(jobs)
         return values
+
+    def _run(self, jobs: Sequence[Job[Any]]) -> list[Any]:
+        if self._held is None:
+            self._held = self._writing.connect()
+        try:
+            self._held.begin()
+            values = _run_jobs(jobs, self._held)
+            _commit_once(self._held)
+        except BaseException:
+            self._let_go()
+            raise
+        return values
+
+    def _let_go(self) -> None:
+        """Give the writer's connection back, with whatever it has not committed undone."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            held.close()
 
 
 def _migrations() -> Config:
@@ -189,14 +215,18 @@ class _CommitUnknownError(SkeinError):
     """The connection broke while committing: the work may be there or not, so it must not be run again."""
 
 
-def _run_job(job: Job[Any], connection: Connection) -> Any:
+def _run_jobs(jobs: Iterable[Job[Any]], connection: Connection) -> list[Any]:
+    """What the jobs give, one after the other; each finds nothing in its session of the one before."""
+    values = []
     with Session(connection, expire_on_commit=False, join_transaction_mode="rollback_only") as session:
-        value = job(session)
-        session.flush()
-        return value
+        for job in jobs:
+            values.append(job(session))
+            session.flush()
+            session.expunge_all()
+    return values
 
 
-def _settle(queued: _Queued[Any], value: Any = None, *, error: Exception | None = None) -> None:
+def _settle(queued: Queued[Any], value: Any = None, *, error: Exception | None = None) -> None:
     if not queued.result.set_running_or_notify_cancel():
         return
     if error is not None:
@@ -259,7 +289,8 @@ class _CleanText(StrDumperUnknown):
 
 def _postgres_engine(url: str, *, writer: bool) -> Engine:
     """An engine whose transactions, but the writer's, read all as of one moment, and cannot write."""
-    size = {"pool_size": 1, "max_overflow": 0} if writer else {"pool_size": 10, "max_overflow": 20}
+    # The writer keeps one, another is for migrating.
+    size = {"pool_size": 1, "max_overflow": 1} if writer else {"pool_size": 10, "max_overflow": 20}
     engine = create_engine(url, pool_pre_ping=True, pool_timeout=BUSY_SECONDS, **size)
 
     @event.listens_for(engine, "connect")
@@ -282,7 +313,8 @@ def _sqlite_engine(url: str, *, writer: bool) -> Engine:
         raise SettingsError(
             f"The folder of the database {path} cannot be made ({error.strerror}); please check SKEIN_DATA_DIR."
         ) from None
-    size = {"pool_size": 1, "max_overflow": 0} if writer else {"pool_size": 20, "max_overflow": 200}
+    # The writer keeps one, another is for migrating.
+    size = {"pool_size": 1, "max_overflow": 1} if writer else {"pool_size": 20, "max_overflow": 200}
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, **size)
 
     @event.listens_for(engine, "connect")
@@ -295,7 +327,7 @@ def _sqlite_engine(url: str, *, writer: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+        run_plain(connection, "BEGIN IMMEDIATE" if writer else "BEGIN")
 
     return engine
 

@@ -8,19 +8,27 @@ listens to SQLAlchemy's statements, or catches its errors, sees these as any oth
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Dialect
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlmodel import Session as Db
 
 Given = Mapping[str, Any]
 _Fix = Callable[[Any], Any] | None
 _ROWS_AT_ONCE = 50
 _VALUES = re.compile(r" VALUES (\((?:\?, )*\?\))(?= ON CONFLICT|$)")
 _OPENED = "prepared"  # where a session keeps what is found out about its connection once
+
+
+class Db(Protocol):
+    """A database session, or what stands for one where a single statement is run."""
+
+    @property
+    def info(self) -> dict[Any, Any]: ...
+
+    def connection(self) -> Connection: ...
 
 
 class Prepared:
@@ -109,6 +117,15 @@ class Prepared:
         return compiled
 
 
+def run_plain(connection: Connection, text: str) -> None:
+    """Run a statement without values, such as those around a transaction; nobody hears of it."""
+    opened = _opened(connection)
+    try:
+        opened.driver.execute(text)
+    except Exception as error:
+        raise _as_sqlalchemy(error, opened, text, ()) from error
+
+
 class _Opened(NamedTuple):
     """The connection of a session."""
 
@@ -185,10 +202,12 @@ def _value_of(compiled: SQLCompiler, name: str, dialect: Dialect) -> _Value:
 
 
 def _open(db: Db) -> _Opened:
-    connection = db.connection()
-    opened = _Opened(connection, connection.connection.driver_connection, connection.dialect)
-    db.info[_OPENED] = opened
+    opened = db.info[_OPENED] = _opened(db.connection())
     return opened
+
+
+def _opened(connection: Connection) -> _Opened:
+    return _Opened(connection, connection.connection.driver_connection, connection.dialect)
 
 
 def _is_heard(connection: Connection) -> bool:

@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     max_runs_per_user: int = Field(default=4, ge=1)
     max_queued_per_user: int = Field(default=50, ge=1)
     lease_seconds: float = Field(default=15, ge=0.2, allow_inf_nan=False)
-    flush_seconds: float = Field(default=0.2, gt=0, le=0.4, allow_inf_nan=False)
+    flush_seconds: float = Field(default=0.3, gt=0, le=0.4, allow_inf_nan=False)
     drain_seconds: float = Field(default=10, ge=0, allow_inf_nan=False)
     approval_days: float = Field(default=30, ge=0, le=36_500, allow_inf_nan=False)
     compact_after_days: float = Field(default=7, ge=0, le=36_500, allow_inf_nan=False)

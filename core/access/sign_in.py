@@ -18,6 +18,7 @@ from core.access.viewer import Viewer
 from core.database import Database
 from core.errors import BusyError, SignInError
 from core.ids import LoginId, UserId, new_login_id
+from core.prepared import Prepared
 from core.tables import Login, SignInFailure, User, utc_now
 
 FREE_FAILURES = 5
@@ -71,8 +72,7 @@ def sign_in(database: Database, *, name: str, password: str, address: str, brows
 
 def find_viewer(database: Database, login_id: str) -> Viewer | None:
     """Who this login is, as of now; None once it was ended, has expired, or the account was disabled."""
-    with database.read() as session:
-        row = session.connection().execute(_GOOD_LOGIN, {"key": login_id, "now": utc_now()}).first()
+    row = database.find(_GOOD_LOGIN, {"key": login_id, "now": utc_now()})
     return None if row is None else Viewer(UserId(row[0]), row[1], row[2], LoginId(login_id))
 
 
@@ -201,8 +201,8 @@ def _to_signed_in(login: Login, viewer: Viewer) -> SignedIn:
     )
 
 
-# Built once: it is asked for every rerun of every tab.
-_GOOD_LOGIN = (
+# It is asked for every rerun of every tab.
+_GOOD_LOGIN = Prepared(
     select(User.user_id, User.name, User.role)
     .join(Login, col(Login.user_id) == User.user_id)
     .where(

@@ -34,7 +34,7 @@ def make_context(schema: Any, config: Mapping[str, Any], given: Mapping[str, Any
         return None
     names, required = _fields_of(schema)
     chosen = {name: config[name] for name in names if name in config and name not in given}
-    checked = {name: _check(name, names[name], value) for name, value in chosen.items()}
+    checked = {name: _check(schema, name, value) for name, value in chosen.items()}
     values = checked | {name: given[name] for name in names if name in given}
     for name in required:
         if name not in values:
@@ -78,14 +78,20 @@ def describe_settings(schema: Any, given: Collection[str] = GIVEN) -> dict[str, 
     return described
 
 
-def _check(name: str, hint: Any, value: Any) -> Any:
-    adapter = _adapter(hint)
+def _check(schema: Any, name: str, value: Any) -> Any:
+    adapter = _adapter_of(schema, name)
     if adapter is None:
         return value
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
         raise BadInputError(_problem(error, name)) from None
+
+
+@lru_cache(maxsize=256)
+def _adapter_of(schema: Any, name: str) -> TypeAdapter[Any] | None:
+    """What checks a field; to make it takes longer than all else that comes before a run's first step."""
+    return _adapter(_fields_of(schema)[0][name])
 
 
 def _adapter(hint: Any) -> TypeAdapter[Any] | None:

@@ -53,9 +53,14 @@ def begin_branch(
     kind: str,
     name: str,
     now: datetime,
+    is_first: bool = False,
 ) -> BranchId:
-    """Make the message the head of a new branch, named as asked, or after how it came to be."""
-    taken = {name for (name,) in _NAMES.all(db, {"conversation": conversation_id})}
+    """Make the message the head of a new branch, named as asked, or after how it came to be.
+
+    ``is_first``: the conversation has just been made, and has no other.
+    """
+    known = [] if is_first else _NAMES.all(db, {"conversation": conversation_id})
+    taken = {name for (name,) in known}
     branch_id = new_branch_id()
     row = {
         "branch_id": branch_id,

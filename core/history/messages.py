@@ -149,6 +149,7 @@ def _branch_of(viewer: Viewer, db: Db, new: NewMessage, added: Added, now: datet
         kind=added.kind,
         name=new.name,
         now=now,
+        is_first=new.conversation_id is None,
     )
 
 

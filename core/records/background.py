@@ -16,6 +16,7 @@ from core.history.browse.counting import count_changed
 from core.history.search import index_messages
 
 _ROUND_SECONDS = 1.0
+_WITHIN = 0.2  # what a round begins with may wait for others to be written with
 _LONGEST_SECONDS = 0.5  # of one chore in a round: while many talk at once there is always more of it
 log = structlog.get_logger("skein.records")
 
@@ -30,6 +31,7 @@ class Background:
 
     def __init__(self, database: Database, *, chores: Sequence[Chore] = CHORES) -> None:
         self._database, self._chores = database, chores
+        self._patient = database.patient(_WITHIN)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="skein-background", daemon=True)
 
@@ -48,8 +50,10 @@ class Background:
 
     def _do(self, chore: Chore) -> None:
         try:
-            end = time.monotonic() + _LONGEST_SECONDS
-            while not self._closing.is_set() and chore(self._database) and time.monotonic() < end:
-                pass
+            end, before = time.monotonic() + _LONGEST_SECONDS, 0
+            done = chore(self._patient)
+            # A part that is much smaller than the one before is only what has come meanwhile: that can wait.
+            while done and done * 2 >= before and not self._closing.is_set() and time.monotonic() < end:
+                before, done = done, chore(self._database)
         except Exception as error:  # noqa: BLE001 - whatever it was, the other chores and the next round must come
             log.warning("chore_failed", chore=chore.__name__, error=type(error).__name__, text=str(error)[:300])

@@ -51,7 +51,7 @@ def settle_asked(
     fresh = write_asked(
         db, spec.thread_id, spec.user_id, asked, expires_after=lambda one: _waits(one, rules, default=waits)
     )
-    if count_decided_by_rules(db, spec.thread_id) >= MOST_BY_RULES:
+    if not rules or count_decided_by_rules(db, spec.thread_id) >= MOST_BY_RULES:
         return
     for row in fresh:
         if (decided := decide_by_rules(row, rules)) is not None:

@@ -1,6 +1,7 @@
 """A live run's events in memory, written from any thread and followed by any number of readers.
 
-Invariant: readers see every event once and in order; a reader is never woken for a token while it is pacing.
+Invariant: readers see every event once and in order; a reader is never woken for a token while it is pacing, nor
+for what is not worth it: so the first that it is given has words in it, or what a tool does.
 """
 
 import threading
@@ -22,6 +23,7 @@ class RunLog:
         self._events: list[Event] = list(events)
         self._changed = threading.Condition(threading.Lock())
         self._waiting = 0
+        self._worth = len(self._events)  # the place of the last event that is worth waking for
         self._began = time.monotonic()
         self._sealed = False
         self._closed = threading.Event()
@@ -37,8 +39,10 @@ class RunLog:
             if self._sealed:
                 return
             self._events.append(Event(len(self._events) + 1, at_ms, kind, node, payload))
-            if self._waiting and kind not in _QUIET:
-                self._changed.notify_all()
+            if kind not in _QUIET:
+                self._worth = len(self._events)
+                if self._waiting:
+                    self._changed.notify_all()
 
     def seal(self, payload: Any) -> Event:
         """Take nothing more, and give the end event, which readers see once ``close`` is called with it."""
@@ -68,13 +72,13 @@ class RunLog:
         return self._events[seq:]
 
     def wait(self, seq: int, timeout: float) -> list[Event]:
-        """The events beyond ``seq``, waiting up to ``timeout`` seconds for the first of them."""
-        if len(self._events) > seq:
+        """The events beyond ``seq``, waiting up to ``timeout`` seconds for one that is worth waking for."""
+        if self._worth > seq:
             return self._events[seq:]
         with self._changed:
             self._waiting += 1
             try:
-                self._changed.wait_for(lambda: len(self._events) > seq or self._closed.is_set(), timeout)
+                self._changed.wait_for(lambda: self._worth > seq or self._closed.is_set(), timeout)
             finally:
                 self._waiting -= 1
         return self._events[seq:]

@@ -46,6 +46,8 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
 
     run_inline = True
     raise_error = False
+    # Of no concern here; to be called for each step costs. (Tools are heard where agents are.)
+    ignore_chain = ignore_retriever = ignore_retry = ignore_custom_event = True
 
     def __init__(self, log: RunLog, *, answer_nodes: Iterable[str] | None = None) -> None:
         self.log = log

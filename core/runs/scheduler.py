@@ -8,8 +8,10 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import Context
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from langgraph.errors import GraphDrained
@@ -34,6 +36,13 @@ from core.settings import Settings
 from core.tables import utc_now
 
 _INSIST_SECONDS = 0.1
+# How long a write that nobody waits for may wait for company. A killed run whose beginning was not written is begun
+# anew: that window is kept small. An end waits only while there are many, for others that end just then.
+_BEGIN_WITHIN = 0.02
+_END_WITHIN, _MANY_RUNS = 0.02, 4
+# What was said has to be committed within half a second: it is gathered every ``flush_seconds``, and handed to the
+# writer so that there is a tenth of a second left to commit it in.
+_FLUSH_WITHIN, _HANDED_WITHIN = 0.1, 0.4
 _SHUTDOWN = "Skein was shut down while this ran; what had been said by then is kept."
 log = structlog.get_logger("skein.runs")
 
@@ -58,7 +67,7 @@ class Scheduler:
         self._calls = calls
         self._worker = worker
         self._queue = FairQueue(settings.max_runs, settings.max_runs_per_user)
-        self._supervisors: set[asyncio.Task[None]] = set()
+        self._at_work: set[asyncio.Task[None]] = set()
         self.runs: dict[str, Run] = {}
         self.closing = threading.Event()
         # Until when all leases hold, on the monotonic clock; the heart sets it.
@@ -102,17 +111,21 @@ class Scheduler:
             # It counts as at work from this very moment: a stop may come before its task takes its first step.
             # Each in a context of its own: it may be another run's end that makes room for this one.
             run.work = self._loop.loop.create_task(self._work(run), context=Context())
-            task = self._loop.loop.create_task(self._supervise(run, run.work), context=Context())
-            self._supervisors.add(task)
-            task.add_done_callback(self._supervisors.discard)
+            self._at_work.add(run.work)
+            run.work.add_done_callback(partial(self._settle, run), context=Context())
 
     def _is_ready(self, thread_id: str) -> bool:
         return self.runs[thread_id].after is None
 
-    async def _supervise(self, run: Run, work: "asyncio.Task[None]") -> None:
-        """Run to the end, whatever that is, write it down, and make room for the next."""
-        await asyncio.wait([work])
-        await self._end(run, self._outcome_of(run))
+    def _settle(self, run: Run, work: "asyncio.Task[None]") -> None:
+        """Whatever its end is: write it down, and make room for the next."""
+        self._at_work.discard(work)
+        self._end_soon(run, self._outcome_of(run))
+
+    def _end_soon(self, run: Run, outcome: Outcome) -> None:
+        task = self._loop.loop.create_task(self._end(run, outcome))
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
 
     async def _work(self, run: Run) -> None:
         run.began_at = time.monotonic()
@@ -138,6 +151,7 @@ class Scheduler:
             told = {"approval_id": resume.approval_id, "decision": resume.decision, "by": resume.by}
             run.log.append("resumed", None, {**told, "tool": resume.tool})
             return
+        is_held = time.monotonic() < max(run.held_until, self.renewed_until)
         written = asyncio.wrap_future(
             self._database.submit(
                 lambda db: store.begin_run(
@@ -146,10 +160,11 @@ class Scheduler:
                     worker=self._worker.name,
                     parent_thread_id=start.parent_thread_id,
                     source_checkpoint_id=start.checkpoint_id,
-                )
+                ),
+                within=_BEGIN_WITHIN if is_held else 0.0,
             )
         )
-        if time.monotonic() < max(run.held_until, self.renewed_until):
+        if is_held:
             written.add_done_callback(lambda done: self._lose(run) if done.exception() else None)
         else:
             await written
@@ -225,7 +240,8 @@ class Scheduler:
             return waiting.claim(db, run.spec.thread_id, worker=self._worker.name, until=until)
 
         try:
-            return await asyncio.wrap_future(self._database.submit(job))
+            within = _END_WITHIN if len(self.runs) > _MANY_RUNS else 0.0
+            return await asyncio.wrap_future(self._database.submit(job, within=within))
         except Exception as error:  # noqa: BLE001 - whatever it was, readers must be let go
             # Its lease is no longer renewed, so that the thread is settled as lost when it has run out.
             log.warning("run_end_not_written", thread_id=run.spec.thread_id, error=type(error).__name__)
@@ -253,9 +269,7 @@ class Scheduler:
         elif self._queue.remove(run.spec.user_id, run.spec.thread_id):
             run.ending = True
             said = answer_text(run.log.after(0))
-            task = self._loop.loop.create_task(self._end(run, Outcome("stopped", said, "stopped")))
-            self._supervisors.add(task)
-            task.add_done_callback(self._supervisors.discard)
+            self._end_soon(run, Outcome("stopped", said, "stopped"))
 
     def _insist(self, run: Run, events: int) -> None:
         """Cancel again a run that goes on to speak: ``asyncio.wait_for`` of Python 3.11 can swallow a cancellation.
@@ -279,11 +293,13 @@ class Scheduler:
 
     async def flush_forever(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.flush_seconds)
+            began = time.monotonic()
             try:
                 await self._flush()
             except Exception as error:  # noqa: BLE001 - whatever it was, the next flush must come
                 log.warning("flush_failed", error=type(error).__name__)
+            # By the clock, however long the last one had to wait.
+            await asyncio.sleep(max(began + self._settings.flush_seconds - time.monotonic(), 0))
 
     async def _flush(self) -> None:
         """Append what all runs have said since the last time, in one transaction."""
@@ -293,7 +309,10 @@ class Scheduler:
             return
         batches = [(run.spec, events) for run, events in fresh]
         held = await asyncio.wrap_future(
-            self._database.submit(lambda db: store.append_events(db, batches, worker=self._worker.name))
+            self._database.submit(
+                lambda db: store.append_events(db, batches, worker=self._worker.name),
+                within=max(min(_FLUSH_WITHIN, _HANDED_WITHIN - self._settings.flush_seconds), 0),
+            )
         )
         for run, events in fresh:
             run.flushed = max(run.flushed, events[-1].seq)
@@ -314,13 +333,18 @@ class Scheduler:
         for run in list(self.runs.values()):
             run.control.request_drain()
         await self._give_up_queued()
-        if self._supervisors:
-            await asyncio.wait(list(self._supervisors), timeout=self._settings.drain_seconds)
+        with suppress(TimeoutError):
+            await self._wait_for_all(self._settings.drain_seconds)
         await self._give_up_queued()
         for run in list(self.runs.values()):
             self.stop(run)
-        if self._supervisors:
-            await asyncio.wait(list(self._supervisors))
+        await self._wait_for_all(None)
+
+    async def _wait_for_all(self, seconds: float | None) -> None:
+        """Wait until nothing is at work; what has come to its end is still to be written down then."""
+        async with asyncio.timeout(seconds):
+            while self._at_work:
+                await asyncio.wait(list(self._at_work))
 
     async def _give_up_queued(self) -> None:
         queued = [run for run in list(self.runs.values()) if run.work is None and not run.ending]

@@ -94,6 +94,29 @@ class TestAJob:
     def test_sees_what_the_one_before_it_wrote(self, database: Database) -> None:
         assert together(database, add("a"), lambda db: list(db.exec(select(User.name)))) == ["a", ["a"]]
 
+    def test_that_can_wait_is_committed_with_the_next_that_cannot(self, database: Database) -> None:
+        commits: list[int] = []
+        event.listen(database._writing, "commit", lambda _: commits.append(1))
+        waiting = [database.submit(add(f"n{number}"), within=1_000) for number in range(3)]
+        assert database.write(lambda db: list(db.exec(select(User.name).order_by(User.name)))) == ["n0", "n1", "n2"]
+        assert [future.result(0) for future in waiting] == ["n0", "n1", "n2"]
+        assert len(commits) == 1
+
+    def test_that_can_wait_is_written_at_the_end_at_the_latest(self, in_sqlite: Database, path: Path) -> None:
+        future = in_sqlite.submit(add("late"), within=1_000)
+        in_sqlite.close()
+        assert future.result(0) == "late"
+
+    def test_finds_nothing_in_its_session_of_the_one_before(self, database: Database) -> None:
+        def change(db: Db) -> None:
+            db.exec(select(User)).one().name = "changed"
+
+        def read(db: Db) -> str:
+            assert not list(db)
+            return db.exec(select(User)).one().name
+
+        assert together(database, add("a"), change, read)[2] == "changed"
+
     def test_may_be_given_up_by_whoever_waited_for_it(self, database: Database) -> None:
         gate = threading.Event()
         database.submit(lambda _: gate.wait(10))

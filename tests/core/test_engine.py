@@ -250,7 +250,7 @@ class TestStop:
         go.set()
         assert answered(opened, alice, turn.thread_id).status == "stopped"
         assert showcase.RAN["first step", "held"] == 0
-        wait_until(lambda: not opened.engine._scheduler._supervisors)
+        wait_until(lambda: not opened.engine._scheduler._at_work)
 
     def test_a_queued_one_never_runs(self, tmp_path: Path, sqlite_url: str) -> None:
         with another_skein(graph_settings(tmp_path, sqlite_url, max_runs=1)) as skein:
