@@ -321,7 +321,8 @@ def _sqlite_engine(url: str, *, writer: bool) -> Engine:
     def _prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None
         pragmas = ["auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"]
-        for pragma in pragmas if writer else ["query_only=ON"]:
+        # What a statement needs to be taken back is kept in memory: else much of it is written to a file each time.
+        for pragma in [*pragmas, "temp_store=MEMORY"] if writer else ["query_only=ON"]:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -5,7 +5,9 @@ takes and gives; it is not asked again each time, which costs ten times what the
 listens to SQLAlchemy's statements, or catches its errors, sees these as any others.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Dialect
@@ -15,6 +17,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 Given = Mapping[str, Any]
 _Fix = Callable[[Any], Any] | None
+_ROWS_AT_ONCE = 50
+_VALUES = re.compile(r" VALUES (\((?:\?, )*\?\))(?= ON CONFLICT|$)")
 _OPENED = "prepared"  # where a session keeps what is found out about its connection once
 
 
@@ -50,8 +54,11 @@ class Prepared:
 
     def run_many(self, db: Db, given: Sequence[Given]) -> None:
         """Run it once for each of these, which the driver is handed together."""
-        if given:
-            self._execute(db, given, is_many=True)[0].close()
+        rest = given
+        while len(rest) >= _ROWS_AT_ONCE and self._insert_rows(db, rest[:_ROWS_AT_ONCE]):
+            rest = rest[_ROWS_AT_ONCE:]
+        if rest:
+            self._execute(db, rest, is_many=True)[0].close()
 
     def first(self, db: Db, given: Given) -> tuple[Any, ...] | None:
         """The first row that it gives; None when there is none."""
@@ -66,6 +73,24 @@ class Prepared:
         rows = [compiled.read(row) for row in cursor.fetchall()]
         cursor.close()
         return rows
+
+    def _insert_rows(self, db: Db, given: Sequence[Given]) -> bool:
+        """Insert so many rows by one statement, where that is quicker; False where it is not."""
+        opened = db.info.get(_OPENED) or _open(db)
+        compiled = self._compiled.get(opened.dialect.name) or self._compile(opened.dialect)
+        if compiled.text_of_rows is None:
+            return False
+        values = tuple(chain.from_iterable(map(compiled.take, given)))
+        try:
+            if _is_heard(opened.connection):
+                opened.connection.exec_driver_sql(compiled.text_of_rows, values)
+            else:
+                opened.driver.execute(compiled.text_of_rows, values)
+        except SQLAlchemyError:
+            raise
+        except Exception as error:
+            raise _as_sqlalchemy(error, opened, compiled.text_of_rows, given) from error
+        return True
 
     def _execute(self, db: Db, given: Sequence[Given], *, is_many: bool = False) -> tuple[Any, "_Compiled"]:
         opened = db.info.get(_OPENED) or _open(db)
@@ -120,9 +145,13 @@ class _Compiled:
         self.text = str(compiled)
         if compiled.insert_prefetch or compiled.update_prefetch or "__[POSTCOMPILE" in self.text:
             raise ValueError(f"this cannot be prepared: {self.text}")
+        self.text_of_rows = _for_rows(self.text) if dialect.name == "sqlite" and statement.is_insert else None
         self._is_positional = compiled.positional
         names = compiled.positiontup if compiled.positional else list(compiled.binds)
-        self._takes = [_value_of(compiled, name, dialect) for name in names or ()]
+        values = [_value_of(compiled, name, dialect) for name in names or ()]
+        self._names = [one.name for one in values]
+        self._usual = [one.usual for one in values]
+        self._takes = [(place, one.name, one.fix) for place, one in enumerate(values) if one.is_given]
         self._gives = [
             column.type.dialect_impl(dialect).result_processor(dialect, None)
             for column in getattr(statement, "exported_columns", ())  # plain text has none
@@ -131,23 +160,28 @@ class _Compiled:
 
     def take(self, given: Given) -> Any:
         """The values as the driver wants them."""
-        if self._is_positional:
-            return tuple(
-                [
-                    (fix(given[name]) if fix is not None else given[name]) if is_given else usual
-                    for name, fix, is_given, usual in self._takes
-                ]
-            )
-        return {
-            name: (fix(given[name]) if fix is not None else given[name]) if is_given else usual
-            for name, fix, is_given, usual in self._takes
-        }
+        values = self._usual.copy()
+        for place, name, fix in self._takes:
+            values[place] = given[name] if fix is None else fix(given[name])
+        return tuple(values) if self._is_positional else dict(zip(self._names, values, strict=True))
 
     def read(self, row: Sequence[Any]) -> tuple[Any, ...]:
         """A row as SQLAlchemy would give it."""
         if self._gives_as_is:
             return tuple(row)
         return tuple([fix(one) if fix is not None else one for fix, one in zip(self._gives, row, strict=True)])
+
+
+def _for_rows(text: str) -> str | None:
+    """An insert for many rows at once; None for one whose values are not plain.
+
+    SQLite makes a copy of each page that a statement changes, so that it can take the statement back, where a
+    table has triggers: for a row with many indexes that costs more than all else, for many rows it is done once.
+    """
+    found = _VALUES.search(text)
+    if found is None:
+        return None
+    return f"{text[: found.start(1)]}{', '.join([found[1]] * _ROWS_AT_ONCE)}{text[found.end(1) :]}"
 
 
 class _Value(NamedTuple):

@@ -7,7 +7,7 @@ has *facets* beside its words (whose it is, for instance), so that a common word
 as quickly. Invariant: a position is given to one text only, and is never before the text's millisecond.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -42,7 +42,6 @@ from core.history.words import LONGEST_TEXT, MOST_WORDS, Term, to_fts5, to_tsque
 
 # Between two texts stands a word that nobody can type, so that no phrase reaches from one into the other.
 GAP = "="
-_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -110,16 +109,37 @@ class WordIndex:
         return [{"at": at, "text": self._text(entry)} for at, entry in entries]
 
     def _free_positions(self, db: Db, moments: Sequence[int]) -> list[int]:
-        """For each moment, in order, the first position from there on that is still free."""
-        used: set[int] = set()
+        """For each moment, of which none is before the last, the first position from there on that is still free.
+
+        Where many begin at once all positions are taken far beyond their moment: such a row is leapt over.
+        """
+        behind: dict[int, int] = {}
         while True:
-            places = _spread(moments, used)
-            clashes = db.connection().execute(_taken(self.places), {"places": places}).scalars().all()
-            if not clashes:
+            places = _spread(moments, behind)
+            taken = db.connection().execute(_taken(self.places), {"places": places}).scalars()
+            free = 0
+            for at in sorted(taken):
+                if at >= free:
+                    free = behind[at] = self._end_of_row(db, at)
+            if not free:
                 return places
-            for block in {at // _BLOCK for at in clashes}:
-                bounds = {"low": block * _BLOCK, "high": (block + 2) * _BLOCK}
-                used.update(db.connection().execute(_taken_between(self.places), bounds).scalars())
+
+    def _end_of_row(self, db: Db, at: int) -> int:
+        """The first position that is free, from one on that is taken; found in steps that double, then halve."""
+        step = 1
+        while self._is_full(db, at, step):
+            at += step
+            step *= 2
+        while step > 1:
+            step //= 2
+            if self._is_full(db, at, step):
+                at += step
+        return at
+
+    def _is_full(self, db: Db, first: int, count: int) -> bool:
+        """Whether so many positions from here on are all taken: then as many stand below the last of them."""
+        last = db.connection().execute(_nth_place(self.places), {"first": first, "skip": count - 1}).scalar()
+        return last == first + count - 1
 
 
 @dataclass(frozen=True)
@@ -185,7 +205,7 @@ def words_of(texts: Iterable[str]) -> list[str]:
     words: list[str] = []
     room = LONGEST_TEXT
     for said in texts:
-        words += to_words(said[:room]).split()
+        words += to_words(said[:room])
         words.append(GAP)
         room -= len(said)
         if room <= 0 or len(words) > MOST_WORDS:
@@ -211,15 +231,16 @@ def _order(entry: Entry) -> tuple[int, str]:
     return entry.moment, entry.key[0]
 
 
-def _spread(moments: Iterable[int], used: Collection[int]) -> list[int]:
+def _spread(moments: Iterable[int], behind: Mapping[int, int]) -> list[int]:
+    """A position of its own for each moment; ``behind`` says of some that are taken which one follows their row."""
     places: list[int] = []
-    taken = set(used)
+    free = 0
     for moment in moments:
-        at = moment
-        while at in taken:
-            at += 1
-        taken.add(at)
+        at = max(moment, free)
+        while at in behind:
+            at = behind[at]
         places.append(at)
+        free = at + 1
     return places
 
 
@@ -229,6 +250,6 @@ def _taken(places: SqlTable) -> Select[Any]:
 
 
 @lru_cache(maxsize=8)
-def _taken_between(places: SqlTable) -> Select[Any]:
+def _nth_place(places: SqlTable) -> Select[Any]:
     at = places.c.position
-    return select(at).where(at >= bindparam("low"), at < bindparam("high"))
+    return select(at).where(at >= bindparam("first")).order_by(at).limit(1).offset(bindparam("skip"))

@@ -49,11 +49,11 @@ _QUOTES = '"“”„‟＂'
 _ASKED = re.compile(f"([-－]?)(?:[{_QUOTES}]([^{_QUOTES}]*)[{_QUOTES}]([*＊]?)|([^\\s{_QUOTES}]+))")
 
 
-def to_words(text: str) -> str:
-    """The text's words, separated by spaces; at most those of its first 100,000 characters, and 16,000."""
+def to_words(text: str) -> list[str]:
+    """The text's words; at most those of its first 100,000 characters, and 16,000."""
     normal = _normal(text[:LONGEST_TEXT])
     words = _ASCII_WORD.findall(normal) if normal.isascii() else [word for word, _, _ in _read(normal)]
-    return " ".join(word[:_LONGEST_WORD] for word in words[:MOST_WORDS])
+    return [word[:_LONGEST_WORD] for word in words[:MOST_WORDS]]
 
 
 @dataclass(frozen=True)

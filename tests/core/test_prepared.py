@@ -109,6 +109,25 @@ class TestAStatement:
         with database.read() as db, pytest.raises(ValueError, match="cannot be prepared"):
             Prepared(statement).all(db, {})
 
+    def test_is_run_for_more_than_fit_into_one(self, database: Database) -> None:
+        put = upsert_into(User, ("user_id", "name", "password_hash", "role", "created_at"))
+        people = [user(f"{number:03d}") for number in range(120)]
+        with heard(database) as told:
+            database.write(lambda db: ADD_USER.run_many(db, people))
+            database.write(lambda db: put.run_many(db, [{**one, "name": one["name"] + "x"} for one in people]))
+        inserts = [one for one in told if one.startswith("INSERT")]
+        assert len(inserts) == (6 if database.is_sqlite else 2)
+        with database.read() as db:
+            assert NAMES.all(db, {}) == [(one["user_id"], one["name"] + "x") for one in people]
+
+    def test_of_many_happens_for_all_or_none(self, database: Database) -> None:
+        people = [user(f"{number:03d}") for number in range(120)]
+        for wrong in (3, 110):
+            with pytest.raises(IntegrityError):
+                database.write(lambda db, at=wrong: ADD_USER.run_many(db, [*people[:at], people[0], *people[at:]]))
+        with database.read() as db:
+            assert NAMES.all(db, {}) == []
+
 
 class TestAListener:
     def test_hears_of_it(self, database: Database) -> None:

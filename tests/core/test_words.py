@@ -35,7 +35,7 @@ class TestATextBecomesWords:
         ],
     )
     def test_at_whatever_is_no_letter_or_digit(self, text: str, words: str) -> None:
-        assert to_words(text) == words
+        assert to_words(text) == words.split()
 
     @pytest.mark.parametrize(
         ("text", "words"),
@@ -50,7 +50,7 @@ class TestATextBecomesWords:
         ],
     )
     def test_without_regard_to_case_width_and_latin_accents(self, text: str, words: str) -> None:
-        assert to_words(text) == words
+        assert to_words(text) == words.split()
 
     @pytest.mark.parametrize(
         ("text", "words"),
@@ -64,11 +64,11 @@ class TestATextBecomesWords:
         ],
     )
     def test_and_pairs_where_a_script_has_no_spaces(self, text: str, words: str) -> None:
-        assert to_words(text) == words
+        assert to_words(text) == words.split()
 
     def test_up_to_a_number_and_a_length(self) -> None:
-        assert len(to_words("a " * 20_000).split()) == MOST_WORDS
-        assert to_words("x" * 70) == "x" * 64
+        assert len(to_words("a " * 20_000)) == MOST_WORDS
+        assert to_words("x" * 70) == ["x" * 64]
 
 
 class TestAQuery:
@@ -138,7 +138,7 @@ class TestAQuery:
     def test_never_becomes_syntax(self, query: str) -> None:
         with closing(sqlite3.connect(":memory:")) as database:
             database.execute("CREATE VIRTUAL TABLE t USING fts5(words, tokenize=\"ascii tokenchars '='\")")
-            database.execute("INSERT INTO t VALUES (?)", [to_words(query)])
+            database.execute("INSERT INTO t VALUES (?)", [" ".join(to_words(query))])
             found = database.execute("SELECT count(*) FROM t WHERE t MATCH ?", [to_fts5(find_words(query))])
             assert found.fetchone() == (1,)
 

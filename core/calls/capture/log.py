@@ -249,7 +249,7 @@ class CallLog:
         again = self._unsure
         if starts or ends:
             self._database.write(lambda db: write_calls(db, starts, ends, again=again))
-            self._index_due = self._index_due or bool(ends)
+            self._let_index(bool(ends))
         for call in begun:
             call.stored = "start"
         for call in ended:
@@ -281,8 +281,13 @@ class CallLog:
         if self._index_due and now >= self._index_at:
             self._index_at = now + _INDEX_SECONDS
             self._index_due = index_calls(self._database) > 0
-            if self._index_due:
-                self._index_at = now  # there is more: go on without a pause
+            if self._index_due and len(self._queue) < BATCH:
+                self._index_at = now  # there is more: go on without a pause, unless calls themselves wait
+
+    def _let_index(self, has_ended: bool) -> None:
+        """Have what ended indexed with all that ends within the next second: for one call it costs as much."""
+        if has_ended and not self._index_due:
+            self._index_due, self._index_at = True, time.monotonic() + _INDEX_SECONDS
 
     def _settle_surely(self, wanted: _Settle) -> None:
         """Settle, and ask again later where the database is away."""

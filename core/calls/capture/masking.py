@@ -5,6 +5,7 @@ Invariant: what is taken out is shown as ``***``; words that only speak of keys 
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -40,6 +41,7 @@ def hide_credentials(value: Any) -> Any:
     return _SECRET.sub("***", value) if isinstance(value, str) else value
 
 
+@lru_cache(maxsize=1_000)
 def without_credentials(url: str) -> str | None:
     """An address without name, password, query and fragment; None when it is none."""
     try:

@@ -15,6 +15,7 @@ from sqlmodel import Session as Db
 from core.calls.panels.rollups import count_calls
 from core.calls.proof.seals import lock_chain, seal
 from core.database import insert_rows, table_of
+from core.prepared import Prepared
 from core.tables import LlmCall, LlmCallBody, Thread, utc_now
 
 Row = dict[str, Any]
@@ -49,12 +50,12 @@ _GIVEN_AT_START = {
     "tags",
 }
 _GIVEN_AT_END = [column.name for column in _call.columns if column.name not in _GIVEN_AT_START]
-_END_CALL = (
+_END_CALL = Prepared(
     update(_call)
     .where(_call.c.call_id == bindparam("of"), _call.c.status == "started")
     .values({name: bindparam(f"new_{name}") for name in _GIVEN_AT_END})
 )
-_END_BODY = (
+_END_BODY = Prepared(
     update(_body)
     .where(_body.c.call_id == bindparam("of"))
     .values({name: bindparam(f"new_{name}") for name in ("prompt", "response", "tools")})
@@ -143,14 +144,15 @@ def _end(db: Db, ends: Sequence[Ended], known: dict[str, str]) -> None:
 
 
 def _update(db: Db, ends: Sequence[Ended]) -> None:
-    db.connection().execute(
-        _END_CALL,
+    _END_CALL.run_many(
+        db,
         [{"of": one.row["call_id"], **{f"new_{name}": one.row[name] for name in _GIVEN_AT_END}} for one in ends],
     )
-    bodies = [one.body for one in ends if one.body is not None]
-    if bodies:
-        changes = [
+    _END_BODY.run_many(
+        db,
+        [
             {"of": body["call_id"], **{f"new_{name}": body[name] for name in ("prompt", "response", "tools")}}
-            for body in bodies
-        ]
-        db.connection().execute(_END_BODY, changes)
+            for body in (one.body for one in ends)
+            if body is not None
+        ],
+    )

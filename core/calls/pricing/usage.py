@@ -8,6 +8,7 @@ each token is counted once. Invariant: every number was reported; what was not i
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -210,12 +211,19 @@ def _first(reported: Reported, paths: tuple[str, ...]) -> int | None:
 
 
 def _at(reported: Reported, path: str) -> object:
-    if "." not in path:
-        return reported.get(path)
     found: object = reported
-    for key in path.split("."):
-        found = found.get(key) if isinstance(found, Mapping) else None
+    for key in _keys_of(path):
+        if not isinstance(found, (dict, Mapping)):  # a dict is told at once, which an abstract class is not
+            return None
+        found = found.get(key)
+        if found is None:
+            return None
     return found
+
+
+@lru_cache(maxsize=1_000)
+def _keys_of(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
 
 
 def _count(value: object) -> int | None:

@@ -23,13 +23,14 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Float, Integer, Table, insert, select, text, type_coerce
+from sqlalchemy import Boolean, ColumnElement, Float, Integer, Table, select, text, type_coerce
 from sqlalchemy.types import NullType
 from sqlmodel import Session as Db
 
-from core.database import table_of
+from core.database import insert_rows, table_of
 from core.errors import BadInputError
 from core.ids import SealId, new_seal_id
+from core.prepared import Prepared
 from core.tables import (
     Activity,
     CostCorrection,
@@ -171,8 +172,7 @@ def hash_seal(
     return hashlib.sha256("\n".join(parts).encode("utf-8", "ignore")).hexdigest()
 
 
-_NEWEST = select(SEALS.c.seal_id, SEALS.c.hash).order_by(SEALS.c.seal_id.desc()).limit(1)
-_ADD = insert(SEALS)
+_NEWEST = Prepared(select(SEALS.c.seal_id, SEALS.c.hash).order_by(SEALS.c.seal_id.desc()).limit(1))
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 
 
@@ -198,10 +198,9 @@ def seal_values(db: Db, form: RowForm, rows: Iterable[Sequence[Any]]) -> SealId:
 
 def _extend(db: Db, entries: list[bytes]) -> SealId:
     lock_chain(db)
-    newest = db.connection().execute(_NEWEST).first()
-    seal_id = new_seal_id(after=newest.seal_id if newest else None)
-    made = _make_seal(seal_id, newest.hash if newest else NO_HASH, entries)
-    db.connection().execute(_ADD, made)
+    last_id, last_hash = _NEWEST.first(db, {}) or (None, NO_HASH)
+    seal_id = new_seal_id(after=last_id)
+    insert_rows(db, LogSeal, [_make_seal(seal_id, last_hash, entries)])
     return seal_id
 
 
