@@ -148,7 +148,7 @@ class Tab:
         self._is_running = False
         self._timers: dict[str, asyncio.Task[None]] = {}
         self._finished = asyncio.Event()
-        self._grown = asyncio.Event()
+        self._grown, self._pong = asyncio.Event(), asyncio.Event()
         self._answer: Answer | None = None
         self._asked = self._last = 0.0
         self._before = self._most = 0
@@ -216,6 +216,14 @@ class Tab:
         assert answer is not None
         answer.streamed, answer.problems = self._words()[self._before :], self._problems
         return answer
+
+    async def ping(self) -> None:
+        """Ask whether the server is there; its answer comes behind all that it has sent before."""
+        self._pong.clear()
+        message = BackMsg()
+        message.app_heartbeat = True
+        await self._socket.send(message.SerializeToString())
+        await self._pong.wait()
 
     async def go(self, page: str) -> None:
         """Open another page, as a click in the menu does."""
@@ -300,6 +308,8 @@ class Tab:
                 self._start_timer(message.auto_rerun.fragment_id, message.auto_rerun.interval)
             case "script_finished":
                 self._end(message)
+            case "heartbeat_ack":
+                self._pong.set()
 
     def _begin(self, message: Any) -> None:
         run = message.metadata.run

@@ -43,6 +43,11 @@ class BranchRow:
 def list_branches(viewer: Viewer, db: Db, conversation_id: ConversationId) -> list[BranchRow]:
     """All branches of a conversation, archived ones too, in the order they were begun."""
     get_conversation(viewer, db, conversation_id)
+    return read_branches(db, conversation_id)
+
+
+def read_branches(db: Db, conversation_id: ConversationId) -> list[BranchRow]:
+    """The same of a conversation that the caller has read already for this viewer."""
     rows = db.connection().execute(_OF_CONVERSATION, {"conversation": conversation_id})
     return [BranchRow(*row) for row in rows]
 

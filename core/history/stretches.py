@@ -12,7 +12,7 @@ from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.database import table_of
-from core.history.branches import BranchRow, get_branch, list_branches
+from core.history.branches import BranchRow, get_branch, read_branches
 from core.ids import BranchId, MessageId
 from core.tables import Message
 
@@ -30,8 +30,12 @@ class Stretch:
 
 def get_stretches(viewer: Viewer, db: Db, branch_id: BranchId) -> list[Stretch]:
     """How a branch came about, from the root down: which branch each part of its path was first on."""
-    branch = get_branch(viewer, db, branch_id)
-    branches = list_branches(viewer, db, branch.conversation_id)
+    return read_stretches(db, get_branch(viewer, db, branch_id))
+
+
+def read_stretches(db: Db, branch: BranchRow) -> list[Stretch]:
+    """The same of a branch that the caller has read already for this viewer."""
+    branches = read_branches(db, branch.conversation_id)
     rows = db.connection().execute(_PARENTS, {"conversation": branch.conversation_id})
     parents = {row.message_id: row.parent_message_id for row in rows}
     owners = find_owners(parents, branches)

@@ -20,7 +20,7 @@ from core.history.messages import Added
 from core.history.opening import OpenedBranch, open_branch
 from core.history.positions import get_branch_to_open, remember_position
 from core.history.sessions import SessionRow, get_own_session
-from core.history.stretches import Stretch, get_stretches
+from core.history.stretches import Stretch, read_stretches
 from core.history.turns import ThreadKind, Turn, get_ancestor, get_path_part, get_turn, list_fan
 from core.ids import (
     BranchId,
@@ -43,7 +43,7 @@ class Opened:
     """A part of a branch of a conversation; nothing of it for a conversation that is yet to begin.
 
     ``turns`` are those to be shown, in order, ``head`` is the branch's last one, ``fan`` are the answers that were
-    asked for together with it, when there are several and it is shown.
+    asked for together with it, when there are several and it is shown. ``is_alone``: it is the only branch.
     """
 
     conversation: ConversationRow | None = None
@@ -53,6 +53,7 @@ class Opened:
     fan: Sequence[Turn] = ()
     session: SessionRow | None = None
     head: Turn | None = None
+    is_alone: bool = True
     has_artifacts: bool = False
 
     @property
@@ -181,20 +182,21 @@ def _read(viewer: Viewer, db: Db, found: OpenedBranch, message_id: MessageId | N
     turns = get_path_part(viewer, db, branch.head_message_id, most=most)
     head = turns[-1]
     if message_id is not None and message_id not in {turn.message_id for turn in turns}:
-        turns = _part_with(viewer, db, head, message_id) or turns
+        turns = _part_with(viewer, db, head, message_id, most=most) or turns
     fan = list_fan(viewer, db, head.message_id) if head.kind == ThreadKind.FAN_OUT and turns[-1] is head else []
     return Opened(
         found.conversation,
         branch,
         turns,
-        [] if found.is_alone else get_stretches(viewer, db, branch.branch_id),
+        [] if found.is_alone else read_stretches(db, branch),
         fan if len(fan) > 1 else [],
         head=head,
+        is_alone=found.is_alone,
         has_artifacts=found.has_artifacts,
     )
 
 
-def _part_with(viewer: Viewer, db: Db, head: Turn, message_id: MessageId) -> list[Turn]:
+def _part_with(viewer: Viewer, db: Db, head: Turn, message_id: MessageId, *, most: int) -> list[Turn]:
     """The turns that end with a message further up on the branch; none when it is not on it."""
     try:
         depth = get_turn(viewer, db, message_id).depth
@@ -202,4 +204,4 @@ def _part_with(viewer: Viewer, db: Db, head: Turn, message_id: MessageId) -> lis
         return []
     if get_ancestor(viewer, db, head.message_id, depth=depth) != message_id:
         return []
-    return get_path_part(viewer, db, message_id, most=TURNS_AT_ONCE)
+    return get_path_part(viewer, db, message_id, most=most)

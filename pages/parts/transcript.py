@@ -37,7 +37,8 @@ def draw_transcript(
     side as long as the branch ends with them.
     """
     turns, fan = opened.turns, opened.fan
-    about = read_about(skein, viewer, [*turns, *(turn for turn in fan if turn is not turns[-1])])
+    beside = [turn for turn in fan if turn.thread_id != turns[-1].thread_id]
+    about = read_about(skein, viewer, [*turns, *beside], is_alone=opened.is_alone)
     rescue(skein, viewer)
     announce()
     draw_rest = _Once(meanwhile)

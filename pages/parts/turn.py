@@ -65,8 +65,11 @@ class About:
     files: dict[Ref, VersionRow] = field(default_factory=dict)
 
 
-def read_about(skein: Skein, viewer: Viewer, turns: Sequence[Turn]) -> About:
-    """What is known about these turns of one conversation, which the viewer has read."""
+def read_about(skein: Skein, viewer: Viewer, turns: Sequence[Turn], *, is_alone: bool = False) -> About:
+    """What is known about these turns of one conversation, which the viewer has read.
+
+    ``is_alone``: it has one branch, so that nothing stands beside them.
+    """
     if not turns:
         return About()
     just_now = utc_now() - _ON_ITS_WAY
@@ -76,7 +79,7 @@ def read_about(skein: Skein, viewer: Viewer, turns: Sequence[Turn]) -> About:
     with skein.database.read() as db:
         return About(
             summarize_threads(viewer, db, threads),
-            find_siblings_in(db, turns[0].conversation_id, ids),
+            {} if is_alone else find_siblings_in(db, turns[0].conversation_id, ids),
             find_marks(viewer, db, ids),
             list_of_threads(viewer, db, threads),
             read_tools(viewer, db, [turn.thread_id for turn in turns if not turn.is_live]),

@@ -1,4 +1,4 @@
-"""A live server inside the tests' own process, so that what a tab costs it can be counted, and tabs to look at it."""
+"""A live server inside the tests' own process, so that what a tab costs can be counted, and tabs of it."""
 
 import asyncio
 import threading

@@ -20,7 +20,7 @@ def is_right(answer: Answer, tokens: int) -> bool:
 
 
 def is_one_fragment(answer: Answer) -> bool:
-    """The callback's run of the page, which is given up for the fragment before its body, and that of the fragment."""
+    """Whether the run of the page was given up for the fragment's in the callback, before its body."""
     return [len(run) for run in answer.runs] == [0, 1]
 
 
@@ -128,8 +128,9 @@ async def run_is_over(skein: Skein, viewer: Viewer, tab: Tab) -> None:
 
 
 async def served_whole(tab: Tab) -> None:
-    """Let the server hear that the browser has all of the page: what is asked sooner is drawn by the page."""
+    """Wait until the tab has all of its page, and the server knows: what is asked sooner is drawn by the page."""
     await tab.wait_until_drawn()
+    await tab.ping()
 
 
 def shown(tab: Tab) -> list[str]:
