@@ -206,6 +206,7 @@ class _Places:
 
     live: DeltaGenerator
     bubble: DeltaGenerator
+    graph: DeltaGenerator
     label: DeltaGenerator
     ways: DeltaGenerator
 
@@ -251,8 +252,8 @@ def follow(
 
     def draw_around() -> None:
         with bubble:
-            places.append(_Places(live, bubble, _draw_label(skein, turn), ways))
-        with above:
+            places.append(_Places(live, bubble, above.empty(), _draw_label(skein, turn), ways))
+        with places[0].graph:
             graph.draw()
         _draw_stop(skein, viewer, turn, stop)
         meanwhile()
@@ -318,6 +319,7 @@ def _finish(skein: Skein, viewer: Viewer, turn: Turn, about: About, places: _Pla
     with skein.database.read() as db:
         calls = summarize_threads(viewer, db, [turn.thread_id]).get(turn.thread_id)
     with gate.drawing(is_new=False):
+        places.graph.empty()
         _draw_calls(skein, turn, calls, places.label)
         with places.bubble:
             draw_details(skein, viewer, turn)
