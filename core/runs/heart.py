@@ -5,13 +5,10 @@ queued ones are taken over.
 """
 
 import threading
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
 
 import structlog
-from sqlmodel import Session as Db
 
 from core.calls.capture.log import CallLog
 from core.database import Database
@@ -27,8 +24,7 @@ from core.runs.worker import Worker, hold_until
 from core.settings import Settings
 from core.tables import utc_now
 
-T = TypeVar("T")
-_WITHIN = 0.2
+_WITHIN = 0.2  # to look for what others left can wait a little; to hold on to leases cannot
 log = structlog.get_logger("skein.runs")
 
 
@@ -82,11 +78,14 @@ class Heart:
         specs = [run.spec for run in runs]
         name, dead = self._worker.name, self._worker.find_dead()
         if specs:
-            held = self._write(lambda db: store.renew_leases(db, specs, worker=name, until=until))
+            held = self._database.write(lambda db: store.renew_leases(db, specs, worker=name, until=until))
             scheduler.renewed_until = good_until
             self._loop.call(scheduler.check_held, runs, held)
         mine = list(scheduler.runs)
-        recovered = self._write(lambda db: store.recover(db, worker=name, held=mine, dead=dead, until=until))
+        recovered = self._database.submit(
+            lambda db: store.recover(db, worker=name, held=mine, dead=dead, until=until),
+            within=min(_WITHIN, self._settings.lease_seconds / 20),
+        ).result()
         self._worker.forget(dead)
         for thread_id in recovered.lost:
             log.warning("run_lost", thread_id=thread_id)
@@ -97,10 +96,6 @@ class Heart:
             )
         scheduler.look_after_waiting(list(scheduler.runs.values()))
         self._settle_artifacts()
-
-    def _write(self, job: Callable[[Db], T]) -> T:
-        """Write what can wait a little, but not for long: leases are short where settings make them so."""
-        return self._database.submit(job, within=min(_WITHIN, self._settings.lease_seconds / 20)).result()
 
     def _settle_artifacts(self) -> None:
         """Let the artifacts of runs whose process was killed agree with their states."""
