@@ -14,6 +14,7 @@ from pages.parts import state
 from pages.parts.answer import Show, draw_answer
 from pages.parts.approval_said import announce
 from pages.parts.approval_sending import rescue
+from pages.parts.approval_view import draw_watch
 from pages.parts.figures import counted
 from pages.parts.opened import TURNS_AT_ONCE, Opened, show_later, show_more
 from pages.parts.run_summary import replay
@@ -59,6 +60,7 @@ def draw_transcript(
         drawn.append(picked)
     if opened.later:
         _draw_later(skein, viewer, opened)
+    draw_watch(skein, viewer, about.approvals)
     is_head_drawn = bool(drawn) and opened.later == 0
     return replace(opened, turns=drawn, head=drawn[-1] if is_head_drawn else opened.head)
 
