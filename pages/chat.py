@@ -10,7 +10,6 @@ from core.access.viewer import Viewer
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.agent_options import chosen_agent
-from pages.parts.artifact_edit import save_asked
 from pages.parts.artifact_panel import draw_artifacts
 from pages.parts.artifact_shelf import read_shelf
 from pages.parts.attached import draw_input, draw_problem
@@ -48,7 +47,6 @@ def main(skein: Skein, viewer: Viewer) -> None:
     def draw_around() -> None:
         row = draw_conversation_list(skein, viewer, opened.conversation_id)
         shelf = read_shelf(skein, viewer, opened)
-        save_asked(skein, viewer, shelf)
         with at_top:
             around.append((Header(skein, viewer, opened, shelf), row))
         with beside:

@@ -8,6 +8,7 @@ import streamlit as st
 from core.access.sign_in import sign_out
 from core.access.viewer import Viewer
 from core.access.web import ICON
+from pages.parts import state
 from pages.parts.gate import drawing
 from pages.parts.guard import known, require_viewer
 from pages.parts.resources import count_waiting_of, get_skein
@@ -76,21 +77,22 @@ def _page(stem: str, title: str, icon: str, *, default: bool = False) -> st.Page
 def _draw_menu(viewer: Viewer, account: st.Page) -> None:
     with st.sidebar.container(key="frame_menu"):
         st.html(_STYLE)
-        chosen = st.menu_button(
+        st.menu_button(
             f"{viewer.name} · {viewer.role}",
             [_ACCOUNT, _SIGN_OUT],
             key=_MENU,
             icon=":material/account_circle:",
             type="tertiary",
             width="stretch",
-            on_click=partial(_do, viewer),
+            on_click=partial(_do, viewer, account),
         )
+
+
+def _do(viewer: Viewer, account: st.Page) -> None:
+    chosen = state.get(_MENU)
     if chosen == _ACCOUNT:
         st.switch_page(account)
-
-
-def _do(viewer: Viewer) -> None:
-    if st.session_state.get(_MENU) == _SIGN_OUT:
+    elif chosen == _SIGN_OUT:
         sign_out(viewer, get_skein().database)
 
 

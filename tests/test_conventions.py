@@ -18,16 +18,6 @@ MARKDOWN = {"caption", "error", "info", "markdown", "success", "toast", "warning
 GUARDS = {"require_viewer", "require_admin"}
 # What a person does with these is done in their callback: the script's body may end before it comes to it.
 DEEDS = {"button", "chat_input", "form_submit_button", "menu_button"}
-# The chat and the frame are to follow.
-NOT_YET = {
-    "pages/chat.py",
-    "pages/frame.py",
-    "pages/parts/attached.py",
-    "pages/parts/branching.py",
-    "pages/parts/conversation_list.py",
-    "pages/parts/details.py",
-    "pages/parts/held_back.py",
-}
 # Only this one knows how a page keeps its end when a clock fires; the chat, which shows answers, has no clock.
 CLOCKS = {"pages/parts/by_clock.py"}
 SETTING = re.compile(r"\b(?:SKEIN|OPENAI)_[A-Z][A-Z_]*[A-Z]\b")
@@ -154,12 +144,11 @@ class TestPages:
 
     @pytest.mark.parametrize("path", [*PAGES, *PARTS], ids=name)
     def test_what_a_person_does_is_done_in_a_callback(self, path: Path):
-        if name(path) not in NOT_YET:
-            assert acted_on(path) == []
+        assert acted_on(path) == []
 
     def test_one_module_keeps_the_clock(self):
         having = {name(path) for path in [*PAGES, *PARTS] if clocks(path)}
-        assert having - NOT_YET == CLOCKS
+        assert having == CLOCKS
 
     def test_session_state_has_one_owner(self):
         owners = [name(path) for path in [*PAGES, *PARTS] if "session_state" in attributes(path)]

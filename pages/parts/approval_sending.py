@@ -82,10 +82,6 @@ def _in_form(row: ApprovalRow) -> str:
     return "\n\n".join(value if isinstance(value, str) else f"{name}: {value}" for name, value in held.items())
 
 
-def rescue(_skein: Skein, _viewer: Viewer) -> None:
-    """Do nothing: what is sent too late is said by the callback that sends it."""
-
-
 def stop(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
     """End the run that waits; nobody decides it any more."""
     try:

@@ -95,10 +95,6 @@ def draw_comparison(skein: Skein, viewer: Viewer, older: VersionRow, newer: Vers
     draw_difference(older, old, newer, new)
 
 
-def save_asked(_skein: Skein, _viewer: Viewer, _shelf: Shelf) -> None:
-    """Do nothing: the callback of Save saves."""
-
-
 def _save(skein: Skein, viewer: Viewer, artifact_id: str, version: int) -> None:
     """Save what is typed as the next one after this version, unless another one has come since it was drawn.
 

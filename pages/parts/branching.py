@@ -1,23 +1,21 @@
 """Going another way at a message: other words, another answer, several at once, a branch from here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import streamlit as st
 
 from core.access.viewer import Viewer
-from core.errors import SkeinError
 from core.history.annotations import set_star
 from core.history.branches import create_branch
-from core.history.messages import Added, NewMessage
 from core.history.turns import Turn
 from core.ids import MessageId
 from core.runs.branching import edit, fan_out, regenerate, sibling
 from core.skein import Skein
 from pages.parts import state
+from pages.parts.dialogs import draw_problem, finish, open_dialog, want, wanted
 from pages.parts.opened import go_to, open_at, point_at
 from pages.parts.places import BRANCHES
-from pages.parts.text import plain
 from pages.parts.variants import chosen_variants, draw_variants
 
 EDIT, AGAIN, SEVERAL, BRANCH = "Ask in other words", "Answer again", "Ask several at once", "Branch from here"
@@ -67,26 +65,21 @@ def _do(skein: Skein, viewer: Viewer, turn: Turn, key: str) -> None:
         case "Star" | "Take the star off":
             with state.problems():
                 skein.database.write(lambda db: set_star(viewer, db, turn.message_id, starred=chosen == STAR))
+        case "Show in the tree":
+            query = {"conversation": turn.conversation_id, "node": turn.message_id}
+            st.switch_page(BRANCHES, query_params=query)
         case _:
-            state.put(state.DIALOG, (chosen, turn.message_id))
+            want(str(chosen), turn.message_id)
 
 
 def _draw_asked(skein: Skein, viewer: Viewer, turn: Turn) -> None:
     """The dialog that was asked for here, as long as nobody has closed it."""
-    chosen, message_id = state.get(state.DIALOG) or ("", "")
-    if message_id != turn.message_id:
-        return
-    match chosen:
-        case "Ask in other words":
-            _edit(skein, viewer, turn)
-        case "Ask several at once":
-            _ask_several(skein, viewer, turn)
-        case "Copy":
-            _copy(turn)
-        case "Show in the tree":
-            close_dialog()
-            query = {"conversation": turn.conversation_id, "node": turn.message_id}
-            st.switch_page(BRANCHES, query_params=query)
+    if wanted(EDIT) == turn.message_id:
+        open_dialog(EDIT, _edit, skein, viewer, turn)
+    elif wanted(SEVERAL) == turn.message_id:
+        open_dialog(SEVERAL, _ask_several, skein, viewer, turn)
+    elif wanted(COPY) == turn.message_id:
+        open_dialog(COPY, _copy, turn)
 
 
 def _draw_switch(skein: Skein, viewer: Viewer, turn: Turn, beside: Sequence[MessageId], *, is_last: bool) -> None:
@@ -110,13 +103,6 @@ def _draw_switch(skein: Skein, viewer: Viewer, turn: Turn, beside: Sequence[Mess
         )
 
 
-def close_dialog() -> None:
-    """Let no dialog be drawn any more."""
-    state.take(state.DIALOG)
-    state.take(state.DIALOG_PROBLEM)
-
-
-@st.dialog(EDIT, on_dismiss=close_dialog)
 def _edit(skein: Skein, viewer: Viewer, turn: Turn) -> None:
     st.caption("The new words stand beside the old ones, which stay with all that came after them.")
     if turn.attached:
@@ -124,16 +110,18 @@ def _edit(skein: Skein, viewer: Viewer, turn: Turn) -> None:
     with st.form("chat.edit", border=False):
         st.text_area("Message", value=turn.content, height=160, key=state.EDITED)
         st.form_submit_button(
-            "Send", type="primary", icon=":material/send:", on_click=partial(_send_edited, skein, viewer, turn)
+            "Send",
+            type="primary",
+            icon=":material/send:",
+            on_click=partial(finish, partial(_send_edited, skein, viewer, turn)),
         )
-    _draw_problem()
+    draw_problem()
 
 
 def _send_edited(skein: Skein, viewer: Viewer, turn: Turn) -> None:
-    _begin(partial(edit, skein.engine, viewer, turn.message_id, state.get(state.EDITED) or ""))
+    go_to(edit(skein.engine, viewer, turn.message_id, state.get(state.EDITED) or ""))
 
 
-@st.dialog(SEVERAL, on_dismiss=close_dialog)
 def _ask_several(skein: Skein, viewer: Viewer, turn: Turn) -> None:
     st.caption("The same question goes to each of them; the answers stand beside this one.")
     draw_variants(skein, key=_SEVERAL)
@@ -143,40 +131,20 @@ def _ask_several(skein: Skein, viewer: Viewer, turn: Turn) -> None:
         icon=":material/send:",
         disabled=not chosen_variants(_SEVERAL),
         key=f"{_SEVERAL}.send",
-        on_click=partial(_send_several, skein, viewer, turn),
+        on_click=partial(finish, partial(_send_several, skein, viewer, turn)),
     )
-    _draw_problem()
+    draw_problem()
 
 
 def _send_several(skein: Skein, viewer: Viewer, turn: Turn) -> None:
-    def start() -> Added:
-        new: NewMessage = sibling(skein.engine, viewer, turn.message_id)
-        return next(iter(fan_out(skein.engine, viewer, new, chosen_variants(_SEVERAL)).values()))
-
-    _begin(start)
+    new = sibling(skein.engine, viewer, turn.message_id)
+    begun = fan_out(skein.engine, viewer, new, chosen_variants(_SEVERAL))
+    go_to(next(iter(begun.values())))
 
 
-@st.dialog(COPY, on_dismiss=close_dialog)
 def _copy(turn: Turn) -> None:
     st.caption("The button in the corner of each text copies it.")
     for title, text in (("Question", turn.content), ("Answer", turn.answer)):
         if text:
             st.markdown(f"**{title}**")
             st.code(text, language=None, wrap_lines=True, height=220)
-
-
-def _draw_problem() -> None:
-    if problem := state.take(state.DIALOG_PROBLEM):
-        st.error(plain(problem))
-
-
-def _begin(start: Callable[[], Added]) -> None:
-    """Begin it and show it; what keeps it from beginning is said in the dialog, which keeps what was typed."""
-    try:
-        added = start()
-    except SkeinError as error:
-        state.put(state.DIALOG_PROBLEM, str(error))
-        return
-    close_dialog()
-    go_to(added)
-    st.rerun()

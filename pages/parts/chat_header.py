@@ -9,7 +9,6 @@ from functools import partial
 import streamlit as st
 
 from core.access.viewer import Viewer
-from core.errors import SkeinError
 from core.history.conversations import ConversationRow, delete_conversation, rename_conversation
 from core.skein import Skein
 from pages.parts import state
@@ -17,8 +16,8 @@ from pages.parts.agent_options import draw_agent_options, draw_agents
 from pages.parts.answer import Show
 from pages.parts.artifact_panel import draw_artifacts_button
 from pages.parts.artifact_shelf import Shelf
-from pages.parts.branching import close_dialog
 from pages.parts.crumbs import draw_crumbs
+from pages.parts.dialogs import draw_problem, finish, open_dialog, want, wanted
 from pages.parts.opened import Opened, open_new_in, point_at
 from pages.parts.text import plain
 from pages.parts.variants import draw_variants
@@ -66,8 +65,8 @@ def _draw_menu(skein: Skein, viewer: Viewer, conversation: ConversationRow) -> N
         help="Begin another conversation that shares this one's artifacts, rename or delete this one",
         on_click=partial(_do, skein, viewer, conversation),
     )
-    if state.get(state.DIALOG) == (RENAME, conversation.conversation_id):
-        _rename(skein, viewer, conversation)
+    if wanted(RENAME) == conversation.conversation_id:
+        open_dialog("Rename the conversation", _rename, skein, viewer, conversation)
 
 
 def _do(skein: Skein, viewer: Viewer, conversation: ConversationRow) -> None:
@@ -75,29 +74,22 @@ def _do(skein: Skein, viewer: Viewer, conversation: ConversationRow) -> None:
     if chosen == NEW:
         open_new_in(conversation.session_id)
     elif chosen == RENAME:
-        state.put(state.DIALOG, (RENAME, conversation.conversation_id))
+        want(RENAME, conversation.conversation_id)
     elif chosen == DELETE:
         _delete(skein, viewer, conversation)
 
 
-@st.dialog("Rename the conversation", on_dismiss=close_dialog)
 def _rename(skein: Skein, viewer: Viewer, conversation: ConversationRow) -> None:
     with st.form("chat.rename", border=False):
         st.text_input("Title", value=conversation.title, max_chars=200, key=state.TITLE)
-        st.form_submit_button("Save", type="primary", on_click=partial(_save_title, skein, viewer, conversation))
-    if problem := state.take(state.DIALOG_PROBLEM):
-        st.error(plain(problem))
+        save = partial(finish, partial(_save_title, skein, viewer, conversation))
+        st.form_submit_button("Save", type="primary", on_click=save)
+    draw_problem()
 
 
 def _save_title(skein: Skein, viewer: Viewer, conversation: ConversationRow) -> None:
     title = state.get(state.TITLE) or ""
-    try:
-        skein.database.write(lambda db: rename_conversation(viewer, db, conversation.conversation_id, title))
-    except SkeinError as error:
-        state.put(state.DIALOG_PROBLEM, str(error))
-        return
-    close_dialog()
-    st.rerun()
+    skein.database.write(lambda db: rename_conversation(viewer, db, conversation.conversation_id, title))
 
 
 def _delete(skein: Skein, viewer: Viewer, conversation: ConversationRow) -> None:

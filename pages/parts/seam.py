@@ -6,18 +6,21 @@
   that may have happened.
 - Whatever a browser asks for ends the run before it, be that about to call what a click asked for: on a busy server
   the click would be lost. ``watch_tabs`` lets each be taken before the next is passed on.
+- A tab that comes back to a server which has forgotten it, or shows what was changed elsewhere, asks for nothing by
+  itself; ``ask_to_run`` has its browser ask, with its own address and widgets.
 """
 
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
-from streamlit.runtime import Runtime, get_instance
+from streamlit.runtime import Runtime, SessionClient, get_instance
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_run_context import ThreadState
@@ -26,6 +29,8 @@ from streamlit.runtime.state import SessionState
 _TRIGGERS = frozenset({"trigger_value", "string_trigger_value", "chat_input_value", "json_trigger_value"})
 # A callback that takes longer does not keep the tab any more.
 _PATIENCE_SECONDS = 10.0
+# A browser asks again and again for a fragment that has a clock, until the page is drawn anew; none has this name.
+_ANEW, _ANEW_SECONDS = "skein.anew", 0.1
 
 
 @contextmanager
@@ -45,8 +50,8 @@ class _Tabs:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._pass_on = runtime.handle_backmsg
-        self._loop = asyncio.get_running_loop()
+        self._pass_on, self._connect = runtime.handle_backmsg, runtime.connect_session
+        self.loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._held: dict[str, list[Callable[[], None]]] = {}
         self._untaken: dict[str, dict[str, WidgetState]] = {}
@@ -58,6 +63,8 @@ class _Tabs:
         if session is None or message.WhichOneof("type") != "rerun_script":
             self._pass_on(session_id, message, **more)
             return
+        if message.rerun_script.fragment_id == _ANEW:
+            message.rerun_script.fragment_id, message.rerun_script.is_auto_rerun = "", False
         with self._lock:
             if session_id in self._held:
                 self._held[session_id].append(partial(self.handle, session_id, message, **more))
@@ -69,8 +76,25 @@ class _Tabs:
             else:
                 self._take_along(session_id, message)
                 self._held[session_id] = []
-                self._loop.call_later(_PATIENCE_SECONDS, self._release, session_id, self._held[session_id])
+                self.loop.call_later(_PATIENCE_SECONDS, self._release, session_id, self._held[session_id])
             self._pass_on(session_id, message, **more)
+
+    def connect(
+        self, client: SessionClient, user_info: Any, existing_session_id: str | None = None, **more: Any
+    ) -> str:
+        """Connect a tab; one that this server has forgotten is asked to have its page drawn."""
+        session_id = self._connect(client, user_info, existing_session_id, **more)
+        if existing_session_id and session_id != existing_session_id:
+            self.ask_to_run(session_id)
+        return session_id
+
+    def ask_to_run(self, session_id: str) -> None:
+        """Have a tab's browser ask for a run of the page; on the loop."""
+        client = self._runtime.get_client(session_id)
+        if client is not None:
+            message = ForwardMsg()
+            message.auto_rerun.fragment_id, message.auto_rerun.interval = _ANEW, _ANEW_SECONDS
+            client.write_forward_msg(message)
 
     def _take_along(self, session_id: str, message: Any) -> None:
         here = {widget.id for widget in message.rerun_script.widget_states.widgets}
@@ -92,7 +116,7 @@ class _Tabs:
         with self._lock:
             waiting = self._held.get(session_id)
         if waiting is not None:
-            self._loop.call_soon_threadsafe(self._release, session_id, waiting)
+            self.loop.call_soon_threadsafe(self._release, session_id, waiting)
 
     def _release(self, session_id: str, waiting: list[Callable[[], None]]) -> None:
         with self._lock:
@@ -117,6 +141,7 @@ def watch_tabs() -> None:
     runtime = get_instance()
     tabs = _tabs = _Tabs(runtime)
     runtime.handle_backmsg = tabs.handle  # type: ignore[method-assign]
+    runtime.connect_session = tabs.connect  # type: ignore[method-assign]
     call_callbacks = SessionState.on_script_will_rerun
 
     def take(state: SessionState, *given: Any, **more: Any) -> None:
@@ -132,6 +157,15 @@ def watch_tabs() -> None:
             tabs.end(session_id)
 
     SessionState.on_script_will_rerun = take  # type: ignore[method-assign]
+
+
+def ask_to_run(session_id: str) -> bool:
+    """Have a tab's browser ask for a run of the page; False when the tab is gone. From any thread."""
+    if _tabs is None or get_instance().get_app_session(session_id) is None:
+        return False
+    with suppress(RuntimeError):  # the server is about to stop
+        _tabs.loop.call_soon_threadsafe(_tabs.ask_to_run, session_id)
+    return True
 
 
 def was_whole() -> bool:

@@ -13,7 +13,6 @@ from core.skein import Skein
 from pages.parts import state
 from pages.parts.answer import Show, draw_answer
 from pages.parts.approval_said import announce
-from pages.parts.approval_sending import rescue
 from pages.parts.approval_view import draw_watch
 from pages.parts.figures import counted
 from pages.parts.opened import TURNS_AT_ONCE, Opened, show_later, show_more
@@ -40,7 +39,6 @@ def draw_transcript(
     turns, fan = opened.turns, opened.fan
     beside = [turn for turn in fan if turn.thread_id != turns[-1].thread_id]
     about = read_about(skein, viewer, [*turns, *beside], is_alone=opened.is_alone)
-    rescue(skein, viewer)
     announce()
     draw_rest = _Once(meanwhile)
     if not any(turn.is_live for turn in (turns[:-1] if fan else turns)):

@@ -1,18 +1,17 @@
-"""Drawing a tab anew when what it shows was changed elsewhere, on the server's own impulse.
+"""Drawing a tab anew when what it shows was changed elsewhere, without a timer in the browser.
 
-A page that can show an answer has no timer in the browser: what such a timer sends starts a new script, and
-Streamlit then drops what the last one had drawn and not yet sent. Here the page is drawn anew, which loses nothing.
-Invariant: a tab is looked after once at most, by what its page drew last; one that is gone is forgotten.
+One thread of the server looks for all tabs; where there is something new, all of the page is drawn anew, so that
+nothing of it is lost. Invariant: a tab is looked after once at most, by what its page drew last; one that is gone
+is forgotten.
 """
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 
 from streamlit import runtime
-from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from pages.parts.seam import ask_to_run
 
 Look = Callable[[], bool]
 _SECONDS = 3.0
@@ -56,19 +55,11 @@ def _work() -> None:
 
 
 def _is_over(session_id: str, look: Look) -> bool:
-    """Whether this tab need not be looked after any more: it is gone, or has just been woken."""
-    session = runtime.get_instance().get_app_session(session_id) if runtime.exists() else None
-    if session is None:
+    """Whether this tab need not be looked after any more: it is gone, or has just been asked to draw its page."""
+    if not runtime.exists() or runtime.get_instance().get_app_session(session_id) is None:
         return True
     try:
         is_new = look()
     except Exception:  # noqa: BLE001 - whatever it is, the page says it when it is drawn
         is_new = True
-    if is_new:
-        with suppress(RuntimeError):  # the server is about to stop
-            session._event_loop.call_soon_threadsafe(partial(_wake, session))
-    return is_new
-
-
-def _wake(session: AppSession) -> None:
-    session.request_rerun(session._client_state)
+    return is_new and ask_to_run(session_id)

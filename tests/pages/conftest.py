@@ -103,12 +103,6 @@ def say(at: AppTest, text: str) -> AppTest:
     return at.chat_input(key="chat.input").set_value(text).run()
 
 
-def with_options(at: AppTest) -> AppTest:
-    """The chat with its options open: closed they draw nothing."""
-    at.session_state["chat.options"] = True
-    return at.run()
-
-
 def said(at: AppTest) -> list[tuple[str, str]]:
     """The transcript: who, and the first text in their bubble."""
     return [(message.name, message.markdown[0].value) for message in at.chat_message]

@@ -15,7 +15,7 @@ from core.skein import Skein
 from core.tables import Thread
 from pages.parts.argument_table import argument_rows
 from tests.conftest import make_settings
-from tests.pages.conftest import FRAME, person_named, said, say, texts, with_options
+from tests.pages.conftest import FRAME, opened_popover, person_named, said, say, texts
 
 OWN = '''
 from dataclasses import dataclass
@@ -160,10 +160,9 @@ class TestOneAgent:
 
     def test_a_chat_with_it_begins_with_it(self, page):
         at = page(agent="other")
-        at.session_state["chat.options"] = True
         at.button(key="agents.chat.other").click().run()
         assert at.exception.values == []
-        assert at.selectbox(key="chat.agent.new").value == "other"
+        assert opened_popover(at, "chat.options").selectbox(key="chat.agent.new").value == "other"
 
 
 class TestChoosingInTheChat:
@@ -173,33 +172,33 @@ class TestChoosingInTheChat:
         assert chosen_alone(config_of(opened)[1]) == {}
 
     def test_broken_ones_cannot_be_chosen_and_say_why(self, tab):
-        at = with_options(tab("ada"))
+        at = opened_popover(tab("ada"), "chat.options")
         assert at.selectbox(key="chat.agent.new").options == ["own", "other"]
         assert r"**broken** is unavailable: " in texts(at)
 
     def test_settings_go_along_with_the_message(self, tab, opened: Skein):
-        at = with_options(tab("ada"))
+        at = opened_popover(tab("ada"), "chat.options")
         at.selectbox(key="chat.agent_widget.own.tone").set_value("warm").run()
         say(at, "Hello")
         assert said(at)[1][1] == "tone=warm words=3"
         assert chosen_alone(config_of(opened)[1]) == {"tone": "warm"}
 
     def test_settings_are_still_chosen_after_another_page(self, tab, opened: Skein):
-        at = with_options(tab("ada"))
+        at = opened_popover(tab("ada"), "chat.options")
         at.selectbox(key="chat.agent_widget.own.tone").set_value("warm").run()
         at.number_input(key="chat.agent_widget.own.words").set_value(5).run()
         at.switch_page(str(FRAME.with_name("agents.py"))).run()
-        at = with_options(at.switch_page(str(FRAME.with_name("chat.py"))).run())
+        at = opened_popover(at.switch_page(str(FRAME.with_name("chat.py"))).run(), "chat.options")
         assert at.selectbox(key="chat.agent_widget.own.tone").value == "warm"
         say(at, "Hello")
         assert chosen_alone(config_of(opened)[1]) == {"tone": "warm", "words": 5}
 
     def test_what_has_a_widget_already_has_no_second_one(self, tab):
-        keys = [field.key for field in with_options(tab("ada")).text_input]
+        keys = [field.key for field in opened_popover(tab("ada"), "chat.options").text_input]
         assert "chat.agent_widget.own.model" not in keys
 
     def test_limits_go_along_as_far_as_they_differ(self, tab, opened: Skein):
-        at = with_options(tab("ada"))
+        at = opened_popover(tab("ada"), "chat.options")
         at.number_input(key="chat.agent_widget.own.limits.recursion_limit").set_value(50)
         at.number_input(key="chat.agent_widget.own.limits.attempts").set_value(2).run()
         at.number_input(key="chat.agent_widget.own.limits.attempts").set_value(1).run()
@@ -207,7 +206,7 @@ class TestChoosingInTheChat:
         assert chosen_alone(config_of(opened)[1]) == {"limits": {"recursion_limit": 50}}
 
     def test_each_agent_has_settings_of_its_own(self, tab, opened: Skein):
-        at = with_options(tab("ada"))
+        at = opened_popover(tab("ada"), "chat.options")
         at.number_input(key="chat.agent_widget.own.words").set_value(9).run()
         at.selectbox(key="chat.agent.new").set_value("other").run()
         say(at, "Hello")
@@ -215,7 +214,7 @@ class TestChoosingInTheChat:
         assert (agent, chosen_alone(config)) == ("other", {})
 
     def test_a_conversation_goes_on_with_the_agent_that_answered_last(self, tab, opened: Skein):
-        at = with_options(tab("ada"))
+        at = opened_popover(tab("ada"), "chat.options")
         at.selectbox(key="chat.agent.new").set_value("other").run()
         say(at, "Hello")
         query = at.query_params["conversation"]
@@ -224,7 +223,7 @@ class TestChoosingInTheChat:
         assert config_of(opened)[0] == "other"
 
     def test_a_bad_value_is_one_sentence_and_the_text_is_kept(self, tab, opened: Skein):
-        at = with_options(tab("ada"))
+        at = opened_popover(tab("ada"), "chat.options")
         at.number_input(key="chat.agent_widget.own.limits.node_timeout").set_value(-5.0).run()
         assert any("node\\_timeout must be more than 0." in warning.value for warning in at.warning)
         say(at, "Hello")

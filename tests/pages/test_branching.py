@@ -2,7 +2,7 @@
 
 from pages.parts.side_by_side import in_rows
 from pages.parts.variants import to_variants
-from tests.pages.conftest import said, say, texts, with_options
+from tests.pages.conftest import opened_popover, said, say, texts
 
 TEN = " ".join(f"w{number}" for number in range(1, 11))
 AGAIN, EDIT = "Answer again", "Ask in other words"
@@ -85,7 +85,7 @@ class TestStars:
 
 class TestSeveralAtOnce:
     def test_are_sent_to_each_once_and_one_is_picked(self, tab) -> None:
-        at = with_options(say(tab("ada"), "Write 10 tokens"))
+        at = opened_popover(say(tab("ada"), "Write 10 tokens"), "chat.options")
         at.multiselect(key="chat.fan.temperatures").set_value([0.0, 1.0]).run()
         assert "The next message goes to 0, 1" in texts(at)
         say(at, "Write 10 tokens")
@@ -102,7 +102,7 @@ class TestSeveralAtOnce:
         assert (len(said(at)), at.query_params["branch"] == first) == (6, False)
 
     def test_can_be_taken_back(self, tab) -> None:
-        at = with_options(say(tab("ada"), "Write 10 tokens"))
+        at = opened_popover(say(tab("ada"), "Write 10 tokens"), "chat.options")
         at.multiselect(key="chat.fan.temperatures").set_value([0.0, 1.0]).run()
         at.button(key="chat.fan.forget").click().run()
         say(at, "Write 10 tokens")

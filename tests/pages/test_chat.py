@@ -7,7 +7,7 @@ import pytest
 from core.ids import new_conversation_id, new_message_id
 from tests.conftest import make_settings
 from tests.model_server import Behaviour, ModelServer
-from tests.pages.conftest import button_named, has_button, listed, said, say, texts, with_options
+from tests.pages.conftest import button_named, has_button, listed, opened_popover, said, say, texts
 
 TEN = " ".join(f"w{number}" for number in range(1, 11))
 
@@ -104,7 +104,7 @@ class TestLinksThatLeadNowhere:
 class TestWhatIsShown:
     @pytest.mark.parametrize("show", ["tokens", "steps", "result"])
     def test_each_way_is_taken_from_the_address_and_ends_with_the_same_answer(self, tab, show):
-        at = with_options(tab("ada", show=show))
+        at = opened_popover(tab("ada", show=show), "chat.options")
         assert at.segmented_control(key="show").value == show
         assert said(say(at, "Write 10 tokens"))[1] == ("assistant", TEN)
 

@@ -24,7 +24,7 @@ from pages.parts.inspector_place import Place, read_place
 from pages.parts.inspector_values import by_task, cut, is_messages, message_text, narrowed, size
 from tests.conftest import copy_sqlite
 from tests.core.support import answered, ask, graph_settings
-from tests.pages.conftest import button_named, has_button, person_named, texts
+from tests.pages.conftest import button_named, has_button, opened_popover, person_named, texts
 
 Look = Callable[..., AppTest]
 
@@ -270,7 +270,7 @@ class TestAThread:
         first = said("tell me")
         new = NewMessage("otherwise", conversation_id=first.conversation_id, agent_id="echo")
         other = answered(opened, ada, opened.engine.start(ada, new).thread_id)
-        at = look("ada", other)
+        at = opened_popover(look("ada", other), "inspector.deleting")
         assert "1 message" in texts(at)
         at = button_named(at, "Delete").click().run()
         assert "no such" in texts(at)
@@ -278,5 +278,6 @@ class TestAThread:
         assert "otherwise" in texts(at)
 
     def test_the_only_branch_says_why_it_stays(self, said: Any, look: Look) -> None:
-        at = button_named(look("ada", said("tell me")), "Delete").click().run()
+        at = opened_popover(look("ada", said("tell me")), "inspector.deleting")
+        at = button_named(at, "Delete").click().run()
         assert "only branch" in texts(at)

@@ -6,6 +6,7 @@ messages get the same answer, and the tokens streamed are, joined, exactly its t
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from core.agents.demo.words import TOKEN, answer
 from core.settings import DEMO_MODEL
 
 _BREATH = 32
+_MOMENT = 0.02
 
 _Stop = list[str] | None
 _Sync = CallbackManagerForLLMRun | None
@@ -111,9 +113,15 @@ class DemoChatModel(BaseChatModel):
         return _result(reply)
 
     def _ahead(self, index: int, begun: float) -> float:
-        """Seconds until this token is due, by the clock, so that a late stream catches up."""
+        """Seconds until this token is due, by the clock, so that a late stream catches up.
+
+        All streams speak at the same moments, so that many of them are one thing to wake up for.
+        """
         pace = self.tokens_per_second
-        return max(begun + index / pace - time.monotonic(), 0) if pace else 0
+        if not pace or not index:
+            return 0
+        due = math.ceil((begun + index / pace) / _MOMENT) * _MOMENT
+        return max(due - time.monotonic(), 0)
 
 
 def _chunks(reply: _Reply) -> Iterator[ChatGenerationChunk]:
