@@ -16,7 +16,9 @@ from sqlalchemy import event
 
 from core.database import Database
 
-_BACKGROUND = {"skein-background", "skein-heartbeat", "skein-calls"}
+_BACKGROUND = {
+    *("skein-background", "skein-heartbeat", "skein-calls", "skein-housekeeper", "skein-exports", "skein-wake"),
+}
 
 
 @dataclass
