@@ -27,6 +27,11 @@ def choose_agent(agent_id: str) -> None:
     state.put(_agent_key(None), agent_id)
 
 
+def forget_choice() -> None:
+    """Let the next new conversation begin with the usual agent again; in a callback."""
+    state.take(_agent_key(None))
+
+
 def chosen_agent(skein: Skein, opened: Opened) -> str:
     """Who answers the next message here."""
     usable = [agent.agent_id for agent in skein.agents.list() if agent.graph is not None]

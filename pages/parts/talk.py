@@ -23,7 +23,7 @@ from core.runs.branching import fan_out
 from core.skein import Skein
 from core.tables import utc_now
 from pages.parts import gate, seam, state
-from pages.parts.agent_options import chosen_agent, chosen_config
+from pages.parts.agent_options import chosen_agent, chosen_config, forget_choice
 from pages.parts.answer import Show
 from pages.parts.attached import Given, take_sent
 from pages.parts.chat_header import Header
@@ -98,6 +98,8 @@ class Talk:
             self._hold_back(given, error)
             return
         is_new = opened.conversation is None
+        if is_new:
+            forget_choice()
         if st.query_params.get("branch") != added.branch_id or "message" in st.query_params:
             go_to(added)
         if not variants and not given.files and self._can_draw(added):
