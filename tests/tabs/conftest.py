@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.util import module_from_spec, spec_from_file_location
 
 import pytest
 import uvicorn
 from streamlit.runtime import Runtime
+from streamlit.runtime.state import SessionState
 
 from bench.tabs import Tab
 from core.access.viewer import Viewer
@@ -18,7 +20,7 @@ from core.ids import new_login_id
 from core.settings import load_settings
 from core.skein import Skein, open_skein, use_skein
 from core.tables import Login, utc_now
-from tests.browser.live_server import free_port, wait_until
+from tests.browser.live_server import ROOT, free_port, wait_until
 from tests.conftest import copy_sqlite, make_person
 
 PACE = 200
@@ -68,9 +70,11 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         )
     )
     use_skein(skein)
-    from app import app
-
-    port = free_port()
+    # Anew each time: a server that has stopped does not start again, and what it hung into Streamlit goes with it.
+    spec = spec_from_file_location("app_of_the_tests", ROOT / "app.py")
+    entry = module_from_spec(spec)
+    spec.loader.exec_module(entry)
+    call_callbacks, app, port = SessionState.on_script_will_rerun, entry.app, free_port()
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", ws="websockets-sansio")
     )
@@ -80,5 +84,6 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     yield Served(skein, port)
     server.should_exit = True
     thread.join()
+    SessionState.on_script_will_rerun = call_callbacks
     use_skein(None)
     Runtime._instance = None
