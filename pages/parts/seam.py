@@ -159,13 +159,11 @@ def watch_tabs() -> None:
     SessionState.on_script_will_rerun = take  # type: ignore[method-assign]
 
 
-def ask_to_run(session_id: str) -> bool:
-    """Have a tab's browser ask for a run of the page; False when the tab is gone. From any thread."""
-    if _tabs is None or get_instance().get_app_session(session_id) is None:
-        return False
-    with suppress(RuntimeError):  # the server is about to stop
-        _tabs.loop.call_soon_threadsafe(_tabs.ask_to_run, session_id)
-    return True
+def ask_to_run(session_id: str) -> None:
+    """Have a tab's browser ask for a run of the page, if it is still there; from any thread."""
+    if _tabs is not None:
+        with suppress(RuntimeError):  # the server is about to stop
+            _tabs.loop.call_soon_threadsafe(_tabs.ask_to_run, session_id)
 
 
 def was_whole() -> bool:

@@ -62,4 +62,6 @@ def _is_over(session_id: str, look: Look) -> bool:
         is_new = look()
     except Exception:  # noqa: BLE001 - whatever it is, the page says it when it is drawn
         is_new = True
-    return is_new and ask_to_run(session_id)
+    if is_new:
+        ask_to_run(session_id)
+    return is_new

@@ -6,6 +6,7 @@ A new public function fails ``test_every_public_function_is_tried`` until it is 
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from core.history import (
     excerpts,
     files,
     messages,
+    opening,
     positions,
     rules,
     sessions,
@@ -131,6 +133,10 @@ READS: dict[str, Callable[[World, Viewer], Any]] = {
     "get_turn_of_thread": lambda w, v: w.reading(turns.get_turn_of_thread, v, w.done.thread_id),
     "find_turn": lambda w, v: w.reading(turns.find_turn, v, w.done.message_id),
     "get_path": lambda w, v: w.reading(turns.get_path, v, w.done.message_id),
+    "get_path_part": lambda w, v: w.reading(partial(turns.get_path_part, most=1), v, w.done.message_id),
+    "list_path_threads": lambda w, v: w.reading(turns.list_path_threads, v, w.done.message_id),
+    "get_ancestor": lambda w, v: w.reading(partial(turns.get_ancestor, depth=0), v, w.done.message_id),
+    "open_branch": lambda w, v: w.reading(opening.open_branch, v, w.branch_id),
     "get_tree": lambda w, v: w.reading(tree.get_tree, v, w.done.conversation_id),
     "list_turns": lambda w, v: w.reading(turns.list_turns, v, w.done.conversation_id),
     "read_excerpts": lambda w, v: w.reading(excerpts.read_excerpts, v, w.done.conversation_id),
@@ -146,7 +152,7 @@ READS: dict[str, Callable[[World, Viewer], Any]] = {
     "list_snapshots": lambda w, v: w.reading(snapshots.list_snapshots, v, w.done.conversation_id),
     "get_snapshot": lambda w, v: w.reading(snapshots.get_snapshot, v, w.snapshot.snapshot_id),
     "list_artifacts": lambda w, v: w.reading(artifact_rows.list_artifacts, v, w.first.session_id),
-    "has_made_artifacts": lambda w, v: w.reading(artifact_rows.has_made_artifacts, v, w.done.thread_id),
+    "has_made_artifacts": lambda w, v: w.reading(artifact_rows.has_made_artifacts, v, w.done.thread_id) is False,
     "list_versions": lambda w, v: w.reading(artifact_rows.list_versions, v, w.artifact.artifact_id),
     "list_named": lambda w, v: w.reading(artifact_rows.list_named, v, [w.artifact]),
     "get_version": lambda w, v: w.reading(artifact_rows.get_version, v, w.artifact),
@@ -245,6 +251,8 @@ HARMLESS = {
     *("default_title", "clean_tag", "do_all_or_each"),
     *("hold_session", "is_there", "is_being_purged"),
     *("hold_conversation", "move_branch", "begin_branch", "free_name", "own_messages", "find_owners"),
+    # Of what the caller has read already for the viewer:
+    *("find_siblings_in", "read_branches", "read_stretches"),
     *("tidy_name", "claim_states", "release_states", "require_unclaimed"),
     *("Engine.stop_all", "Engine.database", "Engine.check_edits"),
     # Steps of the engine's transactions, and what has no rows at all.
@@ -262,7 +270,7 @@ HARMLESS = {
     ),
     *("exactly", "kind_of", "read_actions", "with_schemas", "tool_and_arguments", "as_list", "arguments_hash"),
     *("check_decisions", "check_answer", "respond", "settings_of", "decisions.find_obstacle"),
-    "Engine.find_missing",
+    *("Engine.find_missing", "Engine.may_write_artifacts"),
     "Engine.open",
     "Engine.close",
     # The index of words, for its own thread, the purge and the doctor.

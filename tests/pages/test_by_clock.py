@@ -68,43 +68,30 @@ class TestAClock:
         assert drawn == [1, 1]
 
 
-class Session:
-    """A tab as far as it is woken; its loop does at once what it is told."""
-
-    def __init__(self) -> None:
-        self._client_state, self.drawn = object(), 0
-        self._event_loop = self
-
-    def call_soon_threadsafe(self, do) -> None:
-        do()
-
-    def request_rerun(self, client_state: object) -> None:
-        assert client_state is self._client_state
-        self.drawn += 1
-
-
 class TestATabThatIsWoken:
     @pytest.fixture
-    def session(self, monkeypatch: pytest.MonkeyPatch) -> Session:
-        session = Session()
-        held = type("Runtime", (), {"get_app_session": lambda _, name: session if name == "here" else None})()
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The tabs whose browsers were asked to draw their page; the one that is called "here" is there."""
+        asked: list[str] = []
+        held = type("Runtime", (), {"get_app_session": lambda _, name: object() if name == "here" else None})()
         monkeypatch.setattr(wake.runtime, "exists", lambda: True)
         monkeypatch.setattr(wake.runtime, "get_instance", lambda: held)
-        return session
+        monkeypatch.setattr(wake, "ask_to_run", asked.append)
+        return asked
 
-    def test_is_drawn_anew_when_there_is_something_new(self, session):
+    def test_is_drawn_anew_when_there_is_something_new(self, asked):
         assert not wake._is_over("here", lambda: False)
-        assert session.drawn == 0
+        assert asked == []
         assert wake._is_over("here", lambda: True)
-        assert session.drawn == 1
+        assert asked == ["here"]
 
-    def test_is_drawn_anew_when_it_cannot_be_looked_at(self, session):
+    def test_is_drawn_anew_when_it_cannot_be_looked_at(self, asked):
         def fail() -> bool:
             raise LookupError
 
         assert wake._is_over("here", fail)
-        assert session.drawn == 1
+        assert asked == ["here"]
 
-    def test_that_is_gone_is_forgotten(self, session):
+    def test_that_is_gone_is_forgotten(self, asked):
         assert wake._is_over("gone", lambda: True)
-        assert session.drawn == 0
+        assert asked == []
