@@ -113,6 +113,12 @@ def find_shared(
     return [_to_version(row) for row in db.connection().execute(_SHARED, given)]
 
 
+def has_artifacts(viewer: Viewer, db: Db, session_id: SessionId) -> bool:
+    """Whether anything at all was written in a session; the cheapest of questions."""
+    _require_session(viewer, db, session_id)
+    return db.connection().execute(_ANY, {"session": session_id}).first() is not None
+
+
 def has_made_artifacts(viewer: Viewer, db: Db, thread_id: ThreadId) -> bool:
     """Whether the run of a thread wrote anything; NotFoundError when the viewer may not see it."""
     get_turn_of_thread(viewer, db, thread_id)
@@ -253,4 +259,5 @@ _OWNER_OF_ARTIFACT = (
     .join(_artifact, _artifact.c.session_id == _session.c.session_id)
     .where(_artifact.c.artifact_id == bindparam("artifact"), _is_there)
 )
+_ANY = select(_artifact.c.artifact_id).where(_artifact.c.session_id == bindparam("session")).limit(1)
 _MADE = select(_version.c.artifact_id).where(_version.c.thread_id == bindparam("thread")).limit(1)

@@ -152,6 +152,7 @@ READS: dict[str, Callable[[World, Viewer], Any]] = {
     "list_snapshots": lambda w, v: w.reading(snapshots.list_snapshots, v, w.done.conversation_id),
     "get_snapshot": lambda w, v: w.reading(snapshots.get_snapshot, v, w.snapshot.snapshot_id),
     "list_artifacts": lambda w, v: w.reading(artifact_rows.list_artifacts, v, w.first.session_id),
+    "has_artifacts": lambda w, v: w.reading(artifact_rows.has_artifacts, v, w.first.session_id),
     "has_made_artifacts": lambda w, v: w.reading(artifact_rows.has_made_artifacts, v, w.done.thread_id) is False,
     "list_versions": lambda w, v: w.reading(artifact_rows.list_versions, v, w.artifact.artifact_id),
     "list_named": lambda w, v: w.reading(artifact_rows.list_named, v, [w.artifact]),

@@ -182,7 +182,8 @@ class TestTwoProcesses:
         quick = graph_settings(tmp_path, settings.app_database_url, lease_seconds=0.8)
         with another_skein(quick) as skein, other_process(quick, tmp_path, alice, "write 2000 tokens") as other:
             other.hear(1)
-            assert status_of(skein, alice, other.thread()) == "running"
+            # Its first words may be heard before it is written down that it runs.
+            wait_until(lambda: status_of(skein, alice, other.thread()) == "running")
             other.kill()
             assert answered(skein, alice, other.thread()).status == "lost"
 
