@@ -24,7 +24,7 @@ from core.tables import LlmCall, LlmCallBody, Thread, utc_now
 from tests.conftest import make_person
 from tests.core.mains import be_a_worker, run_messages
 from tests.core.processes import AnotherProcess, another_process
-from tests.core.support import another_skein, answered, ask, follow, graph_settings, status_of
+from tests.core.support import another_skein, answered, ask, follow, graph_settings, status_of, wait_until
 
 KEPT_SECONDS = 0.5
 
