@@ -5,7 +5,6 @@ Invariant: what is opened here is closed here, in the opposite order, whatever f
 
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, ExitStack
 from datetime import timedelta
 from typing import Any
@@ -28,6 +27,7 @@ from core.runs.engine import Engine
 from core.runs.execute import Executor
 from core.runs.gate import quiet_callbacks
 from core.runs.loop import LoopThread
+from core.runs.node_threads import NodeThreads
 from core.settings import Settings, load_settings
 
 _SYNC_NODE_THREADS = 64
@@ -47,9 +47,9 @@ class Skein:
             self.agents = Agents(settings, self.chat_models)
             self._loop = LoopThread()
             stack.callback(self._loop.close)
-            workers = ThreadPoolExecutor(_SYNC_NODE_THREADS, thread_name_prefix="skein-node")
-            stack.callback(workers.shutdown, wait=False, cancel_futures=True)
-            self._loop.call(self._loop.loop.set_default_executor, workers)
+            threads = NodeThreads(_SYNC_NODE_THREADS)
+            stack.callback(threads.shutdown, wait=False)
+            self._loop.call(self._loop.loop.set_default_executor, threads)
             stack.callback(lambda: self._loop.run(self.chat_models.aclose()))
             self.saver = self._open_saver(stack)
             secrets = tuple(
@@ -67,7 +67,12 @@ class Skein:
             stack.callback(self.call_log.close)
             executor = Executor(self.database, self.saver, self.agents, secrets)
             self.engine = Engine(
-                settings=settings, database=self.database, executor=executor, loop=self._loop, calls=self.call_log
+                settings=settings,
+                database=self.database,
+                executor=executor,
+                loop=self._loop,
+                calls=self.call_log,
+                threads=threads,
             )
             stack.callback(self.engine.close)
             self.engine.open()

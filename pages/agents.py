@@ -115,7 +115,9 @@ def _draw_parts(skein: Skein, viewer: Viewer, agent: Agent) -> None:
     if schema := settings_of(skein, agent.agent_id):
         _draw_table(argument_rows(schema))
     else:
-        st.caption("It has none of its own, beside the model and the temperature.")
+        st.caption(
+            "It has none of its own." if not agent.takes else "It has none beside the model and the temperature."
+        )
     st.caption(describe_limits(skein.agents.limits(agent.agent_id, {})))
     st.markdown("##### Tools")
     _draw_tools(skein, viewer, agent)

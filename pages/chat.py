@@ -77,7 +77,7 @@ def _draw_welcome(skein: Skein, opened: Opened, talk: Talk) -> None:
     agent_id = chosen_agent(skein, opened)
     described = next((agent.description for agent in skein.agents.list() if agent.agent_id == agent_id), "")
     st.caption(f":material/smart_toy: **{plain(agent_id)}** · {plain(described)}")
-    if skein.chat_models.is_offline(state.get(state.MODEL) or ""):
+    if "model" in skein.agents.takes(agent_id) and skein.chat_models.is_offline(state.get(state.MODEL) or ""):
         st.info(
             "The offline demo model answers here: no key, no network, no language model. "
             "Set `OPENAI_API_KEY` or `OPENAI_BASE_URL` for a real one.",

@@ -93,9 +93,14 @@ class ModelServer:
         default_tokens: int = 40,
         port: int = 0,
         behave: Callable[[dict[str, Any], dict[str, str]], Behaviour | None] | None = None,
+        strict: bool = False,
     ) -> None:
-        """``behave`` chooses by a request's body and headers; None from it takes the script's next."""
+        """``behave`` chooses by a request's body and headers; None from it takes the script's next.
+
+        ``strict``: as OpenAI's, it refuses a tool call without its result, and a result without its call.
+        """
         self._behave = behave
+        self._strict = strict
         self.dialect: Dialect = dialect
         self.tokens_per_second = tokens_per_second
         self.default_tokens = default_tokens
@@ -165,6 +170,9 @@ class ModelServer:
 
     async def _chat(self, request: Request) -> Response:
         recorded = await self._record(request)
+        if self._strict and (wrong := find_wrong_order(recorded.body.get("messages", []))):
+            recorded.ended = "refused"
+            return _refuse(Behaviour(status=400, error=wrong), self.dialect)
         behaviour = self._behave(recorded.body, recorded.headers) if self._behave else None
         if behaviour is None:
             behaviour = self._script.popleft() if self._script else Behaviour()
@@ -175,6 +183,23 @@ class ModelServer:
         if recorded.body.get("stream"):
             return StreamingResponse(answer.stream(), media_type="text/event-stream")
         return JSONResponse(await answer.whole())
+
+
+def find_wrong_order(messages: list[dict[str, Any]]) -> str:
+    """What OpenAI's server would refuse of these messages; "" when nothing."""
+    open_calls: set[str] = set()
+    for message in messages:
+        if message["role"] == "tool":
+            if message["tool_call_id"] not in open_calls:
+                return "messages with role 'tool' must be a response to a preceding message with 'tool_calls'"
+            open_calls.discard(message["tool_call_id"])
+            continue
+        if open_calls:
+            break
+        open_calls = {call["id"] for call in message.get("tool_calls") or ()}
+    if open_calls:
+        return f"tool_call_ids did not have response messages: {', '.join(sorted(open_calls))}"
+    return ""
 
 
 class _Answer:

@@ -1,31 +1,76 @@
 """What a graph is given from outside for one run: the settings people chose, and what Skein has.
 
-Invariant: of the two, what Skein gives always wins, so that no setting can put something else in the place of a
-model or a workspace; it is made anew for each run and never stored, so a secret may be reached through it.
+The context and ``configurable`` mirror each other, as LangGraph's own server has it. Invariants: what Skein gives
+always wins, so that no setting can put something else in the place of a model, a workspace or a user's id; the
+model chosen in Skein reaches only graphs that ask for it; the context is made anew for each run and never stored,
+so a secret may be reached through it.
 """
 
 import dataclasses
 from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Required, get_args, get_origin
 
 from pydantic import BaseModel, Field, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
 from pydantic import create_model as make_model
+from typing_extensions import is_typeddict
 
 from core.agents.limits import LIMITS
 from core.agents.shapes import read_fields, required_fields
 from core.errors import BadInputError
 from core.history.turns import ATTACHMENTS, EDITS
 
-# Not for people to choose: Skein gives them.
-GIVEN = frozenset({"chat_models", "workspace", "max_messages", "keep_last"})
-_OURS = frozenset({LIMITS, EDITS, ATTACHMENTS})
-# What LangGraph itself reads of a config; a setting may not pass for it.
-_RESERVED = frozenset({"thread_id", "user_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"})
+# What a person chooses in Skein's own options; a graph's own setting of such a name stands in SETTINGS instead.
+CHOSEN_IN_SKEIN = ("model", "temperature")
+SETTINGS = "settings"
+# What says whose run it is, and where it belongs.
+IDS = ("user_id", "session_id", "conversation_id", "message_id")
+# What graphs that ask for ``chat_models`` are given with them.
+WITH_MODELS = ("chat_models", "workspace", "max_messages", "keep_last")
+_OURS = frozenset({LIMITS, EDITS, ATTACHMENTS, SETTINGS, *CHOSEN_IN_SKEIN})
+# What LangGraph and its servers read of a config; a setting may not pass for it.
+_RESERVED = frozenset({"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "run_id", *IDS})
 _RESERVED_STARTS = ("__", "langgraph_")
 
 
-def make_context(schema: Any, config: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+def given_names(schema: Any) -> frozenset[str]:
+    """The fields of a context that Skein gives, and nobody chooses.
+
+    Names as usual as ``max_messages`` are a graph's own unless it asks for ``chat_models`` too.
+    """
+    names, _ = _fields_of(schema)
+    given = {name for name in IDS if name in names}
+    if "chat_models" in names:
+        given |= {name for name in WITH_MODELS if name in names}
+    if "workspace" in names and "Workspace" in str(names["workspace"]):
+        given.add("workspace")
+    return frozenset(given)
+
+
+def takes_from_skein(schema: Any, left: Collection[str] = ()) -> tuple[str, ...]:
+    """Which of Skein's own options a graph takes.
+
+    All of them where its context asks for ``chat_models``, else those that are ``left``.
+
+    ``left`` are the settings that an operator leaves to Skein.
+    """
+    names, _ = _fields_of(schema)
+    return tuple(name for name in CHOSEN_IN_SKEIN if "chat_models" in names or name in left)
+
+
+def chosen_settings(config: Mapping[str, Any], left: Collection[str]) -> dict[str, Any]:
+    """What a thread's config has chosen for its graph: its own settings, and those options of Skein's it takes."""
+    own = {name: value for name, value in config.items() if name not in _OURS or name in left}
+    beside = config.get(SETTINGS)
+    own |= beside if isinstance(beside, Mapping) else {}
+    return {
+        name: value
+        for name, value in own.items()
+        if name not in _RESERVED and not name.startswith(_RESERVED_STARTS)
+    }
+
+
+def make_context(schema: Any, chosen: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
     """What a graph with this context schema is given; None without one. Keys it does not know are left out.
 
     BadInputError names the setting that is missing or does not fit.
@@ -33,9 +78,11 @@ def make_context(schema: Any, config: Mapping[str, Any], given: Mapping[str, Any
     if schema is None:
         return None
     names, required = _fields_of(schema)
-    chosen = {name: config[name] for name in names if name in config and name not in given}
-    checked = {name: _check(schema, name, value) for name, value in chosen.items()}
-    values = checked | {name: given[name] for name in names if name in given}
+    ours = given_names(schema)
+    values = {name: given[name] for name in ours if name in given}
+    for name in names:
+        if name in chosen and name not in ours:
+            values[name] = _check(schema, name, chosen[name])
     for name in required:
         if name not in values:
             raise BadInputError(f"This agent needs the setting {name!r}: choose it in the agent's settings.")
@@ -49,21 +96,37 @@ def make_context(schema: Any, config: Mapping[str, Any], given: Mapping[str, Any
 
 @lru_cache(maxsize=64)
 def _fields_of(schema: Any) -> tuple[dict[str, Any], list[str]]:
-    return read_fields(schema) or {}, required_fields(schema)
+    return read_fields(schema) or {}, _required(schema)
 
 
-def make_configurable(config: Mapping[str, Any], *, thread_id: str, user_id: str) -> dict[str, Any]:
+def _required(schema: Any) -> list[str]:
+    """The settings without which no run can be; those of a TypedDict are optional unless marked ``Required``."""
+    if not is_typeddict(schema):
+        return required_fields(schema)
+    hints = getattr(schema, "__annotations__", {})
+    return [name for name, hint in hints.items() if _is_marked(hint)]
+
+
+def _is_marked(hint: Any) -> bool:
+    text = hint if isinstance(hint, str) else getattr(hint, "__forward_arg__", "")
+    return get_origin(hint) is Required or text.replace("typing.", "").startswith("Required[")
+
+
+def make_configurable(chosen: Mapping[str, Any], ids: Mapping[str, str]) -> dict[str, Any]:
     """The settings as LangGraph's ``configurable``, for factories and nodes that read them there.
 
-    Whose run it is, is not for a setting to say.
+    ``ids`` are the thread's and those of ``IDS``: whose run it is, is not for a setting to say.
     """
-    settings = {name: value for name, value in config.items() if name not in _OURS | _RESERVED}
-    chosen = {name: value for name, value in settings.items() if not name.startswith(_RESERVED_STARTS)}
-    return {**chosen, "thread_id": thread_id, "user_id": user_id}
+    user = ids.get("user_id", "")
+    return {**chosen, **ids, "langgraph_user_id": user, "langgraph_auth_user_id": user}
 
 
-def describe_settings(schema: Any, given: Collection[str] = GIVEN) -> dict[str, Any] | None:
-    """The JSON schema of the settings that a person may choose; None when there are none."""
+def describe_settings(schema: Any, left: Collection[str] = ()) -> dict[str, Any] | None:
+    """The JSON schema of the settings that a person may choose; None when there are none.
+
+    Those that Skein gives, or that are ``left`` to its own options, are not among them.
+    """
+    given = {*given_names(schema), *left}
     fields: dict[str, Any] = {
         name: (hint, _describe(schema, name, hint))
         for name, hint in (read_fields(schema) or {}).items()
@@ -110,7 +173,7 @@ def _describe(schema: Any, name: str, hint: Any) -> Any:
         return schema.model_fields[name]
     said: dict[str, Any] = {"description": _description(hint)}
     if not dataclasses.is_dataclass(schema):
-        needed = name in getattr(schema, "__required_keys__", ())
+        needed = name in _required(schema)
         # A factory says "not required" without naming a default that nobody wrote.
         return Field(**said) if needed else Field(default_factory=lambda: None, **said)
     field = next(one for one in dataclasses.fields(schema) if one.name == name)

@@ -1,4 +1,4 @@
-"""How a chat's message gets into a graph of whatever shape, and an answer out of its final state.
+"""How a chat's message gets into a graph of whatever shape.
 
 A graph that keeps messages is given messages; any other is given the text where its input's schema wants it, or,
 when a person writes a JSON object with the input's own keys, that object. Invariant: nothing here knows a graph;
@@ -6,30 +6,22 @@ all is read from its schemas (and of an entrypoint without any, from the keys th
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AnyMessage, HumanMessage
 from langgraph.pregel import Pregel
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic import TypeAdapter, ValidationError
 
-from core.agents.shapes import NOTHING, Shape, fit, read_input, read_output, takes_messages
+from core.agents.shapes import NOTHING, Shape, fit, read_input, takes_messages
 from core.errors import BadInputError
 
 Graph = Pregel[Any, Any, Any, Any]
 MESSAGES = "messages"
-# Where LangChain's create_agent puts what it was told to give in a form.
-_STRUCTURED = "structured_response"
-# The names under which people keep what is asked, and what comes of it, the most telling first.
+# The names under which people keep what is asked, the most telling first.
 _ASKED = (
     *("input", "question", "query", "topic", "prompt", "text", "request", "task", "user_input", "user_query"),
     *("user_message", "message", "content", "instruction", "instructions", "user_request", "subject", "goal"),
-)
-_ANSWERED = (
-    *("answer", "output", "response", "final", "reply", "result", "combined", "report", "summary", "completion"),
-    *("generation", "improved", "solution"),
 )
 _SAMPLE = (HumanMessage("text"),)
 
@@ -54,31 +46,10 @@ def to_input(graph: Graph, messages: Sequence[AnyMessage], *, key: str | None = 
     return _made(shape, given)
 
 
-def find_answer(graph: Graph, values: Any, *, key: str | None = None) -> str:
-    """The text of an answer in the final values, for a graph whose nodes said nothing; "" when there is none."""
-    fields = _as_fields(values)
-    if fields is None:
-        return _text(values)
-    if key is not None:
-        return _text(fields.get(key)) or _as_json(fields.get(key))
+def messages_key(graph: Graph) -> str | None:
+    """The key of the state that holds a conversation's messages; None where the graph keeps none."""
     shape = read_input(graph)
-    asked = _find_key(shape)
-    about = asked is not None and takes_messages((shape.fields or {})[asked], asked)
-    others = {name: value for name, value in fields.items() if about or name != asked}
-    told = {name: text for name, value in others.items() if (text := _text(value))}
-    return _choose(told, read_output(graph)) or _as_json(fields.get(_STRUCTURED))
-
-
-def _choose(told: Mapping[str, str], output: Sequence[str]) -> str:
-    """Of several texts: the messages', then the most telling name's, then the output's own, then the longest."""
-    if told.get(MESSAGES):
-        return told[MESSAGES]
-    for word in _ANSWERED:
-        named = [name for name in told if word in name.lower().split("_")]
-        if named:
-            return told[named[-1]]
-    own = [told[name] for name in output if name in told]
-    return own[-1] if own else max(told.values(), key=len, default="")
+    return next((name for name, hint in (shape.fields or {}).items() if takes_messages(hint, name)), None)
 
 
 def _written_out(shape: Shape, messages: list[AnyMessage]) -> dict[str, Any] | None:
@@ -94,7 +65,7 @@ def _written_out(shape: Shape, messages: list[AnyMessage]) -> dict[str, Any] | N
 
 
 def _placed(shape: Shape, messages: list[AnyMessage], key: str | None) -> dict[str, Any]:
-    chosen = key or _find_key(shape) or _find_key(shape, messages)
+    chosen = key or find_key(shape) or find_key(shape, messages)
     if chosen is None:
         names = ", ".join(shape.fields or ()) or "nothing"
         raise BadInputError(
@@ -108,7 +79,7 @@ def _placed(shape: Shape, messages: list[AnyMessage], key: str | None) -> dict[s
     return {chosen: value}
 
 
-def _find_key(shape: Shape, messages: Sequence[AnyMessage] = _SAMPLE) -> str | None:
+def find_key(shape: Shape, messages: Sequence[AnyMessage] = _SAMPLE) -> str | None:
     """The key for what a person says: messages, else a usual name, else the first that takes a text."""
     fields = shape.fields or {}
     about = next((name for name, hint in fields.items() if takes_messages(hint, name)), None)
@@ -133,48 +104,6 @@ def _made(shape: Shape, given: dict[str, Any]) -> Any:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise BadInputError(f"What you wrote does not fit the agent's input ({place}: {first['msg']}).") from None
-
-
-def _as_fields(values: Any) -> Mapping[str, Any] | None:
-    if isinstance(values, Mapping):
-        return values
-    if isinstance(values, BaseMessage):
-        return None
-    if isinstance(values, BaseModel) or (is_dataclass(values) and not isinstance(values, type)):
-        return vars(values)
-    return None
-
-
-def _text(value: Any) -> str:
-    """The text that a value is or holds; of messages, the newest that a model wrote since a person spoke last."""
-    if isinstance(value, str):
-        return value.strip()
-    if isinstance(value, BaseMessage):
-        return "" if isinstance(value, HumanMessage) else str(value.text).strip()
-    if isinstance(value, bool) or value is None:
-        return ""
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, list | tuple):
-        return _text_of_list(value)
-    return ""
-
-
-def _text_of_list(values: Sequence[Any]) -> str:
-    if any(isinstance(value, BaseMessage) for value in values):
-        spoken = [index for index, value in enumerate(values) if isinstance(value, HumanMessage)]
-        since = values[spoken[-1] + 1 :] if spoken else values
-        texts = [str(one.text).strip() for one in since if isinstance(one, AIMessage)]
-        return next((text for text in reversed(texts) if text), "")
-    texts = [value for value in values if isinstance(value, str)]
-    return "\n\n".join(texts) if len(texts) == len(values) else ""
-
-
-def _as_json(value: Any) -> str:
-    if value is None:
-        return ""
-    text = to_json(value, indent=2, fallback=repr, inf_nan_mode="null").decode()
-    return f"```json\n{text}\n```"
 
 
 def _words(hint: Any) -> str:

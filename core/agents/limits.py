@@ -2,7 +2,8 @@
 
 Invariant: a graph is copied, never changed, so that two runs of one graph may have different limits.
 
-* *Steps* are LangGraph's recursion limit, given with the run's config.
+* *Steps* are LangGraph's recursion limit, given with the run's config: the graph's own (``with_config``), or
+  LangGraph's usual one, where nobody chose another.
 * *Seconds* are LangGraph's own ``TimeoutPolicy(run_timeout=)`` of each node. LangGraph refuses it for synchronous
   nodes when a graph is compiled, since a thread cannot be stopped; in an asynchronous run its watchdog works for
   them just as well: the run fails in time, and what the thread still writes is dropped. Only the thread itself
@@ -17,6 +18,7 @@ A node's own policy stays as it is: whoever wrote the graph knew more.
 import copy
 from typing import Any
 
+from langgraph._internal._config import DEFAULT_RECURSION_LIMIT
 from langgraph.constants import START
 from langgraph.pregel import Pregel
 from langgraph.pregel._read import PregelNode
@@ -27,7 +29,8 @@ from core.errors import BadInputError
 
 Graph = Pregel[Any, Any, Any, Any]
 LIMITS = "limits"
-MOST_STEPS = 10_000
+USUAL_STEPS = int(DEFAULT_RECURSION_LIMIT)
+MOST_STEPS = 100_000
 MOST_ATTEMPTS = 20
 LONGEST_TIMEOUT = 86_400.0
 
@@ -37,9 +40,15 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    recursion_limit: int = Field(default=100, ge=1, le=MOST_STEPS)
+    recursion_limit: int = Field(default=USUAL_STEPS, ge=1, le=MOST_STEPS)
     node_timeout: float | None = Field(default=None, gt=0, le=LONGEST_TIMEOUT)
     attempts: int = Field(default=1, ge=1, le=MOST_ATTEMPTS)
+
+
+def own_limits(graph: Graph) -> Limits:
+    """The limits that a graph brings with it."""
+    own = (graph.config or {}).get("recursion_limit")
+    return Limits(recursion_limit=min(own, MOST_STEPS)) if isinstance(own, int) and own > 0 else Limits()
 
 
 def choose_limits(usual: Limits, chosen: Any) -> Limits:
@@ -67,6 +76,8 @@ def copy_graph(graph: Graph, **changes: Any) -> Graph:
 
 def apply_limits(graph: Graph, limits: Limits) -> Graph:
     """The graph with these limits for every node that has none of its own."""
+    if limits.attempts == 1 and limits.node_timeout is None:
+        return graph
     changes: dict[str, Any] = {}
     if limits.attempts > 1:
         changes["retry_policy"] = (RetryPolicy(max_attempts=limits.attempts),)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,7 +20,10 @@ from core.settings import CallText
 
 
 class Entry(BaseModel):
-    """One graph, as ``langgraph.json`` describes it; ``node_timeout`` in seconds, ``retry`` in attempts."""
+    """One graph, as ``langgraph.json`` describes it; ``node_timeout`` in seconds, ``retry`` in attempts.
+
+    ``from_skein`` names settings of the graph's own that are left to Skein's options of the same name.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -33,6 +36,7 @@ class Entry(BaseModel):
     retry: int | None = Field(default=None, ge=1, le=MOST_ATTEMPTS)
     input_key: str | None = None
     output_key: str | None = None
+    from_skein: tuple[Literal["model", "temperature"], ...] = ()
 
 
 @dataclass(frozen=True)

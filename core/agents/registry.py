@@ -4,7 +4,7 @@ Invariant: a graph that cannot be loaded, or is not there yet, is kept as such w
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,9 +15,16 @@ from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from sqlalchemy.engine import make_url
 
-from core.agents.context import describe_settings, make_configurable, make_context
+from core.agents.context import (
+    chosen_settings,
+    describe_settings,
+    given_names,
+    make_configurable,
+    make_context,
+    takes_from_skein,
+)
 from core.agents.factories import Factory, build, for_running
-from core.agents.limits import LIMITS, Limits, apply_limits, choose_limits, copy_graph
+from core.agents.limits import LIMITS, Limits, apply_limits, choose_limits, copy_graph, own_limits
 from core.agents.loading import LOADING_SECONDS, explain_failure, load, load_each
 from core.agents.manifest import find_description, reach_dependencies, read_entry, read_manifest
 from core.agents.models import ChatModels
@@ -36,8 +43,9 @@ class Agent:
 
     ``answer_nodes`` are the nodes whose text is the answer; None means every node but tools. ``call_text`` says how
     much of its calls' text is kept; None is what the settings say. ``input_key`` and ``output_key`` name the parts
-    of a state for what is asked and answered, where its schemas do not tell. A graph made by a ``factory`` is made
-    anew for each run; ``graph`` is then the one for reading.
+    of a state for what is asked and answered, where its schemas do not tell. ``takes`` names the options of Skein's
+    (model, temperature) that reach it. A graph made by a ``factory`` is made anew for each run; ``graph`` is then
+    the one for reading.
     """
 
     agent_id: str
@@ -51,6 +59,7 @@ class Agent:
     limits: Limits = field(default_factory=Limits)
     input_key: str | None = None
     output_key: str | None = None
+    takes: tuple[str, ...] = ()
     is_loading: bool = False
 
 
@@ -102,7 +111,8 @@ class Agents:
             entry.answer_nodes or None,
             entry.call_text,
             factory=loaded.factory,
-            limits=choose_limits(Limits(), chosen),
+            limits=choose_limits(own_limits(loaded.graph), chosen),
+            takes=takes_from_skein(loaded.graph.context_schema, entry.from_skein),
             input_key=entry.input_key,
             output_key=entry.output_key,
         )
@@ -130,6 +140,18 @@ class Agents:
         agent = self._agents.get(agent_id)
         return agent.answer_nodes if agent else None
 
+    def model_of(self, agent_id: str, config: Mapping[str, Any]) -> str | None:
+        """The model that a thread with this config is answered with; None where its graph brings its own."""
+        agent = self._agents.get(agent_id)
+        if agent is None or (agent.graph is not None and "model" not in agent.takes):
+            return None
+        return str(config.get("model") or self._settings.default_model)
+
+    def takes(self, agent_id: str) -> tuple[str, ...]:
+        """Which of Skein's own options (model, temperature) reach this agent's graph."""
+        agent = self._agents.get(agent_id)
+        return agent.takes if agent else ()
+
     def call_text(self, agent_id: str | None) -> CallText:
         """How much of the text of this agent's LLM calls is kept in the log."""
         agent = self._agents.get(agent_id or "")
@@ -145,33 +167,32 @@ class Agents:
 
     @asynccontextmanager
     async def running(
-        self,
-        agent_id: str,
-        saver: BaseCheckpointSaver[Any],
-        config: dict[str, Any],
-        *,
-        thread_id: str,
-        user_id: str = "",
+        self, agent_id: str, saver: BaseCheckpointSaver[Any], config: dict[str, Any], ids: Mapping[str, str]
     ) -> AsyncIterator[Graph]:
-        """The agent's graph for one run, with its limits; a factory makes it anew, and closes it afterwards."""
+        """The agent's graph for one run, with its limits; a factory makes it anew, and closes it afterwards.
+
+        ``ids`` are those of `make_configurable`.
+        """
         while (found := self._agents.get(agent_id)) is not None and found.is_loading:  # noqa: ASYNC110 - a thread loads it
             # A run that another process left may be taken up before its agent is there.
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         agent, limits = self.get(agent_id), self.limits(agent_id, config)
         if agent.factory is None:
             graph = self.compiled(agent_id, saver)
-            yield graph if limits == Limits() else apply_limits(graph, limits)
+            yield apply_limits(graph, limits)
             return
         given = for_running(
             self._store,
-            make_configurable(config, thread_id=thread_id, user_id=user_id),
-            user_id=user_id,
-            context=self.context_for(_graph(agent), config),
+            self.configurable_for(agent_id, config, ids),
+            user_id=ids.get("user_id", ""),
+            context=self.context_for(agent_id, _graph(agent), config, ids),
         )
         async with build(agent.factory, given) as graph:
             yield apply_limits(self._ready(graph, saver), limits)
 
-    def context_for(self, graph: Graph, config: dict[str, Any], **given: Any) -> Any:
+    def context_for(
+        self, agent_id: str, graph: Graph, config: Mapping[str, Any], ids: Mapping[str, str], **given: Any
+    ) -> Any:
         """What the graph is given from outside: of what its context schema asks for, what is chosen or given.
 
         BadInputError names a setting that is missing or does not fit.
@@ -180,9 +201,19 @@ class Agents:
             "chat_models": self._chat_models,
             "max_messages": self._settings.max_messages,
             "keep_last": self._settings.keep_last,
+            **ids,
             **given,
         }
-        return make_context(graph.context_schema, config, ours)
+        return make_context(graph.context_schema, chosen_settings(config, self.get(agent_id).takes), ours)
+
+    def configurable_for(self, agent_id: str, config: Mapping[str, Any], ids: Mapping[str, str]) -> dict[str, Any]:
+        """LangGraph's ``configurable`` of a run: what is chosen for its graph, and whose run it is."""
+        return make_configurable(chosen_settings(config, self.get(agent_id).takes), ids)
+
+    def may_write_artifacts(self, agent_id: str) -> bool:
+        """Whether a run of this agent is given what artifacts are written with."""
+        agent = self._agents.get(agent_id)
+        return agent is None or agent.graph is None or "workspace" in given_names(agent.graph.context_schema)
 
     def limits(self, agent_id: str, config: dict[str, Any]) -> Limits:
         """How far a run with this config may go; BadInputError names a limit that cannot be used."""
@@ -192,7 +223,7 @@ class Agents:
         """The JSON schema of the settings that a person may choose; None when there are none."""
         graph = _graph(self.get(agent_id))
         if agent_id not in self._settings_schemas:
-            self._settings_schemas[agent_id] = describe_settings(graph.context_schema)
+            self._settings_schemas[agent_id] = describe_settings(graph.context_schema, self.get(agent_id).takes)
         return self._settings_schemas[agent_id]
 
     def tools(self, agent_id: str) -> dict[str, dict[str, Any]]:

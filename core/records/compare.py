@@ -4,13 +4,13 @@ Invariant: both sides are told by the same rules and only from what the viewer m
 the time of a run that goes on, a state that is not there) is never told as nothing.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
 from core.access.viewer import Viewer
-from core.calls.listing.sums import ThreadCalls, summarize_threads
+from core.calls.listing.sums import ThreadCalls, add_up, summarize_threads
 from core.database import Database
 from core.errors import BadInputError, NotFoundError
 from core.history.differences import Change, Piece, state_differences, word_differences
@@ -87,7 +87,7 @@ def compare(viewer: Viewer, one: MessageId, other: MessageId, *, database: Datab
 
 def total_of(turns: Sequence[Turn], calls: dict[str, ThreadCalls]) -> Totals:
     """What these turns took, from the calls by thread."""
-    found = _sum(calls[turn.thread_id] for turn in turns if turn.thread_id in calls)
+    found = add_up(calls[turn.thread_id] for turn in turns if turn.thread_id in calls)
     is_known = found.calls == 0 or found.calls > found.unpriced + found.running
     return Totals(
         messages=len(turns),
@@ -101,11 +101,6 @@ def total_of(turns: Sequence[Turn], calls: dict[str, ThreadCalls]) -> Totals:
         cost_usd=found.cost_usd if is_known else None,
         unpriced=found.unpriced,
     )
-
-
-def _sum(calls: Iterable[ThreadCalls]) -> ThreadCalls:
-    rows = [[getattr(each, field.name) for field in fields(ThreadCalls)] for each in calls]
-    return ThreadCalls(*map(sum, zip(*rows, strict=True)))
 
 
 def _shared(path: Sequence[Turn], other: Sequence[Turn]) -> int:

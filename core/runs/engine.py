@@ -30,6 +30,7 @@ from core.runs.events import Event
 from core.runs.execute import Executor, StateStep
 from core.runs.heart import Heart
 from core.runs.loop import LoopThread
+from core.runs.node_threads import NodeThreads
 from core.runs.readers import HEARTBEAT_SECONDS, Readers
 from core.runs.run import ActiveRun, Run, awaited, to_spec
 from core.runs.scheduler import Scheduler
@@ -52,6 +53,7 @@ class Engine:
         executor: Executor,
         loop: LoopThread,
         calls: CallLog,
+        threads: NodeThreads,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -60,7 +62,13 @@ class Engine:
         self._loop = loop
         self._worker = Worker(settings.data_dir)
         self._scheduler = Scheduler(
-            settings=settings, database=database, executor=executor, loop=loop, calls=calls, worker=self._worker
+            settings=settings,
+            database=database,
+            executor=executor,
+            loop=loop,
+            calls=calls,
+            worker=self._worker,
+            threads=threads,
         )
         self._heart = Heart(
             settings=settings,
@@ -164,7 +172,7 @@ class Engine:
 
     def may_write_artifacts(self, agent_id: str) -> bool:
         """Whether a run of this agent is given what artifacts are written with."""
-        return self._executor.may_write_artifacts(agent_id)
+        return self._executor.agents.may_write_artifacts(agent_id)
 
     def find_missing(self, agent_id: str, node: str) -> str | None:
         """Why an agent cannot go on at a node, in one sentence; None when it can."""

@@ -5,6 +5,8 @@ that "give me all after n" means the same wherever it is asked.
 
     token      a piece of the answer            payload: the text
     aside      a piece of another node's text   payload: the text
+    thought    a piece of what a model thought  payload: the text
+    answer     the answer, where what streamed is not what the run came to; payload: all of its text
     node       a node began or ended            payload: phase, task, ns; at its end ms, error
     tool       a tool call, step by step        payload: phase, id, and by phase what is listed below
     progress   what a node reported itself      payload: whatever it wrote
@@ -33,8 +35,10 @@ from pydantic_core import to_json, to_jsonable_python
 
 from core.tables import clean_text
 
-EventKind = Literal["token", "aside", "node", "tool", "progress", "state", "waiting", "error", "resumed", "end"]
-TEXT_KINDS = frozenset({"token", "aside"})
+EventKind = Literal[
+    "token", "aside", "thought", "answer", "node", "tool", "progress", "state", "waiting", "error", "resumed", "end"
+]
+TEXT_KINDS = frozenset({"token", "aside", "thought"})
 LONGEST_TEXT_ROW = 500
 LARGEST_PAYLOAD = 50_000
 TOO_LARGE = "too_large"
@@ -82,8 +86,14 @@ def expand(rows: Iterable[Any]) -> Iterator[Event]:
 
 
 def answer_text(events: Iterable[Event]) -> str:
-    """The answer, as its tokens make it up."""
-    return "".join(event.payload for event in events if event.kind == "token")
+    """The answer, as its tokens make it up, or as it was set right at the end."""
+    texts: list[str] = []
+    for event in events:
+        if event.kind == "token":
+            texts.append(event.payload)
+        elif event.kind == "answer":
+            texts = [event.payload]
+    return "".join(texts)
 
 
 def readable(text: str, limit: int) -> str:

@@ -15,8 +15,8 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, StateSnapshot, StreamMode
 
 from core.access.viewer import Viewer
-from core.agents.context import make_configurable
-from core.agents.inputs import find_answer, to_input
+from core.agents.answers import Question, find_answer
+from core.agents.inputs import to_input
 from core.agents.models import explain_model_error
 from core.agents.registry import Agents
 from core.agents.workspace import Workspace
@@ -28,7 +28,7 @@ from core.history.approval_steps import list_decided
 from core.history.artifacts import Ref, find_named, settle_versions
 from core.history.interrupts import Asked, exactly, with_schemas
 from core.history.rules import Rule, find_rules
-from core.history.turns import list_path_threads, settings_of
+from core.history.turns import list_path_threads
 from core.ids import ThreadId
 from core.runs.events import plain, plain_state
 from core.runs.gate import Account, Gate, account_of
@@ -77,10 +77,7 @@ class Executor:
 
         ``began`` is awaited once its source is known, before its first step.
         """
-        running = self.agents.running(
-            spec.agent_id, self.saver, spec.config, thread_id=spec.thread_id, user_id=spec.user_id
-        )
-        async with running as graph:
+        async with self.agents.running(spec.agent_id, self.saver, spec.config, _ids_of(spec)) as graph:
             start = await self._prepare(spec, graph, parent_is_done=parent_is_done)
             await began(start)
             recorder.carry(start.said)
@@ -90,7 +87,7 @@ class Executor:
                 recorder.take(part)
             if recorder.interrupts or recorder.paused:
                 return await self._read_asked(spec, graph)
-            await self._say_result(spec, graph, recorder)
+            await self._conclude(spec, graph, recorder)
             return []
 
     async def _prepare(self, spec: Spec, graph: Graph, *, parent_is_done: bool) -> Start:
@@ -109,13 +106,10 @@ class Executor:
     def _stream(
         self, spec: Spec, graph: Graph, start: Start, listeners: list[Any], control: RunControl
     ) -> AsyncIterator[Any]:
-        where = at(spec.thread_id, start.goes_on_at)
-        if graph.context_schema is None:
-            # Graphs of the older kind find their settings here.
-            chosen = make_configurable(settings_of(spec.config), thread_id=spec.thread_id, user_id=spec.user_id)
-            where = {"configurable": chosen | where["configurable"]}
+        ids = _ids_of(spec)
+        configurable = self.agents.configurable_for(spec.agent_id, spec.config, ids)
         config: Any = {
-            **where,
+            "configurable": configurable | at(spec.thread_id, start.goes_on_at)["configurable"],
             "metadata": {THREAD_KEY: spec.thread_id},
             "callbacks": listeners,
             "recursion_limit": self.agents.limits(spec.agent_id, spec.config).recursion_limit,
@@ -124,7 +118,7 @@ class Executor:
         return graph.astream(
             start.resume if start.messages is None else to_input(graph, start.messages, key=key),
             config,
-            context=self.agents.context_for(graph, spec.config, **self._given(spec, graph)),
+            context=self.agents.context_for(spec.agent_id, graph, spec.config, ids, **self._given(spec)),
             stream_mode=STREAM_MODES,
             subgraphs=True,
             durability="async",
@@ -132,9 +126,9 @@ class Executor:
             version="v2",
         )
 
-    def _given(self, spec: Spec, graph: Graph) -> dict[str, Any]:
+    def _given(self, spec: Spec) -> dict[str, Any]:
         """What a run's graph is given of Skein itself, when its context asks for it."""
-        if "workspace" not in _names_of(graph.context_schema):
+        if not self.agents.may_write_artifacts(spec.agent_id):
             return {}
         with self.database.read() as db:
             threads = tuple(list_path_threads(Viewer(spec.user_id, ""), db, spec.message_id))
@@ -151,17 +145,11 @@ class Executor:
             )
         }
 
-    def may_write_artifacts(self, agent_id: str) -> bool:
-        """Whether a run of this agent is given what artifacts are written with."""
-        graph = next((agent.graph for agent in self.agents.list() if agent.agent_id == agent_id), None)
-        return graph is None or "workspace" in _names_of(graph.context_schema)
-
-    async def _say_result(self, spec: Spec, graph: Graph, recorder: Recorder) -> None:
-        """Where no node said anything, the answer is what the graph came to."""
-        if recorder.answer:
-            return
-        state = await graph.aget_state(at(spec.thread_id))
-        recorder.carry([find_answer(graph, state.values, key=self.agents.get(spec.agent_id).output_key)])
+    async def _conclude(self, spec: Spec, graph: Graph, recorder: Recorder) -> None:
+        """The answer is what the graph came to, whatever was said on the way."""
+        values = recorder.values if recorder.knows_values else (await graph.aget_state(at(spec.thread_id))).values
+        asked = Question(spec.content, spec.message_id, recorder.is_of_answer, recorder.written)
+        recorder.conclude(find_answer(graph, values, key=self.agents.get(spec.agent_id).output_key, asked=asked))
 
     async def settle_artifacts(self, thread_id: str) -> None:
         """Keep of the versions that a run wrote those that its state names, and drop the others.
@@ -249,9 +237,15 @@ class Executor:
         return text[:2_000]
 
 
-def _names_of(schema: Any) -> set[str]:
-    """The names of a context schema's fields, whatever kind of class it is."""
-    return {name for cls in getattr(schema, "__mro__", ()) for name in getattr(cls, "__annotations__", ())}
+def _ids_of(spec: Spec) -> dict[str, str]:
+    """Whose run it is, and where it belongs, for ``configurable`` and a context that names them."""
+    return {
+        "thread_id": spec.thread_id,
+        "user_id": spec.user_id,
+        "session_id": spec.session_id,
+        "conversation_id": spec.conversation_id,
+        "message_id": spec.message_id,
+    }
 
 
 def _to_step(snapshot: StateSnapshot) -> StateStep:

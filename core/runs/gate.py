@@ -6,6 +6,7 @@ for the tool and arguments that it was about, and for nothing else; of the tool 
 none runs before all that have to be asked are decided, so that each runs once, though LangGraph begins it anew.
 """
 
+import asyncio
 import hashlib
 import logging
 import threading
@@ -26,6 +27,14 @@ from core.history.approvals import ApprovalRow
 from core.history.interrupts import ASKED_BY_RULE, arguments_hash, as_list, exactly
 from core.history.rules import Rule, strongest
 from core.ids import RuleId
+from core.runs.loop import is_on_loop
+
+
+class RunStoppedError(asyncio.CancelledError):
+    """The run was stopped: what a plain function of it still asks for is refused.
+
+    No `Exception`, so that no graph takes it for an error that can be mended.
+    """
 
 
 class ToolRefusedError(ToolInvocationError):
@@ -109,6 +118,9 @@ class Gate(BaseCallbackHandler):
 
     def __init__(self, load_rules: Callable[[], Sequence[Rule]], account: Account | None = None) -> None:
         self.denied: list[Denied] = []
+        self.is_closed = False
+        # Hears of what is refused because the run was stopped: (run id, tool, arguments, call id).
+        self.on_refused: Callable[[UUID, str, Any, str | None], object] | None = None
         self._load_rules = load_rules
         self._account = account or Account()
         self._granted = Counter(self._account.granted)
@@ -140,8 +152,15 @@ class Gate(BaseCallbackHandler):
         tool_call_id: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """ToolRefusedError when the call is denied or was refused, GraphInterrupt when somebody has to be asked."""
+        """ToolRefusedError when the call is denied or was refused, GraphInterrupt when somebody has to be asked.
+
+        RunStoppedError when the run was stopped.
+        """
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
+        if self.is_closed and not is_on_loop():
+            if self.on_refused is not None:
+                self.on_refused(run_id, name, inputs if inputs is not None else input_str, tool_call_id)
+            raise RunStoppedError(f"The run was stopped; the tool {name!r} was not run.")
         call = Call(name, inputs if inputs is not None else {"input": input_str})
         rules = self._load_rules()
         with self._lock:

@@ -12,7 +12,7 @@ from core.access.viewer import Viewer
 from core.database import table_of
 from core.history.turns import get_turn_of_thread
 from core.ids import ThreadId
-from core.runs.events import Event, expand
+from core.runs.events import VOICE, Event, expand
 from core.tables import Conversation, Message, RunEvent, Session, Thread
 
 _event, _thread, _message = table_of(RunEvent), table_of(Thread), table_of(Message)
@@ -20,7 +20,9 @@ _conversation, _session = table_of(Conversation), table_of(Session)
 
 
 def read_tools(viewer: Viewer, db: Db, thread_ids: Collection[ThreadId]) -> dict[ThreadId, list[Event]]:
-    """The tool events of these threads, in order, and an ``aside`` without its text for each stretch of one."""
+    """The tool events of these threads, in order, and an event without its text for each stretch of what was said
+    beside the answer (``aside``, ``thought``), and where an ``answer`` was set right at the end.
+    """
     statement, given = (_TOOLS, {}) if viewer.reads_all else (_OWN_TOOLS, {"who": viewer.user_id})
     found: dict[ThreadId, list[Event]] = {}
     for row in db.connection().execute(statement, {**given, "threads": list(thread_ids)}):
@@ -30,11 +32,26 @@ def read_tools(viewer: Viewer, db: Db, thread_ids: Collection[ThreadId]) -> dict
 
 
 def read_asides(viewer: Viewer, db: Db, thread_id: ThreadId) -> dict[str, str]:
-    """What was said beside the answer of a thread, by voice; NotFoundError when the viewer may not see it."""
+    """What was said beside the answer of a thread, by voice; NotFoundError when the viewer may not see it.
+
+    Where the answer was set right at the end, what had been streamed in its place is a voice too.
+    """
     get_turn_of_thread(viewer, db, thread_id)
     said: dict[str, list[str]] = {}
+    streamed: dict[str, list[str]] = {}
+    is_set_right = False
     for event in expand(db.connection().execute(_ASIDES, {"thread": thread_id})):
-        said.setdefault(event.node or "", []).append(event.payload)
+        voice = event.node or ""
+        if event.kind == "thought":
+            said.setdefault(f"{voice}{VOICE}thinking", []).append(event.payload)
+        elif event.kind == "aside":
+            said.setdefault(voice, []).append(event.payload)
+        elif event.kind == "token":
+            streamed.setdefault(f"{voice}{VOICE}streamed", []).append(event.payload)
+        else:
+            is_set_right = True
+    if is_set_right:
+        said |= streamed
     return {voice: "".join(texts) for voice, texts in said.items()}
 
 
@@ -47,7 +64,7 @@ _TOOLS = (
     .join(_session, _session.c.session_id == _conversation.c.session_id)
     .where(
         _event.c.thread_id.in_(bindparam("threads", expanding=True)),
-        _event.c.kind.in_(("tool", "aside")),
+        _event.c.kind.in_(("tool", "aside", "thought", "answer")),
         _message.c.deleted_at.is_(None),
         _conversation.c.deleted_at.is_(None),
     )
@@ -56,6 +73,6 @@ _TOOLS = (
 _OWN_TOOLS = _TOOLS.where(_session.c.user_id == bindparam("who"))
 _ASIDES = (
     select(*_COLUMNS, _event.c.payload)
-    .where(_event.c.thread_id == bindparam("thread"), _event.c.kind == "aside")
+    .where(_event.c.thread_id == bindparam("thread"), _event.c.kind.in_(("aside", "thought", "token", "answer")))
     .order_by(_event.c.seq)
 )

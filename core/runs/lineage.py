@@ -4,10 +4,14 @@ Invariant: what the model is given agrees with what people saw, also below a run
 lost: the words that were seen then stand in the state as an AI message marked as interrupted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
+from langgraph.pregel import Pregel
+from langgraph.types import StateSnapshot
 from sqlmodel import Session as Db
 
 from core.history.turns import ThreadKind, Turn
@@ -15,6 +19,7 @@ from core.runs.events import answer_text
 from core.runs.store import read_events
 from core.tables import Thread, clean_text
 
+Graph = Pregel[Any, Any, Any, Any]
 INTERRUPTED = "[interrupted]"
 # What may have begun in the middle of a run.
 _GO_ON = (ThreadKind.FORK, ThreadKind.RETRY)
@@ -26,21 +31,70 @@ def as_messages(turns: Sequence[Turn]) -> list[AnyMessage]:
 
 
 def missing_messages(
-    state: Sequence[BaseMessage], base: Turn, *, resumed: bool, after: Sequence[Turn]
+    state: Sequence[BaseMessage],
+    base: Turn,
+    *,
+    resumed: bool,
+    after: Sequence[Turn],
+    nested: Sequence[BaseMessage] = (),
+    results: Mapping[str, ToolMessage] = MappingProxyType({}),
+    is_taken_up: bool = False,
 ) -> list[AnyMessage]:
     """What to add to the state of ``base``'s newest checkpoint, so that it has all that was said up to ``after``.
 
     ``resumed``: base was a retry that went on from another thread's checkpoint, so that its own message stands
     in the state under that thread's id. ``after`` are turns below base that left no checkpoint of their own.
+    ``nested`` are messages of subgraphs that did not come to an end, ``results`` what finished tools gave, by
+    call. ``is_taken_up``: the graph has seen base's message, also where it stands in the state no more.
     """
     place = _place_of(state, base, resumed=resumed)
-    if place is None:
-        return as_messages([base, *after])
-    said = state[place + 1 :]
+    if place is None and not is_taken_up:
+        return [*_closing(state, results), *as_messages([base, *after])]
+    said = [*(_since_a_person(state) if place is None else state[place + 1 :]), *nested]
     unsaid = _unsaid(said, base.answer)
     if _is_closed(said) and unsaid in {"", base.answer.strip()}:
-        return as_messages(after)
-    return [*_closing(said), _answer(replace(base, answer=unsaid)), *as_messages(after)]
+        return [*_closed(nested, results), *as_messages(after)]
+    return [
+        *_closing(state, results),
+        *_closed(nested, results),
+        _answer(replace(base, answer=unsaid)),
+        *as_messages(after),
+    ]
+
+
+def nested_messages(graph: Graph, state: StateSnapshot, key: str) -> list[BaseMessage]:
+    """The messages that subgraphs at work would have given to the graph above them, had they come to an end."""
+    known = {message.id for message in messages_of(state, key)}
+    subgraphs = dict(graph.get_subgraphs())
+    found: list[BaseMessage] = []
+    for task in state.tasks:
+        subgraph = subgraphs.get(task.name)
+        if not isinstance(task.state, StateSnapshot) or not isinstance(subgraph, Pregel):
+            continue
+        output = subgraph.output_channels
+        if key not in ([output] if isinstance(output, str) else output):
+            continue
+        found += [message for message in messages_of(task.state, key) if message.id not in known]
+        found += nested_messages(subgraph, task.state, key)
+    return found
+
+
+def read_results(db: Db, thread_id: str) -> dict[str, ToolMessage]:
+    """What the tools that finished in a thread gave, by call, also before the point that it went on from."""
+    results: dict[str, ToolMessage] = {}
+    teller = db.get(Thread, thread_id)
+    while teller is not None:
+        for event in read_events(db, teller.thread_id):
+            if event.kind != "tool" or event.payload["phase"] != "end" or "waits" in event.payload:
+                continue
+            call_id, failed = event.payload.get("call_id"), "error" in event.payload
+            text = event.payload.get("error" if failed else "result") or ""
+            if call_id and call_id not in results:
+                status = "error" if failed else "success"
+                results[call_id] = ToolMessage(text, tool_call_id=call_id, name=event.node, status=status)
+        source = teller.parent_thread_id if teller.kind in _GO_ON else None
+        teller = db.get(Thread, source) if source else None
+    return results
 
 
 def read_seen(db: Db, thread_id: str, checkpoint_id: str) -> str:
@@ -76,6 +130,18 @@ def _place_of(state: Sequence[BaseMessage], turn: Turn, *, resumed: bool) -> int
     return humans[-1] if resumed and humans else None
 
 
+def _since_a_person(state: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    """What followed the last message of a person; all there is where a summary has taken that away."""
+    humans = [place for place, message in enumerate(state) if isinstance(message, HumanMessage)]
+    return state[humans[-1] + 1 :] if humans else state
+
+
+def messages_of(state: StateSnapshot, key: str) -> list[BaseMessage]:
+    """The messages in a state, whatever class that is."""
+    values = state.values.get(key) if isinstance(state.values, Mapping) else getattr(state.values, key, None)
+    return [one for one in values if isinstance(one, BaseMessage)] if isinstance(values, (list, tuple)) else []
+
+
 def _is_closed(said: Sequence[BaseMessage]) -> bool:
     """Whether an answer stands at the end of what followed a message."""
     last = said[-1] if said else None
@@ -91,15 +157,56 @@ def _unsaid(said: Sequence[BaseMessage], answer: str) -> str:
     return rest
 
 
-def _closing(said: Sequence[BaseMessage]) -> list[AnyMessage]:
-    """A result for each tool call that never got one: models refuse a call that is left open."""
-    answered = {message.tool_call_id for message in said if isinstance(message, ToolMessage)}
-    calls = [call for message in said if isinstance(message, AIMessage) for call in message.tool_calls]
-    return [
-        ToolMessage(INTERRUPTED, tool_call_id=call["id"] or "", name=call["name"], status="error")
-        for call in calls
-        if call["id"] not in answered
-    ]
+def _closing(state: Sequence[BaseMessage], results: Mapping[str, ToolMessage]) -> list[AnyMessage]:
+    """What to add to a state so that no call is left open, which models refuse.
+
+    Results belong right behind their call: where that is not the end of the state any more, the message is given
+    once more, without the call, and takes its own place.
+    """
+    others = [place for place, message in enumerate(state) if not isinstance(message, ToolMessage)]
+    closing: list[AnyMessage] = []
+    for message, calls in _open_calls(state):
+        if others and state[others[-1]] is message:
+            closing += [_result_of(call, results) for call in calls]
+        else:
+            closing.append(_without(message, calls))
+    return closing
+
+
+def _closed(messages: Sequence[BaseMessage], results: Mapping[str, ToolMessage]) -> list[AnyMessage]:
+    """The messages with a result behind each call."""
+    left = {id(message): calls for message, calls in _open_calls(messages)}
+    closed: list[Any] = []
+    behind: list[AnyMessage] = []
+    for message in messages:
+        if not isinstance(message, ToolMessage):
+            closed += behind
+            behind = [_result_of(call, results) for call in left.get(id(message), ())]
+        closed.append(message)
+    return [*closed, *behind]
+
+
+def _open_calls(messages: Sequence[BaseMessage]) -> Iterator[tuple[AIMessage, list[ToolCall]]]:
+    """The messages with tool calls that have no result, and which calls those are."""
+    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    for message in messages:
+        if isinstance(message, AIMessage):
+            calls = [call for call in message.tool_calls if call["id"] not in answered]
+            if calls:
+                yield message, calls
+
+
+def _result_of(call: ToolCall, results: Mapping[str, ToolMessage]) -> ToolMessage:
+    known = results.get(call["id"] or "")
+    return known or ToolMessage(INTERRUPTED, tool_call_id=call["id"] or "", name=call["name"], status="error")
+
+
+def _without(message: AIMessage, calls: Sequence[ToolCall]) -> AIMessage:
+    """The message without these calls; one that says nothing else says that it was interrupted."""
+    gone = {call["id"] for call in calls}
+    kept = [call for call in message.tool_calls if call["id"] not in gone]
+    words = message.text or ("" if kept else INTERRUPTED)
+    return AIMessage(words, id=message.id, name=message.name, tool_calls=kept)
 
 
 def _human(turn: Turn) -> HumanMessage:

@@ -6,20 +6,27 @@ for what is not worth it: so the first that it is given has words in it, or what
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from core.runs.events import Event, EventKind
 
 # Not worth waking a reader for: it sees them with the next piece of text, or at its next heartbeat.
 _QUIET = frozenset({"state", "node"})
+_MOST_LATE = 100
 
 
 class RunLog:
     """The growing log of one run: ``append`` while it runs, ``seal`` when it is over, ``close`` with its end."""
 
-    def __init__(self, events: Sequence[Event] = ()) -> None:
-        """``events`` are those of a run that paused, which now goes on."""
+    def __init__(self, events: Sequence[Event] = (), *, on_late: Callable[[Event], object] | None = None) -> None:
+        """``events`` are those of a run that paused, which now goes on.
+
+        ``on_late`` is given what tools still do after the log was sealed, as events that stand behind its end.
+        """
+        self._on_late = on_late
+        self._late = 0
+        self._end_seq = 0
         self._events: list[Event] = list(events)
         self._changed = threading.Condition(threading.Lock())
         self._waiting = 0
@@ -33,10 +40,11 @@ class RunLog:
         self._began = time.monotonic() - ago
 
     def append(self, kind: EventKind, node: str | None, payload: Any) -> None:
-        """Add what happened; what still comes after the log was sealed (a late thread) is dropped."""
+        """Add what happened; after the log was sealed (a late thread) only what tools do still counts."""
         at_ms = int((time.monotonic() - self._began) * 1000)
         with self._changed:
             if self._sealed:
+                self._append_late(kind, at_ms, node, payload)
                 return
             self._events.append(Event(len(self._events) + 1, at_ms, kind, node, payload))
             if kind not in _QUIET:
@@ -44,12 +52,19 @@ class RunLog:
                 if self._waiting:
                     self._changed.notify_all()
 
+    def _append_late(self, kind: EventKind, at_ms: int, node: str | None, payload: Any) -> None:
+        if self._on_late is None or kind != "tool" or not self._end_seq or self._late >= _MOST_LATE:
+            return
+        self._late += 1
+        self._on_late(Event(self._end_seq + self._late, at_ms, kind, node, payload))
+
     def seal(self, payload: Any) -> Event:
         """Take nothing more, and give the end event, which readers see once ``close`` is called with it."""
         with self._changed:
             self._sealed = True
+            self._end_seq = len(self._events) + 1
             at_ms = int((time.monotonic() - self._began) * 1000)
-            return Event(len(self._events) + 1, at_ms, "end", None, payload)
+            return Event(self._end_seq, at_ms, "end", None, payload)
 
     def close(self, end: Event | None = None) -> None:
         """Let every reader finish, with this as the last event; without one, with what is there."""

@@ -5,6 +5,7 @@ Invariant: the loop is entered only by ``call``, ``submit`` and ``run``; nothing
 
 import asyncio
 import threading
+import warnings
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextvars import Context
@@ -13,7 +14,13 @@ from typing import Any, TypeVar
 import structlog
 
 T = TypeVar("T")
+_NAME = "skein-loop"
 log = structlog.get_logger("skein.runs")
+
+
+def is_on_loop() -> bool:
+    """Whether the caller runs on an event loop of a `LoopThread`, and not on a thread of its own."""
+    return threading.current_thread().name == _NAME
 
 
 class LoopThread:
@@ -21,7 +28,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop = _new_loop()
-        self._thread = threading.Thread(target=self._run_forever, name="skein-loop", daemon=True)
+        self._thread = threading.Thread(target=self._run_forever, name=_NAME, daemon=True)
         self._thread.start()
 
     def _run_forever(self) -> None:
@@ -48,7 +55,10 @@ class LoopThread:
         self.run(_end_tasks())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
-        self.loop.close()
+        with warnings.catch_warnings():
+            # Connections that a graph's own clients have left open: nobody else could have closed them.
+            warnings.simplefilter("ignore", ResourceWarning)
+            self.loop.close()
 
 
 async def _end_tasks() -> None:

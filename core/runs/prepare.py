@@ -7,21 +7,22 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
-from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.constants import START
+from langgraph.constants import END, START
 from langgraph.pregel import Pregel
 from langgraph.types import Command, StateSnapshot
 
 from core.access.viewer import Viewer
 from core.agents.file_blocks import with_files
+from core.agents.inputs import MESSAGES, messages_key
 from core.checkpoints.edit import edit_state
 from core.checkpoints.fork import forget_answers, fork
 from core.database import Database
 from core.history.files import attached_refs
 from core.history.turns import EDITS, Turn, get_path
 from core.ids import MessageId
-from core.runs.lineage import as_messages, missing_messages, read_seen
+from core.runs.lineage import as_messages, messages_of, missing_messages, nested_messages, read_results, read_seen
 from core.runs.store import Spec
 
 Graph = Pregel[Any, Any, Any, Any]
@@ -146,12 +147,28 @@ class Preparer:
     async def _missing(
         self, spec: Spec, graph: Graph, base: Turn, after: list[Turn], base_elsewhere: bool
     ) -> list[AnyMessage]:
+        """What was said since; of a turn that did not come to its end, what finished stays in the state."""
         if base.status == "done":
             return as_messages(after)
+        left = await graph.aget_state(at(spec.thread_id), subgraphs=True)
+        # LangGraph's own way to say: what finished counts, and what did not is dropped.
+        await graph.aupdate_state(at(spec.thread_id), None, as_node=END)
         state = await graph.aget_state(at(spec.thread_id))
-        messages = state.values.get("messages", []) if isinstance(state.values, dict) else []
-        resumed = base.kind in {"retry", "fork"} and base_elsewhere
-        return missing_messages(messages, base, resumed=resumed, after=after)
+        key = messages_key(graph) or MESSAGES
+        return missing_messages(
+            messages_of(state, key),
+            base,
+            resumed=base.kind in {"retry", "fork"} and base_elsewhere,
+            after=after,
+            nested=nested_messages(graph, left, key),
+            results=await asyncio.to_thread(self._results, base.thread_id),
+            is_taken_up=START not in left.next
+            and left.config["configurable"]["checkpoint_id"] != base.source_checkpoint_id,
+        )
+
+    def _results(self, thread_id: str) -> dict[str, ToolMessage]:
+        with self.database.read() as db:
+            return read_results(db, thread_id)
 
     async def _fork(self, spec: Spec, source: str | None, checkpoint: str | None) -> str | None:
         if source is None:

@@ -2,11 +2,12 @@
 
 Text comes from a callback handler (cheaper per token than stream mode ``messages``), all else from the parts of
 one ``astream`` pass. Invariant: only the answering node's text becomes ``token``; two models that speak at the
-same time never mix in one answer, the later one is an ``aside``.
+same time never mix in one answer, the later one is an ``aside``. What streams is a preview: when the run has come
+to its end, ``conclude`` sets right where the answer is another. And nothing here changes what the graph computes.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -14,17 +15,23 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
-from langchain_core.tracers._streaming import _StreamingCallbackHandler
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.errors import GraphInterrupt
 
+from core.agents.chunks import split_content
 from core.runs.events import VOICE, Event, EventKind, plain
+from core.runs.gate import RunStoppedError
 from core.runs.log import RunLog
+from core.runs.loop import is_on_loop
 from core.runs.tool_events import LONGEST_RESULT, ToolEvents, Working, messages_in, read_end, read_error
 from core.tables import clean_text
 
 TOOL_NODE = "tools"
 PARAGRAPH = "\n\n"
+REFUSED_AFTER_STOP = "The run was stopped before this began; it was not run."
+# How LangChain's own middleware marks the calls that it makes for itself.
+_INTERNAL = "lc_internal_call"
+_UNKNOWN: Any = object()
 
 
 @dataclass
@@ -39,19 +46,29 @@ class _Speaker:
     fills_form: bool = False
     spoke: bool = False
     voice: str = ""
+    words: list[str] = field(default_factory=list)
 
 
-class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
-    """Writes one run's events to its log, and keeps what its end needs: answer, usage, finish reason."""
+class Recorder(BaseCallbackHandler):
+    """Writes one run's events to its log, and keeps what its end needs: answer, usage, finish reason.
+
+    ``inner_nodes`` are those of which earlier runs have shown that what their models say is not the answer; it is
+    kept up to date at the end. ``values`` is the graph's state at its newest checkpoint.
+    """
 
     run_inline = True
     raise_error = False
     # Of no concern here; to be called for each step costs. (Tools are heard where agents are.)
     ignore_chain = ignore_retriever = ignore_retry = ignore_custom_event = True
 
-    def __init__(self, log: RunLog, *, answer_nodes: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, log: RunLog, *, answer_nodes: Iterable[str] | None = None, inner_nodes: set[str] | None = None
+    ) -> None:
         self.log = log
         self.answer: list[str] = []
+        self.values: Any = _UNKNOWN
+        self.written: tuple[str, ...] = ()
+        self.is_closed = False
         self.usage = {"input_tokens": 0, "output_tokens": 0}
         self.has_usage = False
         self.finish_reason: str | None = None
@@ -62,7 +79,12 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
         self._speakers: dict[UUID, _Speaker] = {}
         self._speaking: UUID | None = None
         self._last_spoken: UUID | None = None
+        self._inner_nodes = inner_nodes if inner_nodes is not None else set()
         self._seen: set[str] = set()
+        # What models have said, by node: a node may give these words on in a message of its own.
+        self._said: list[tuple[str, str]] = []
+        self._writers: dict[str, bool] = {}
+        self._before: set[str] = set()
         self._voices: dict[str, UUID] = {}
         self._tasks: dict[str, Working] = {}
         self._length = 0
@@ -77,6 +99,31 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
         """Begin the answer with what the thread that is retried had said before the point it goes on from."""
         for text in said:
             self._say("", text, apart=bool(self.answer))
+
+    @property
+    def knows_values(self) -> bool:
+        return self.values is not _UNKNOWN
+
+    def is_of_answer(self, message: BaseMessage) -> bool:
+        """Whether a message of the final state may be a part of this run's answer."""
+        own = message.id or ""
+        return own not in self._before and self._writers.get(own, True)
+
+    def conclude(self, answer: str) -> None:
+        """The run has come to its end: ``answer`` is what it came to, also where other words were streamed."""
+        answer = clean_text(answer).strip()
+        if not answer:
+            return
+        for node, words in self._said:
+            if _flat(words) in _flat(answer):
+                self._inner_nodes.discard(node)
+            else:
+                self._inner_nodes.add(node)
+        if not self.answer:
+            self._say("", answer, apart=False)
+        elif _flat("".join(self.answer)) != _flat(answer):
+            self.answer[:] = [answer]
+            self._write("answer", None, answer)
 
     def resume(self, events: Sequence[Event]) -> None:
         """Go on behind the part of the log that ended as waiting; what is said next is a paragraph of its own."""
@@ -118,7 +165,15 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
             return
         messages = messages_in(data["result"])
         self._tools.answered(messages)
-        if not ns:
+        places = (*(part.split(":")[0] for part in ns), data["name"])
+        may_answer = self._may_answer(data["name"], places)
+        for message in messages:
+            if message.id:
+                # The innermost graph tells first whose it is.
+                self._writers.setdefault(message.id, may_answer)
+        if not ns and isinstance(data["result"], Mapping):
+            self.written = tuple(data["result"])
+        if not ns and may_answer:
             self._unstreamed_answer(data["name"], messages)
         task = self._tasks.pop(data["id"], None)
         payload = {"phase": "end", "task": data["id"], "ns": list(ns), "ms": task.ms if task else None}
@@ -143,6 +198,10 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
 
     def _checkpoint(self, data: Mapping[str, Any]) -> None:
         where = (data.get("config") or {}).get("configurable", {})
+        if not where.get("checkpoint_ns"):
+            self.values = data.get("values")
+            if (data.get("metadata") or {}).get("source") == "input":
+                self._before = {message.id for message in messages_in(self.values) if message.id}
         payload = {
             "checkpoint_id": where.get("checkpoint_id"),
             "ns": where.get("checkpoint_ns", ""),
@@ -153,15 +212,16 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
 
     def _unstreamed_answer(self, node: str, messages: list[BaseMessage]) -> None:
         """A node's own AIMessage that no model streamed is part of the answer too."""
-        if not self._may_answer(node, (node,)):
-            return
+        said = {_flat(words) for _, words in self._said}
         for message in messages:
             if isinstance(message, AIMessage) and message.id not in self._seen and message.text:
                 if message.id:
                     self._seen.add(message.id)
-                self._say(node, message.text, apart=bool(self.answer))
+                if _flat(message.text) not in said:
+                    self._say(node, message.text, apart=bool(self.answer))
 
-    # LangChain streams a call only where a handler like this one listens.
+    # LangChain streams a call only where a handler has these two. LangGraph asks for more: a handler that inherits
+    # from its protocol has it run nodes another way, in which a subgraph's output schema does not count.
     def tap_output_aiter(self, run_id: UUID, output: AsyncIterator[Any]) -> AsyncIterator[Any]:
         return output
 
@@ -180,23 +240,30 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if tags and TAG_NOSTREAM in tags:
-            return
+        if self.is_closed and not is_on_loop():
+            self.refuse(run_id, "model", None)
+            raise RunStoppedError("The run was stopped; the model was not asked.")
         node = str((metadata or {}).get("langgraph_node") or "")
         places = tuple(
             place.split(":")[0] for place in str((metadata or {}).get("langgraph_checkpoint_ns", "")).split("|")
         )
         fills_form = "ls_structured_output_format" in (kwargs.get("options") or {})
-        self._speakers[run_id] = _Speaker(node, self._may_answer(node, places) and not fills_form, fills_form)
+        is_inner = bool(tags and TAG_NOSTREAM in tags) or _INTERNAL in (metadata or {}) or node in self._inner_nodes
+        answers = self._may_answer(node, places) and not fills_form and not is_inner
+        self._speakers[run_id] = _Speaker(node, answers, fills_form)
 
     def on_llm_new_token(
         self, token: str | list[str | dict[str, Any]], *, chunk: Any = None, run_id: UUID, **kwargs: Any
     ) -> None:
         if (speaker := self._speakers.get(run_id)) is None:
             return
-        if token and isinstance(token, str):
-            self._hear(run_id, speaker, token)
-        calls = getattr(getattr(chunk, "message", None), "tool_call_chunks", None)
+        message = getattr(chunk, "message", None)
+        text, thought = split_content(token, getattr(message, "additional_kwargs", None))
+        if thought:
+            self._write("thought", speaker.node or None, clean_text(thought))
+        if text:
+            self._hear(run_id, speaker, text)
+        calls = getattr(message, "tool_call_chunks", None)
         if calls and not speaker.fills_form:
             self._tools.hear(run_id, calls)
 
@@ -218,8 +285,13 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
             self._hear(run_id, speaker, message.text)
         if not speaker.fills_form:
             self._tools.conclude(run_id, message)
-            # What fills a form is heard again, as a part of the answer, when a node makes it its message.
+        if speaker.answers and not speaker.voice:
+            # What was said beside is heard again, as a part of the answer, when a node makes it its message.
             self._seen.update({message.id} if message.id else ())
+        if message.id and TOOL_NODE not in speaker.node:
+            self._writers.setdefault(message.id, self._may_answer(speaker.node, (speaker.node,)))
+        if speaker.words:
+            self._said.append((speaker.node, "".join(speaker.words)))
         if not speaker.answers:
             return
         self.finish_reason = message.response_metadata.get("finish_reason") or self.finish_reason
@@ -232,6 +304,8 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
 
     def _hear(self, run_id: UUID, speaker: _Speaker, text: str) -> None:
         speaker.spoke = True
+        if not speaker.fills_form:
+            speaker.words.append(text)
         if speaker.voice or not speaker.answers or self._speaking not in {None, run_id}:
             self._hear_beside(run_id, speaker, clean_text(text))
             return
@@ -289,5 +363,15 @@ class Recorder(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         self._tools.end(run_id, {"waits": True} if isinstance(error, GraphInterrupt) else read_error(error))
 
+    def refuse(self, run_id: UUID, name: str, args: Any, call_id: str | None = None) -> None:
+        """The run was stopped, and a plain function of it has asked for one more tool or model."""
+        self._tools.start(run_id, name, args, call_id)
+        self._tools.end(run_id, {"error": REFUSED_AFTER_STOP})
+
     def _write(self, kind: EventKind, node: str | None, payload: Any) -> None:
         self.log.append(kind, node, payload)
+
+
+def _flat(text: str) -> str:
+    """The text without what paragraphs and lines add to it, for comparing what was said with what was kept."""
+    return "".join(text.split())

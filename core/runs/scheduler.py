@@ -7,6 +7,7 @@ gets its place; a run that another worker has taken over writes nothing more.
 import asyncio
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import Context
@@ -27,6 +28,7 @@ from core.runs.execute import Executor
 from core.runs.fair_queue import FairQueue
 from core.runs.log import RunLog
 from core.runs.loop import LoopThread
+from core.runs.node_threads import NodeThreads
 from core.runs.prepare import Start
 from core.runs.recorder import Recorder
 from core.runs.run import Run, end_payload
@@ -59,6 +61,7 @@ class Scheduler:
         loop: LoopThread,
         calls: CallLog,
         worker: Worker,
+        threads: NodeThreads,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -67,7 +70,10 @@ class Scheduler:
         self._calls = calls
         self._worker = worker
         self._queue = FairQueue(settings.max_runs, settings.max_runs_per_user)
+        self._threads = threads
         self._at_work: set[asyncio.Task[None]] = set()
+        # What earlier runs have shown of each agent: whose words are not the answer.
+        self._inner_nodes: defaultdict[str, set[str]] = defaultdict(set)
         self.runs: dict[str, Run] = {}
         self.closing = threading.Event()
         # Until when all leases hold, on the monotonic clock; the heart sets it.
@@ -78,14 +84,20 @@ class Scheduler:
 
         ``events`` are those of the thread until now, where it goes on with a decision.
         """
-        run_log = RunLog(events)
-        recorder = Recorder(run_log, answer_nodes=self._executor.agents.answer_nodes(spec.agent_id))
+        run_log = RunLog(events, on_late=partial(self._write_late, spec))
+        recorder = Recorder(
+            run_log,
+            answer_nodes=self._executor.agents.answer_nodes(spec.agent_id),
+            inner_nodes=self._inner_nodes[spec.agent_id],
+        )
         recorder.resume(events)
+        gate = self._executor.gate(spec)
+        gate.on_refused = recorder.refuse
         run = Run(
             spec,
             run_log,
             recorder,
-            self._executor.gate(spec),
+            gate,
             spec.awaits,
             held_until=held_until,
             flushed=len(events),
@@ -219,7 +231,7 @@ class Scheduler:
         """Write the end; gives what the thread goes on with if there is a decision about what it asked."""
         until = utc_now() + timedelta(seconds=self._settings.lease_seconds)
         days = self._settings.approval_days
-        may_write = self._executor.may_write_artifacts(run.spec.agent_id)
+        may_write = self._executor.agents.may_write_artifacts(run.spec.agent_id)
 
         def job(db: Db) -> Spec | None:
             is_stopped = outcome.status == "waiting" and store.is_stop_requested(db, run.spec.thread_id)
@@ -250,9 +262,18 @@ class Scheduler:
 
     def _forget(self, run: Run, end: Event | None = None) -> None:
         self.runs.pop(run.spec.thread_id, None)
-        self._queue.remove(run.spec.user_id, run.spec.thread_id)
         run.log.close(end)
+        if self._threads.is_busy(run.spec.thread_id):
+            # What a stopped run left on a thread counts as its user's until it is over.
+            self._threads.when_free(run.spec.thread_id, lambda: self._loop.call(self._make_room, run.spec))
+        else:
+            self._queue.remove(run.spec.user_id, run.spec.thread_id)
         self.release_waiting({run.spec.thread_id})
+
+    def _make_room(self, spec: Spec) -> None:
+        if spec.thread_id not in self.runs:
+            self._queue.remove(spec.user_id, spec.thread_id)
+            self._begin_next()
 
     def release_waiting(self, ended: set[str]) -> None:
         for run in list(self.runs.values()):
@@ -263,6 +284,8 @@ class Scheduler:
     def stop(self, run: Run) -> None:
         if run.ending:
             return
+        # Its plain functions cannot be stopped, but nothing more is done for them.
+        run.gate.is_closed = run.recorder.is_closed = True
         if run.work is not None:
             run.work.cancel()
             self._loop.loop.call_later(_INSIST_SECONDS, self._insist, run, len(run.log))
@@ -288,6 +311,10 @@ class Scheduler:
         log.warning("run_taken_over", thread_id=run.spec.thread_id)
         run.lost = True
         self.stop(run)
+
+    def _write_late(self, spec: Spec, event: Event) -> None:
+        """Keep what a thread did after its run was over; from that thread."""
+        self._database.submit(lambda db: store.append_late(db, spec, event), within=_FLUSH_WITHIN)
 
     # -- what was said, to the database ----------------------------------------------------------------
 

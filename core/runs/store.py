@@ -236,6 +236,11 @@ def end_run(db: Db, spec: Spec, outcome: Outcome, events: list[Event], *, worker
     _ANSWER.run(db, {"of": spec.message_id, "new_answer": outcome.answer})
 
 
+def append_late(db: Db, spec: Spec, event: Event) -> None:
+    """Add to the log of a run that is over what a thread of it still did."""
+    upsert(db, RunEvent, pack(spec.thread_id, [event]))
+
+
 def is_stop_requested(db: Db, thread_id: str) -> bool:
     """Whether somebody has asked for a run to be stopped, which may be ending by itself."""
     return _REASON.first(db, {"of": thread_id}) == (STOP_REQUESTED,)

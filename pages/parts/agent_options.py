@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from core.agents.context import CHOSEN_IN_SKEIN, SETTINGS
 from core.agents.limits import LIMITS, LONGEST_TIMEOUT, MOST_ATTEMPTS, MOST_STEPS, Limits
 from core.agents.registry import Agent
 from core.errors import BadInputError, SkeinError
@@ -17,8 +18,6 @@ from pages.parts.opened import Opened
 from pages.parts.schema_form import draw_fields
 from pages.parts.text import plain, shortened
 
-# These have widgets of their own among the options.
-_OUTSIDE = ("model", "temperature")
 _LONGEST = 300
 
 
@@ -45,7 +44,12 @@ def chosen_config(agent_id: str) -> dict[str, Any]:
     settings, limits = _kept(state.AGENT_SETTINGS, agent_id), _kept(state.AGENT_LIMITS, agent_id)
     if problems := [*settings[1], *limits[1]]:
         raise BadInputError(f"The settings of {agent_id!r} need a change: {problems[0]}")
-    return {**settings[0], **({LIMITS: limits[0]} if limits[0] else {})}
+    config = {name: value for name, value in settings[0].items() if name not in CHOSEN_IN_SKEIN}
+    if named_alike := {name: value for name, value in settings[0].items() if name in CHOSEN_IN_SKEIN}:
+        config[SETTINGS] = named_alike
+    if limits[0]:
+        config[LIMITS] = limits[0]
+    return config
 
 
 def draw_agents(skein: Skein, opened: Opened) -> str:
@@ -88,10 +92,7 @@ def describe_broken(agent: Agent) -> str:
 
 def settings_of(skein: Skein, agent_id: str) -> dict[str, Any] | None:
     """The schema of what can be chosen for this agent alone; None when there is nothing."""
-    schema = skein.agents.settings_schema(agent_id) or {}
-    properties = {name: inner for name, inner in schema.get("properties", {}).items() if name not in _OUTSIDE}
-    required = [name for name in schema.get("required", []) if name in properties]
-    return {**schema, "properties": properties, "required": required} if properties else None
+    return skein.agents.settings_schema(agent_id)
 
 
 def limits_schema(usual: Limits) -> dict[str, Any]:

@@ -119,10 +119,17 @@ def _draw_options(skein: Skein, opened: Opened) -> None:
 
 def _draw_choices(skein: Skein, opened: Opened) -> None:
     agent_id = draw_agents(skein, opened)
-    models = {model.name: model.label for model in skein.chat_models.offered()}
-    st.selectbox("Model", list(models), key=state.MODEL, format_func=models.__getitem__, persist_state="session")
-    usual = skein.settings.temperature
-    st.slider("Temperature", 0.0, 2.0, usual, 0.1, key=state.TEMPERATURE, persist_state="session")
+    takes = skein.agents.takes(agent_id)
+    if "model" in takes:
+        models = {model.name: model.label for model in skein.chat_models.offered()}
+        st.selectbox(
+            "Model", list(models), key=state.MODEL, format_func=models.__getitem__, persist_state="session"
+        )
+    if "temperature" in takes:
+        usual = skein.settings.temperature
+        st.slider("Temperature", 0.0, 2.0, usual, 0.1, key=state.TEMPERATURE, persist_state="session")
+    if not takes:
+        st.caption("This agent brings its own model.")
     draw_agent_options(skein, agent_id)
     with st.expander("Ask several at once", icon=":material/splitscreen_right:"):
         st.caption("The next message goes to each of them; the answers stand side by side.")

@@ -79,7 +79,7 @@ def _draw_figures(opened: OpenThread) -> None:
     skein, turn = opened.skein, opened.turn
     with skein.database.read() as db:
         calls = summarize_thread(opened.viewer, db, turn.thread_id)
-    model = turn.config.get("model") or skein.settings.default_model
+    model = calls.models or skein.agents.model_of(turn.agent_id, turn.config) or ""
     labels = {offered.name: offered.label for offered in skein.chat_models.offered()}
     with st.container(horizontal=True, gap="medium", key="inspector_figures"):
         for name, value in figures_of(opened, calls, labels.get(model, model)):

@@ -10,13 +10,15 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.access.viewer import Viewer
 from core.history.turns import Turn
-from core.runs.events import Event
+from core.runs.events import VOICE, Event
 from core.runs.history import read_asides
 from core.skein import Skein
 from pages.parts.blocks import Segments
 from pages.parts.figures import counted
 from pages.parts.text import plain
 
+# What is said beside an answer: by other nodes, by a model that thinks, or in its place until it was set right.
+BESIDE = frozenset({"aside", "thought", "answer"})
 MOST_LANES = 6
 _LIVE_TAIL = 2_000
 _MOST_ELEMENTS = 4
@@ -37,6 +39,8 @@ class Lanes:
         for event in events:
             if event.kind == "aside":
                 said.setdefault(event.node or "", []).append(event.payload)
+            elif event.kind == "thought":
+                said.setdefault(f"{event.node or ''}{VOICE}thinking", []).append(event.payload)
         for voice, texts in said.items():
             if voice not in self._lanes:
                 self._lanes[voice] = self._begin(voice)

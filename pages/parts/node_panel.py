@@ -110,14 +110,14 @@ def figures_of(shown: Shown, node: Node, model: str, tz: ZoneInfo) -> list[tuple
 
 
 def _draw_figures(skein: Skein, shown: Shown, turn: Turn, tz: ZoneInfo) -> None:
-    model = turn.config.get("model") or skein.settings.default_model
+    calls = shown.sum_calls([turn.message_id])
+    model = calls.models or skein.agents.model_of(turn.agent_id, turn.config) or ""
     labels = {offered.name: offered.label for offered in skein.chat_models.offered()}
     with st.container(horizontal=True, gap="medium", key="branches_figures"):
         for name, value in figures_of(shown, shown.node, labels.get(model, model), tz):
             with st.container(width="content", gap=None):
                 st.caption(name)
                 st.markdown(f"**{plain(value)}**")
-    calls = shown.sum_calls([turn.message_id])
     if calls.calls:
         st.page_link(
             CALLS,

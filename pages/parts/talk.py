@@ -117,10 +117,11 @@ class Talk:
         opened, settings = self._opened, self._skein.settings
         head, agent_id = opened.head, chosen_agent(self._skein, opened)
         temperature = state.get(state.TEMPERATURE)
-        chosen = {
+        offered = {
             "model": state.get(state.MODEL) or settings.default_model,
             "temperature": settings.temperature if temperature is None else temperature,
         }
+        chosen = {name: offered[name] for name in self._skein.agents.takes(agent_id)}
         return NewMessage(
             given.text,
             conversation_id=opened.conversation_id,

@@ -106,9 +106,14 @@ class ToolCalls:
 def collect(events: Iterable[Event], *, asked: Collection[str] = ()) -> list[ToolCall]:
     """The calls that these events tell of; those not yet run of tools that a person is ``asked`` about wait."""
     calls = ToolCalls()
+    is_set_right = False
     for event in events:
         calls.add(event)
+        is_set_right = is_set_right or event.kind == "answer"
     for call in calls.all:
+        if is_set_right:
+            # Its place was in what had been streamed, which the answer is not.
+            call.at = 0
         if call.state is CallState.ASKED and call.name in asked:
             call.state = CallState.WAITS
     return calls.all

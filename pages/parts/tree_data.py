@@ -4,14 +4,14 @@ Invariant: all of it is what core gave to this viewer; nothing here is shown tha
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
 from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
-from core.calls.listing.sums import ThreadCalls, summarize_conversation
+from core.calls.listing.sums import ThreadCalls, add_up, summarize_conversation
 from core.history.annotations import Mark, find_marks_in
 from core.history.branches import BranchRow, get_branch, list_branches
 from core.history.conversations import ConversationRow, get_conversation, get_headings
@@ -144,12 +144,6 @@ def _find(tree: Tree, message_id: MessageId | None, problems: list[str]) -> Node
 def live_of(tree: Tree) -> frozenset[tuple[str, str]]:
     """What of a tree is queued or running: when it changes, there is something new to see."""
     return frozenset((node.message_id, node.status) for node in tree.nodes.values() if node.is_live)
-
-
-def add_up(calls: Iterable[ThreadCalls]) -> ThreadCalls:
-    """Several threads' calls in sum."""
-    found = list(calls)
-    return ThreadCalls(*(sum(getattr(one, field.name) for one in found) for field in fields(ThreadCalls)))
 
 
 def cost_of(calls: ThreadCalls) -> str:

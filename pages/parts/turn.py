@@ -34,7 +34,7 @@ from pages.parts.branching import draw_ways
 from pages.parts.details import draw_details
 from pages.parts.figures import counted, total_cost
 from pages.parts.graph_lit import GraphFold
-from pages.parts.lanes import draw_asides
+from pages.parts.lanes import BESIDE, draw_asides
 from pages.parts.opened import go_to
 from pages.parts.places import CALLS
 from pages.parts.resources import forget_waiting
@@ -121,7 +121,7 @@ def draw_ended(skein: Skein, viewer: Viewer, about: About, turn: Turn) -> None:
     events, approvals = about.tools.get(turn.thread_id, []), about.approvals.get(turn.thread_id, [])
     asked = {action.tool for row in approvals if row.is_waiting for action in row.actions}
     draw_said(turn.answer, collect(events, asked=asked))
-    if voices := {event.node for event in events if event.kind == "aside"}:
+    if voices := {(event.node, event.kind) for event in events if event.kind in BESIDE}:
         draw_asides(skein, viewer, turn, len(voices))
     if not turn.answer and turn.status == "done":
         st.caption("The agent ended without saying anything.")
@@ -151,32 +151,32 @@ def _retry(skein: Skein, viewer: Viewer, turn: Turn) -> None:
         go_to(retry(skein.engine, viewer, turn.thread_id))
 
 
-def _model_of(skein: Skein, turn: Turn) -> tuple[str, bool]:
-    """The model that answers, and whether it is the offline demo."""
-    model = turn.config.get("model") or skein.settings.default_model
-    return model, skein.chat_models.is_offline(model)
+def _is_offline(skein: Skein, turn: Turn) -> bool:
+    """Whether the offline demo answers."""
+    model = skein.agents.model_of(turn.agent_id, turn.config)
+    return model is not None and skein.chat_models.is_offline(model)
 
 
 def _draw_label(skein: Skein, turn: Turn) -> DeltaGenerator:
     """Who answers: the offline demo is named as such everywhere; gives the place for the calls behind it."""
-    model, is_offline = _model_of(skein, turn)
     line = st.container(horizontal=True, vertical_alignment="center", gap="small")
-    if is_offline:
+    if _is_offline(skein, turn):
         line.badge("Offline demo · no language model", icon=":material/cloud_off:", color="orange")
         return line
     name = line.empty()
-    name.caption(f":material/smart_toy: {plain(model)}")
+    model = skein.agents.model_of(turn.agent_id, turn.config)
+    name.caption(f":material/smart_toy: {plain(model or turn.agent_id)}")
     return name
 
 
 def _draw_calls(skein: Skein, turn: Turn, calls: ThreadCalls | None, place: DeltaGenerator) -> None:
-    """The way to the calls that the answer took, with what they come to."""
+    """The way to the calls that the answer took, with what they come to, and the models that really ran."""
     if not calls:
         return
-    model, is_offline = _model_of(skein, turn)
+    is_offline = _is_offline(skein, turn)
     place.page_link(
         CALLS,
-        label=plain(describe_calls(calls, "" if is_offline else model)),
+        label=plain(describe_calls(calls, "" if is_offline else calls.models)),
         icon=":material/analytics:" if is_offline else ":material/smart_toy:",
         query_params={"thread": turn.thread_id, "window": "all"},
         help="The LLM calls of this answer",

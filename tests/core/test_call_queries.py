@@ -586,8 +586,8 @@ class TestSummaries:
             found = summarize_threads(alice, db, [one, other, empty])
             alone = summarize_thread(alice, db, empty)
         assert found == {
-            one: ThreadCalls(4, 1, 2.25, 1, 200, 20, 1, 1),
-            other: ThreadCalls(1, 0, 0.0, 1, 100, 10, 0, 0),
+            one: ThreadCalls(4, 1, 2.25, 1, 200, 20, 1, 1, "gpt"),
+            other: ThreadCalls(1, 0, 0.0, 1, 100, 10, 0, 0, "gpt"),
         }
         assert alone == ThreadCalls()
 

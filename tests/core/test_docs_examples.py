@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from core.access.viewer import Viewer
-from core.agents.context import GIVEN
+from core.agents.context import IDS, WITH_MODELS
 from core.agents.manifest import Entry
 from core.history.approvals import ApprovalRow, list_of_thread
 from core.history.artifacts import ArtifactRow, list_artifacts, read_content
@@ -135,7 +135,8 @@ class TestWhatIsListed:
         assert all(f"`{value}`" in GUIDE for value in get_args(CallText))
 
     def test_every_field_of_a_context(self) -> None:
-        assert {name for name in GIVEN if f"`{name}`" in GUIDE} == set(GIVEN)
+        given = {*IDS, *WITH_MODELS}
+        assert {name for name in given if f"`{name}`" in GUIDE} == given
 
     def test_the_manifest_uses_only_known_keys(self) -> None:
         [manifest] = blocks("json")

@@ -10,7 +10,8 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command
 
-from core.agents.inputs import find_answer, to_input
+from core.agents.answers import find_answer
+from core.agents.inputs import to_input
 from core.agents.models import ChatModels
 from core.agents.registry import Agents
 from core.checkpoints.sqlite_saver import open_sqlite_saver
@@ -39,7 +40,7 @@ async def saver(tmp_path: Path) -> AsyncIterator[BaseCheckpointSaver[Any]]:
 async def say(agents: Agents, saver: BaseCheckpointSaver[Any], agent_id: str, given: Any) -> tuple[str, Any]:
     """Give one thread a text, or a command; what it answers, and the state it stands at."""
     config: Any = {"configurable": {"thread_id": "thread_1"}}
-    async with agents.running(agent_id, saver, {}, thread_id="thread_1") as graph:
+    async with agents.running(agent_id, saver, {}, {"thread_id": "thread_1"}) as graph:
         command = isinstance(given, Command)
         await graph.ainvoke(given if command else to_input(graph, [HumanMessage(given)]), config)
         state = await graph.aget_state(config)

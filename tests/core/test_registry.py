@@ -12,6 +12,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphRecursionError, NodeTimeoutError
 
 from core.agents import registry
+from core.agents.limits import USUAL_STEPS
 from core.agents.loading import load
 from core.agents.models import ChatModels
 from core.agents.registry import Agents
@@ -67,15 +68,18 @@ def open_agents(tmp_path: Path) -> Iterator[Open]:
     sys.path[:] = paths
 
 
+IDS = {"thread_id": "thread_1", "user_id": "user_1"}
+
+
 async def run(
     agents: Agents, saver: Any, agent_id: str, *, given: Any = None, config: Any = None, **settings: Any
 ) -> Any:
     """Run an agent once with these settings."""
     config = {**(config or {}), **settings}
-    async with agents.running(agent_id, saver, config, thread_id="thread_1", user_id="user_1") as graph:
+    async with agents.running(agent_id, saver, config, IDS) as graph:
         limit = agents.limits(agent_id, config).recursion_limit
         where: Any = {"configurable": {"thread_id": "thread_1"}, "recursion_limit": limit}
-        context = agents.context_for(graph, config)
+        context = agents.context_for(agent_id, graph, config, IDS)
         return await graph.ainvoke(given or {"text": "hello"}, where, context=context)
 
 
@@ -176,7 +180,11 @@ class TestForms:
         agents = open_agents({"one": "./whose_run.py:whose"}, {"whose_run.py": source})
         forged = {"thread_id": "t", "user_id": "u", "__pregel_send": 1, "langgraph_auth_user": "u", "limits": {}}
 
-        expected = [("style", "brief"), ("thread_id", "thread_1"), ("user_id", "user_1")]
+        ids = {
+            "thread_id": "thread_1",
+            **dict.fromkeys(("langgraph_auth_user_id", "langgraph_user_id", "user_id"), "user_1"),
+        }
+        expected = sorted({"style": "brief", **ids}.items())
         assert await run(agents, saver, "one", config=forged | {"style": "brief"}) == {"text": f"{expected} hello"}
 
     async def test_a_run_that_fails_closes_what_its_factory_opened(self, open_agents: Open, saver: Any) -> None:
@@ -428,7 +436,7 @@ class TestLimits:
         plain, fixed = agents.limits("endless", {}), agents.limits("set", {})
         chosen = agents.limits("set", {"limits": {"recursion_limit": 8, "attempts": None}})
 
-        assert plain.model_dump() == {"recursion_limit": 100, "node_timeout": None, "attempts": 1}
+        assert plain.model_dump() == {"recursion_limit": USUAL_STEPS, "node_timeout": None, "attempts": 1}
         assert fixed.model_dump() == {"recursion_limit": 5, "node_timeout": 9.0, "attempts": 4}
         assert chosen.model_dump() == {"recursion_limit": 8, "node_timeout": 9.0, "attempts": 4}
 
@@ -478,7 +486,7 @@ class TestLimits:
     async def test_the_limits_of_one_run_are_not_those_of_the_next(self, agents: Agents, saver: Any) -> None:
         timeouts = []
         for limits in ({"node_timeout": 1}, {}):
-            async with agents.running("endless", saver, {"limits": limits}, thread_id="thread_1") as graph:
+            async with agents.running("endless", saver, {"limits": limits}, IDS) as graph:
                 timeouts.append(graph.nodes["on"].timeout is not None)
 
         assert timeouts == [True, False]
@@ -486,7 +494,7 @@ class TestLimits:
 
 SETTINGS = """
     from dataclasses import dataclass, field
-    from typing import Annotated, Any, Literal, NotRequired, TypedDict
+    from typing import Annotated, Any, Literal, Required, TypedDict
     from langgraph.graph import START, StateGraph
     from pydantic import BaseModel, Field, field_validator
     from core.agents.models import ChatModels
@@ -516,8 +524,8 @@ SETTINGS = """
             return value
 
     class Typed(TypedDict):
-        language: str
-        tone: NotRequired[str]
+        language: Required[str]
+        tone: str
 
     def graph(schema):
         def tell(state, runtime):
@@ -539,7 +547,7 @@ class TestSettings:
     def context(self, agents: Agents, agent_id: str, config: dict[str, Any], **given: Any) -> Any:
         graph = agents.get(agent_id).graph
         assert graph is not None
-        return agents.context_for(graph, config, **given)
+        return agents.context_for(agent_id, graph, config, IDS, **given)
 
     def test_what_skein_gives_wins_over_what_was_chosen(self, agents: Agents) -> None:
         config = {"chat_models": "mine", "workspace": "mine", "max_messages": 99, "style": "long"}

@@ -68,7 +68,7 @@ def settings(tmp_path: Path) -> Settings:
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "broken.py").write_text(BROKEN)
     graphs = {
-        "own": {"path": "./own.py:graph", "description": "A graph of [one's] own"},
+        "own": {"path": "./own.py:graph", "description": "A graph of [one's] own", "from_skein": ["model"]},
         "other": {"path": "./own.py:graph", "description": "The same again"},
         "broken": "./broken.py:graph",
     }
@@ -140,7 +140,7 @@ class TestOneAgent:
         shown = texts(at)
         assert r"**send\_letter**" in shown
         assert r"Send a \*letter\* to somebody." in shown
-        assert f"at most {Limits().recursion_limit} steps" in shown
+        assert f"at most {Limits().recursion_limit:,} steps" in shown
 
     def test_the_rules_about_its_tools_are_shown(self, page, opened: Skein):
         viewer = person_named(opened, "ada")

@@ -3,7 +3,7 @@
 Invariant: a member sums only own calls; what has no price is counted as such, and never as 0.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,10 @@ _FIX = table_of(CostCorrection)
 
 @dataclass(frozen=True)
 class ThreadCalls:
-    """The calls of one thread in sum; ``unpriced`` > 0 means "at least ``cost_usd``", ``running`` go on."""
+    """The calls of one thread in sum; ``unpriced`` > 0 means "at least ``cost_usd``", ``running`` go on.
+
+    ``models`` names the models that were asked, or says how many there were.
+    """
 
     calls: int = 0
     errors: int = 0
@@ -33,6 +36,30 @@ class ThreadCalls:
     output_tokens: int = 0
     estimated: int = 0
     running: int = 0
+    models: str = ""
+
+
+def add_up(calls: Iterable[ThreadCalls]) -> ThreadCalls:
+    """The calls of several threads in sum."""
+    total = ThreadCalls()
+    for one in calls:
+        models = total.models
+        if one.models not in models:
+            models = f"{models}, {one.models}".removeprefix(", ")
+        total = ThreadCalls(
+            calls=total.calls + one.calls,
+            errors=total.errors + one.errors,
+            cost_usd=total.cost_usd + one.cost_usd,
+            unpriced=total.unpriced + one.unpriced,
+            input_tokens=total.input_tokens + one.input_tokens,
+            output_tokens=total.output_tokens + one.output_tokens,
+            estimated=total.estimated + one.estimated,
+            running=total.running + one.running,
+            models=total.models
+            if one.models in total.models
+            else ", ".join(filter(None, [total.models, one.models])),
+        )
+    return total
 
 
 def summarize_thread(viewer: Viewer, db: Db, thread_id: str) -> ThreadCalls:
@@ -63,7 +90,17 @@ def summarize_conversation(
 
 def _read(db: Db, statement: Any, given: dict[str, Any]) -> dict[str, ThreadCalls]:
     rows = db.connection().execute(statement, given)
-    return {row[0]: ThreadCalls(*[value or 0 for value in row[1:]]) for row in rows}
+    found: dict[str, ThreadCalls] = {}
+    for thread_id, *sums, count, first, last in rows:
+        values: list[Any] = [*(value or 0 for value in sums), _name_models(count, first, last)]
+        found[thread_id] = ThreadCalls(*values)
+    return found
+
+
+def _name_models(count: int, first: str | None, last: str | None) -> str:
+    if count > 2:
+        return f"{count} models"
+    return ", ".join(dict.fromkeys(name for name in (first, last) if name))
 
 
 def _prepared(*which: Any) -> Any:
@@ -81,6 +118,9 @@ def _prepared(*which: Any) -> Any:
             func.sum(_CALL.output_tokens),
             _how_many(_CALL.usage_source == "estimated"),
             _how_many(~ended),
+            func.count(_CALL.model.distinct()),
+            func.min(_CALL.model),
+            func.max(_CALL.model),
         )
         .select_from(fixed)
         .where(*which)
