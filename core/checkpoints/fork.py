@@ -34,6 +34,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import WRITES_IDX_MAP, BaseCheckpointSaver, CheckpointTuple, PendingWrite
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 
+from core.checkpoints.order import keep_thread_in_order
 from core.errors import BadInputError, ConflictError, NotFoundError
 
 NO_TASK = "00000000-0000-0000-0000-000000000000"
@@ -117,9 +118,12 @@ async def fork(
     if source_thread == target_thread:
         raise BadInputError("A thread cannot be forked into itself; give the new thread an id of its own.")
     fork_with = saver.afork if isinstance(saver, Forks) else _Generic(saver).afork
-    return await fork_with(
+    begun = await fork_with(
         source_thread=source_thread, source_checkpoint=source_checkpoint, target_thread=target_thread, anew=anew
     )
+    if begun is not None:
+        await keep_thread_in_order(saver, target_thread)
+    return begun
 
 
 @runtime_checkable

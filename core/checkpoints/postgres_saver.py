@@ -68,6 +68,7 @@ INSERT INTO checkpoint_writes (
 SELECT %s, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob
 FROM checkpoint_writes {_AT} {{only}} ON CONFLICT DO NOTHING"""  # noqa: S608
 _FORGET_ANSWERS = "DELETE FROM checkpoint_writes WHERE thread_id = %s AND channel = %s"
+_GREATEST = "SELECT max(checkpoint_id) AS greatest FROM checkpoints WHERE thread_id = %s"
 _COUNT = """
 SELECT thread_id, count(*) AS many FROM checkpoints
 WHERE checkpoint_ns = '' AND thread_id = ANY(%s) GROUP BY thread_id"""
@@ -95,6 +96,13 @@ class PostgresSaver(AsyncPostgresSaver):
                 only = "" if copy.all_writes else WAS_BEFORE
                 await cursor.execute(_COPY_WRITES.format(only=only), (target_thread, *key))
         return plan[-1].id
+
+    async def agreatest_id(self, thread_id: str) -> str | None:
+        """The greatest id of all that a thread has; None when it has nothing."""
+        async with self._cursor() as cursor:
+            await cursor.execute(_GREATEST, (thread_id,))
+            row = await cursor.fetchone()
+        return row["greatest"] if row else None
 
     async def aforget_answers(self, thread_id: str) -> None:
         """What `forget_answers` promises."""

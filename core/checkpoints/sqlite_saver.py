@@ -58,6 +58,7 @@ class _Item(NamedTuple):
     told: asyncio.Future[Any]
 
 
+_GREATEST = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ?"
 _Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
@@ -219,6 +220,11 @@ class GroupCommitSaver(AsyncSqliteSaver):
             lambda connection: fork_in_sqlite(connection, source_thread, source_checkpoint, target_thread, anew)
         )
         return begun
+
+    async def agreatest_id(self, thread_id: str) -> str | None:
+        """The greatest id of all that a thread has; None when it has nothing."""
+        greatest: str | None = self._reader.execute(_GREATEST, (thread_id,)).fetchone()[0]
+        return greatest
 
     async def aforget_answers(self, thread_id: str) -> None:
         """What `forget_answers` promises."""

@@ -105,6 +105,21 @@ class StoredCheckpoints:
         )
         return [row[0] for row in rows]
 
+    def list_ancestors(self, thread_id: str, ns: str, checkpoint_id: str) -> list[str]:
+        """The ids of a checkpoint's ancestors that are stored in the thread, nearest first."""
+        rows = self._run(
+            f"SELECT checkpoint_id, parent_checkpoint_id FROM {self._sql.checkpoints} WHERE {_AT}",
+            thread=thread_id,
+            ns=ns,
+        )
+        parents = {row[0]: row[1] for row in rows}
+        found: list[str] = []
+        up = parents.pop(checkpoint_id, None)
+        while up in parents:
+            found.append(up)
+            up = parents.pop(up)
+        return found
+
     def read_checkpoints(
         self, thread_id: str, ns: str, ids: Collection[str], *, loads: Loads | None = None
     ) -> list[Checkpoint]:

@@ -29,6 +29,7 @@ from core.history.turns import (
 from core.ids import BranchId, MessageId, ThreadId
 from core.runs.engine import Engine, WhenBusy
 from core.runs.execute import StateStep
+from core.runs.store import had_checkpoint
 
 MOST_VARIANTS = 8
 LARGEST_EDIT = 500_000
@@ -148,15 +149,22 @@ def _check_size(edits: Mapping[str, Any]) -> None:
 
 
 def _owner_of(engine: Engine, viewer: Viewer, turn: Turn, checkpoint_id: str | None) -> Turn:
-    """The turn in whose run a checkpoint was made: what a thread began with may be a state of one above."""
+    """The turn in whose run a checkpoint was made: what a thread began with is a state of one above.
+
+    A thread's log tells which are its own; of one that it does not know the thread's beginning decides.
+    """
+    if checkpoint_id is None:
+        return turn
     with engine.database.read() as db:
         path = get_path(viewer, db, turn.message_id)
-    threads = {above.thread_id: above for above in path[:-1]}
-    while checkpoint_id is not None and checkpoint_id == turn.source_checkpoint_id:
-        above = threads.pop(turn.parent_thread_id, None) if turn.parent_thread_id else None
-        if above is None:
-            break
-        turn = above
+        threads = {above.thread_id: above for above in path[:-1]}
+        own: Turn | None = turn
+        while own is not None and not had_checkpoint(db, own.thread_id, checkpoint_id):
+            own = threads.pop(own.parent_thread_id, None) if own.parent_thread_id else None
+    if own is not None:
+        return own
+    while checkpoint_id == turn.source_checkpoint_id and turn.parent_thread_id in threads:
+        turn = threads.pop(turn.parent_thread_id)
     return turn
 
 

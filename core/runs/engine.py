@@ -267,10 +267,13 @@ class Engine:
         self._executor.check_edits(agent_id, edits)
 
     def read_states(self, viewer: Viewer, thread_id: ThreadId) -> list[StateStep]:
-        """The full state after each step of a thread, oldest first, read from its checkpoints."""
+        """The full state after each step of a thread, oldest first, read from its checkpoints.
+
+        The state that it began with is its source's, and not among them.
+        """
         with self._database.read() as db:
             turn = get_turn_of_thread(viewer, db, thread_id)
-        return self._loop.run(self._executor.read_states(thread_id, turn.agent_id))
+        return self._loop.run(self._executor.read_states(thread_id, turn.agent_id, turn.source_checkpoint_id))
 
     # -- following --------------------------------------------------------------------------------------
 

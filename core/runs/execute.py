@@ -22,6 +22,7 @@ from core.agents.registry import Agents
 from core.agents.workspace import Workspace
 from core.calls.context import THREAD_KEY
 from core.checkpoints.edit import check_values
+from core.checkpoints.order import keep_thread_in_order
 from core.database import Database
 from core.errors import RunError, SkeinError
 from core.history.approval_steps import list_decided
@@ -32,7 +33,7 @@ from core.history.turns import list_path_threads
 from core.ids import ThreadId
 from core.runs.events import plain, plain_state
 from core.runs.gate import Account, Gate, account_of
-from core.runs.prepare import Preparer, Start, at
+from core.runs.prepare import Preparer, Start, at, message_ids
 from core.runs.recorder import Recorder
 from core.runs.store import Spec
 
@@ -80,7 +81,7 @@ class Executor:
         async with self.agents.running(spec.agent_id, self.saver, spec.config, _ids_of(spec)) as graph:
             start = await self._prepare(spec, graph, parent_is_done=parent_is_done)
             await began(start)
-            recorder.carry(start.said)
+            recorder.carry(start.said, known=start.known)
             if start.edited_at is not None:
                 recorder.edited(start.edited_at)
             async for part in self._stream(spec, graph, start, [gate, recorder], control):
@@ -94,6 +95,7 @@ class Executor:
         if spec.resume is None:
             preparer = Preparer(self.database, self.saver)
             return await preparer.prepare(spec, graph, parent_is_done=parent_is_done)
+        await keep_thread_in_order(self.saver, spec.thread_id)
         asked = await self._read_asked(spec, graph)
         if all(one.interrupt_id != spec.resume.interrupt_id for one in asked):
             raise RunError(
@@ -101,7 +103,9 @@ class Executor:
                 "try again, and it starts from its last state."
             )
         answer = {spec.resume.interrupt_id: spec.resume.response}
-        return Start(None, None, None, resume=Command(resume=answer) if spec.resume.is_answer else None)
+        resume = Command(resume=answer) if spec.resume.is_answer else None
+        state = await graph.aget_state(at(spec.thread_id))
+        return Start(None, None, None, resume=resume, known=message_ids(state))
 
     def _stream(
         self, spec: Spec, graph: Graph, start: Start, listeners: list[Any], control: RunControl
@@ -216,11 +220,21 @@ class Executor:
         state = await graph.aget_state(at(thread_id, checkpoint_id))
         return _to_step(state) if state.created_at is not None else None
 
-    async def read_states(self, thread_id: str, agent_id: str) -> list[StateStep]:
-        """The newest states of a thread, oldest first."""
+    async def read_states(self, thread_id: str, agent_id: str, source: str | None) -> list[StateStep]:
+        """The newest states of a thread, oldest first: that which it began with, at ``source``, and its own.
+
+        Where states rest on those before them (a DeltaChannel), the thread has a copy of all; only its own are given.
+        """
         graph = self.agents.compiled(agent_id, self.saver)
-        history = graph.aget_state_history(at(thread_id), limit=MOST_STATES)
-        return [_to_step(snapshot) async for snapshot in history][::-1]
+        steps: list[StateStep] = []
+        own: list[StateStep] | None = None
+        async for snapshot in graph.aget_state_history(at(thread_id), limit=MOST_STATES):
+            if own is not None:
+                return own[::-1]
+            if snapshot.config["configurable"]["checkpoint_id"] == source:
+                own = list(steps)
+            steps.append(_to_step(snapshot))
+        return steps[::-1]
 
     def explain(self, error: BaseException) -> str:
         """One sentence for people, without any of our secrets."""

@@ -50,9 +50,18 @@ class Inspector:
             return stored.list_namespaces(thread_id)
 
     def list_ids(self, viewer: Viewer, thread_id: ThreadId, ns: str = "") -> list[str]:
-        """The ids of a graph's checkpoints, oldest first."""
-        with self._open(viewer, thread_id) as (_, stored):
-            return stored.list_ids(thread_id, ns)
+        """The ids of a graph's checkpoints, oldest first.
+
+        Of those that a DeltaChannel rests on, and that the thread therefore has a copy of, none is its own.
+        """
+        with self._open(viewer, thread_id) as (turn, stored):
+            ids = stored.list_ids(thread_id, ns)
+            source = turn.source_checkpoint_id
+            if ns or source not in ids:
+                return ids
+            above = stored.list_ancestors(thread_id, ns, source)
+            own = [one for one in ids if one not in {source, *above}]
+            return own if above and own else ids
 
     def read_checkpoints(
         self, viewer: Viewer, thread_id: ThreadId, ns: str, ids: Collection[str]

@@ -24,6 +24,7 @@ from core.history.turns import EDITS, Turn, get_path
 from core.ids import MessageId
 from core.runs.lineage import as_messages, messages_of, missing_messages, nested_messages, read_results, read_seen
 from core.runs.store import Spec
+from core.runs.tool_events import messages_in
 
 Graph = Pregel[Any, Any, Any, Any]
 
@@ -32,7 +33,8 @@ Graph = Pregel[Any, Any, Any, Any]
 class Start:
     """Where a thread begins: the source of its state, and what its graph is given (None: go on from there).
 
-    ``said`` is the part of the answer that stands in that state already. ``goes_on_at`` is the checkpoint whose
+    ``said`` is the part of the answer that stands in that state already, ``known`` are the ids of the messages there
+    where the run goes on in its midst. ``goes_on_at`` is the checkpoint whose
     step begins anew, None where the thread simply goes on; ``edited_at`` is the one that holds what was edited.
     """
 
@@ -43,6 +45,12 @@ class Start:
     goes_on_at: str | None = None
     edited_at: str | None = None
     resume: Command[Any] | None = None
+    known: frozenset[str] = frozenset()
+
+
+def message_ids(state: StateSnapshot) -> frozenset[str]:
+    """The ids of all messages in a state."""
+    return frozenset(message.id for message in messages_in(state.values) if message.id)
 
 
 def at(thread_id: str, checkpoint_id: str | None = None) -> Any:
@@ -92,9 +100,8 @@ class Preparer:
             return None
         checkpoint = await self._fork(spec, spec.parent_thread_id, None)
         await forget_answers(self.saver, spec.thread_id)
-        return Start(
-            spec.parent_thread_id, checkpoint, None, await self._said_by(str(spec.parent_thread_id), state)
-        )
+        said = await self._said_by(str(spec.parent_thread_id), state)
+        return Start(spec.parent_thread_id, checkpoint, None, said, known=message_ids(state))
 
     async def _fork_at(self, spec: Spec, graph: Graph, new: HumanMessage) -> Start:
         """Start from one checkpoint, perhaps with edits: in the middle of a run its step begins anew."""
@@ -113,7 +120,8 @@ class Preparer:
         if state.next:
             begins_at = edited_at or checkpoint
             said = await self._said_by(source, state)
-            return Start(source, checkpoint, None, said, goes_on_at=begins_at, edited_at=edited_at)
+            known = message_ids(state)
+            return Start(source, checkpoint, None, said, goes_on_at=begins_at, edited_at=edited_at, known=known)
         return Start(source, checkpoint, [new], edited_at=edited_at)
 
     async def _said_by(self, thread_id: str, state: StateSnapshot) -> tuple[str, ...]:
@@ -150,10 +158,11 @@ class Preparer:
         """What was said since; of a turn that did not come to its end, what finished stays in the state."""
         if base.status == "done":
             return as_messages(after)
-        left = await graph.aget_state(at(spec.thread_id), subgraphs=True)
-        # LangGraph's own way to say: what finished counts, and what did not is dropped.
-        await graph.aupdate_state(at(spec.thread_id), None, as_node=END)
-        state = await graph.aget_state(at(spec.thread_id))
+        left = state = await graph.aget_state(at(spec.thread_id), subgraphs=True)
+        if any(task.result is not None for task in left.tasks):
+            # LangGraph's own way to say: what finished counts, and what did not is dropped.
+            await graph.aupdate_state(at(spec.thread_id), None, as_node=END)
+            state = await graph.aget_state(at(spec.thread_id))
         key = messages_key(graph) or MESSAGES
         return missing_messages(
             messages_of(state, key),

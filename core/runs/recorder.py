@@ -6,7 +6,7 @@ same time never mix in one answer, the later one is an ``aside``. What streams i
 to its end, ``conclude`` sets right where the answer is another. And nothing here changes what the graph computes.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -85,6 +85,7 @@ class Recorder(BaseCallbackHandler):
         self._said: list[tuple[str, str]] = []
         self._writers: dict[str, bool] = {}
         self._before: set[str] = set()
+        self._begun_with = ""
         self._voices: dict[str, UUID] = {}
         self._tasks: dict[str, Working] = {}
         self._length = 0
@@ -95,10 +96,17 @@ class Recorder(BaseCallbackHandler):
         """The node that began last and has not ended."""
         return next((task.name for task in reversed(list(self._tasks.values()))), None)
 
-    def carry(self, said: Iterable[str]) -> None:
-        """Begin the answer with what the thread that is retried had said before the point it goes on from."""
+    def carry(self, said: Iterable[str], *, known: Collection[str] = ()) -> None:
+        """Begin the answer with what the thread that is retried had said before the point it goes on from.
+
+        ``known`` are the ids of the messages that stand in its state there.
+        """
         for text in said:
             self._say("", text, apart=bool(self.answer))
+        if known and self._answer_nodes is not None:
+            # Which of them are answers is not known any more; what was said of them is.
+            self._before = set(known)
+            self._begun_with = "".join(self.answer)
 
     @property
     def knows_values(self) -> bool:
@@ -114,6 +122,8 @@ class Recorder(BaseCallbackHandler):
         answer = clean_text(answer).strip()
         if not answer:
             return
+        if self._begun_with:
+            answer = f"{self._begun_with}{PARAGRAPH}{answer}"
         for node, words in self._said:
             if _flat(words) in _flat(answer):
                 self._inner_nodes.discard(node)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import CursorResult, bindparam, literal, literal_column, or_, update
+from sqlalchemy import CursorResult, bindparam, case, literal, literal_column, or_, update
 from sqlmodel import Session as Db
 from sqlmodel import col, func, select
 
@@ -27,6 +27,14 @@ STOP_REQUESTED = "stop_requested"
 LIVE = ("queued", "running")
 _thread, _message = table_of(Thread), table_of(Message)
 _conversation, _event = table_of(Conversation), table_of(RunEvent)
+
+
+def _not_before(earlier: Any, name: str) -> Any:
+    """The time that is given, or the earlier one where a clock was set back in between: nothing takes less than 0."""
+    given = bindparam(name, type_=earlier.type)
+    return case((earlier > given, earlier), else_=given)
+
+
 # Built once: to build a statement costs more than to run it.
 HELD = (
     update(_thread)
@@ -36,7 +44,7 @@ HELD = (
 _BEGIN = Prepared(
     HELD.where(_thread.c.status == "queued").values(
         status="running",
-        started_at=bindparam("new_started_at"),
+        started_at=_not_before(_thread.c.created_at, "new_started_at"),
         parent_thread_id=bindparam("new_parent"),
         source_checkpoint_id=bindparam("new_source"),
     )
@@ -48,7 +56,7 @@ _END = Prepared(
         error_type=bindparam("new_error_type"),
         error_message=bindparam("new_error_message"),
         lease_until=None,
-        ended_at=bindparam("new_ended_at"),
+        ended_at=_not_before(_thread.c.started_at, "new_ended_at"),
     )
 )
 _LIVE_OF = Prepared(

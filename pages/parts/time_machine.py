@@ -76,7 +76,7 @@ def _draw(skein: Skein, viewer: Viewer, shown: Shown, tz: ZoneInfo) -> None:
         at = len(steps) - 1
     _draw_choice(steps, at, tz)
     _draw_kept(skein, viewer, turn, steps)
-    _draw_step(steps, at)
+    _draw_step(steps, at, _before(skein, viewer, turn, steps, at))
     if shown.is_own:
         _draw_ways(skein, viewer, turn, steps[at])
 
@@ -194,13 +194,24 @@ def count_told(skein: Skein, viewer: Viewer, turn: Turn) -> int:
     return len({payload.get("checkpoint_id") for payload in found if not payload.get("ns")})
 
 
-def _draw_step(steps: Sequence[StateStep], at: int) -> None:
+def _before(skein: Skein, viewer: Viewer, turn: Turn, steps: Sequence[StateStep], at: int) -> StateStep | None:
+    """The state before a step: for the first one that which the thread began with, while it is kept."""
+    if at:
+        return steps[at - 1]
+    if turn.source_checkpoint_id is None:
+        return None
+    try:
+        return skein.engine.get_state(viewer, turn.thread_id, turn.source_checkpoint_id)
+    except SkeinError:
+        return None
+
+
+def _draw_step(steps: Sequence[StateStep], at: int, before: StateStep | None) -> None:
     step = steps[at]
     changed, whole, after = st.tabs(["What changed", "Whole state", "What came next"])
     with changed:
-        before = steps[at - 1].values if at else {}
-        changes = state_differences(before, step.values)
-        if not at:
+        changes = state_differences(before.values if before else {}, step.values)
+        if before is None:
             st.caption("The first state that is kept; all of it is new here.")
         elif not changes:
             st.caption("Nothing of the state changed with this step.")

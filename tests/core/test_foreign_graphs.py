@@ -4,16 +4,20 @@ Each stands for a kind of program that had given another result in Skein than ba
 is asked over HTTP, from a server that is as strict as OpenAI's about tool calls and their results.
 """
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
+from langgraph.checkpoint.base import id as checkpoint_ids
 
 from core.access.viewer import Viewer
 from core.history.messages import NewMessage
 from core.history.turns import Turn
-from core.runs.branching import edit, regenerate, retry
+from core.runs.branching import edit, fork, regenerate, retry
 from core.skein import Skein, open_skein
 from tests.conftest import make_person, make_settings
 from tests.core.support import answered, ask, follow, turn_at, wait_until
@@ -78,6 +82,15 @@ def sent_tools(server: ModelServer) -> dict[str, str]:
     messages = server.requests[-1].body["messages"]
     names = {call["id"]: call["function"]["name"] for one in messages for call in one.get("tool_calls") or ()}
     return {names[one["tool_call_id"]]: one["content"] for one in messages if one["role"] == "tool"}
+
+
+@contextmanager
+def a_clock_behind() -> Iterator[None]:
+    """The clock an hour behind, in a process that has just started."""
+    with time_machine.travel(time.time() - 3_600):
+        kept, checkpoint_ids._last_v6_timestamp = checkpoint_ids._last_v6_timestamp, None
+        yield
+        checkpoint_ids._last_v6_timestamp = max(kept, checkpoint_ids._last_v6_timestamp)
 
 
 class TestToolsThatDidNotComeToAnEnd:
@@ -213,3 +226,39 @@ class TestPlainFunctionsAfterAStop:
         wait_until(lambda: any("stopped" in str(told.get("error")) for told in tools()))
         done = [told for told in tools() if told["phase"] == "end" and "result" in told]
         assert (stopped.status, len(done)) == ("stopped", charged)
+
+
+class TestOrderOfStates:
+    def test_a_clock_that_was_set_back_makes_no_old_state_the_newest(self, skein: Skein, viewer: Viewer) -> None:
+        first = say(skein, viewer, "one", "delta_channel")
+        with a_clock_behind():
+            second = say(skein, viewer, "two", "delta_channel", under=first)
+            third = say(skein, viewer, "three", "delta_channel", under=second)
+
+        said = [message["content"] for message in values_of(skein, viewer, third)["messages"]]
+        assert said == ["one", "one:one", "two:2", "two", "one:two", "two:5", "three", "one:three", "two:8"]
+        assert third.ended_at >= third.started_at >= third.created_at
+
+    def test_those_of_a_delta_channel_are_the_threads_own(self, skein: Skein, viewer: Viewer) -> None:
+        turns: list[Turn] = []
+        for text in ("one", "two", "three"):
+            turns.append(say(skein, viewer, text, "delta_channel", under=turns[-1] if turns else None))
+        states = [skein.engine.read_states(viewer, turn.thread_id) for turn in turns]
+        assert [len(own) for own in states] == [4, 4, 4]
+        assert len({state.checkpoint_id for own in states for state in own}) == 12
+
+        forked = fork(skein.engine, viewer, turns[2].thread_id, states[2][0].checkpoint_id)
+        answered(skein, viewer, forked.thread_id)
+        made = turn_at(skein, viewer, forked.message_id)
+        assert (made.status, made.content, made.parent_message_id) == ("done", "three", turns[1].message_id)
+
+    def test_a_state_that_came_from_above_is_forked_where_it_was_made(self, skein: Skein, viewer: Viewer) -> None:
+        turns: list[Turn] = []
+        for text in ("one", "two", "three"):
+            turns.append(say(skein, viewer, text, "delta_channel", under=turns[-1] if turns else None))
+        state = skein.engine.read_states(viewer, turns[0].thread_id)[1]
+
+        forked = fork(skein.engine, viewer, turns[2].thread_id, state.checkpoint_id)
+        answered(skein, viewer, forked.thread_id)
+        made = turn_at(skein, viewer, forked.message_id)
+        assert (made.status, made.content, made.parent_message_id) == ("done", "one", None)
