@@ -5,9 +5,10 @@ Invariant: what is opened here is closed here, in the opposite order, whatever f
 
 import logging
 import threading
+from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, ExitStack
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -31,6 +32,7 @@ from core.runs.node_threads import NodeThreads
 from core.settings import Settings, load_settings
 
 _SYNC_NODE_THREADS = 64
+T = TypeVar("T")
 
 
 class Skein:
@@ -99,6 +101,10 @@ class Skein:
 
     def close(self) -> None:
         self._stack.close()
+
+    def run_on_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop that the saver and all runs live in, and wait for its result."""
+        return self._loop.run(work)
 
     def _open_saver(self, stack: ExitStack) -> BaseCheckpointSaver[Any]:
         """Open LangGraph's saver inside the loop it will live in."""

@@ -8,7 +8,9 @@ one. Invariant: what a thread is given from here on has a greater id than all th
 from typing import Any, Protocol, runtime_checkable
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.base import id as ids
+from langgraph.checkpoint.base import id as _ids
+
+ids: Any = _ids
 
 
 @runtime_checkable

@@ -17,6 +17,7 @@ from langgraph.types import Command, StateSnapshot, StreamMode
 from core.access.viewer import Viewer
 from core.agents.answers import Question, find_answer
 from core.agents.inputs import to_input
+from core.agents.limits import own_limits
 from core.agents.models import explain_model_error
 from core.agents.registry import Agents
 from core.agents.workspace import Workspace
@@ -103,7 +104,7 @@ class Executor:
                 "try again, and it starts from its last state."
             )
         answer = {spec.resume.interrupt_id: spec.resume.response}
-        resume = Command(resume=answer) if spec.resume.is_answer else None
+        resume: Command[Any] | None = Command(resume=answer) if spec.resume.is_answer else None
         state = await graph.aget_state(at(spec.thread_id))
         return Start(None, None, None, resume=resume, known=message_ids(state))
 
@@ -112,12 +113,14 @@ class Executor:
     ) -> AsyncIterator[Any]:
         ids = _ids_of(spec)
         configurable = self.agents.configurable_for(spec.agent_id, spec.config, ids)
+        limit = self.agents.limits(spec.agent_id, spec.config).recursion_limit
         config: Any = {
             "configurable": configurable | at(spec.thread_id, start.goes_on_at)["configurable"],
             "metadata": {THREAD_KEY: spec.thread_id},
             "callbacks": listeners,
-            "recursion_limit": self.agents.limits(spec.agent_id, spec.config).recursion_limit,
         }
+        if limit != own_limits(graph).recursion_limit:
+            config["recursion_limit"] = limit
         key = self.agents.get(spec.agent_id).input_key
         return graph.astream(
             start.resume if start.messages is None else to_input(graph, start.messages, key=key),

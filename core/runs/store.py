@@ -30,7 +30,7 @@ _conversation, _event = table_of(Conversation), table_of(RunEvent)
 
 
 def _not_before(earlier: Any, name: str) -> Any:
-    """The time that is given, or the earlier one where a clock was set back in between: nothing takes less than 0."""
+    """The time that is given, or the earlier one where a clock was set back: nothing takes less than 0."""
     given = bindparam(name, type_=earlier.type)
     return case((earlier > given, earlier), else_=given)
 

@@ -1,0 +1,1 @@
+"""Whether a graph does in Skein what it does bare: run both ways, and compared."""
