@@ -102,6 +102,11 @@ class Settings(BaseSettings):
         return Path(database).with_name("checkpoints.db") if database else self.data_dir / "checkpoints.db"
 
     @property
+    def store_path(self) -> Path:
+        """The SQLite file of what graphs remember across threads."""
+        return self.checkpoints_path.with_name("store.db")
+
+    @property
     def default_model(self) -> str:
         """The chosen model; without one, a common one if a server is configured, else the offline demo."""
         if self.model:

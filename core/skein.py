@@ -19,6 +19,7 @@ from core.agents.registry import Agents
 from core.calls.capture.log import CallLog
 from core.checkpoints.postgres_saver import open_postgres_saver
 from core.checkpoints.sqlite_saver import open_sqlite_saver
+from core.checkpoints.stores import open_store
 from core.database import Database
 from core.records.background import Background
 from core.records.export.jobs import Exports
@@ -46,7 +47,8 @@ class Skein:
             stack.callback(self.database.close)
             self.database.migrate()
             self.chat_models = ChatModels(settings)
-            self.agents = Agents(settings, self.chat_models)
+            memory = open_store(stack, self.database, settings.store_path)
+            self.agents = Agents(settings, self.chat_models, store=memory)
             self._loop = LoopThread()
             stack.callback(self._loop.close)
             threads = NodeThreads(_SYNC_NODE_THREADS)

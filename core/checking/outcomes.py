@@ -5,7 +5,6 @@ everything else counts, the classes of values included.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -43,29 +42,33 @@ class Normal:
 
     def value(self, value: Any) -> Any:
         """The value with the name of its class where that is not a plain one."""
+        if value is None or type(value) in (str, int, float, bool, bytes):
+            return value if value == value else "nan"  # noqa: PLR0124 - nothing but nan differs from itself
+        kind = type(value).__name__
         if isinstance(value, BaseMessage):
             return self._message(value)
-        if isinstance(value, float) and not math.isfinite(value):
-            return str(value)
-        if value is None or type(value) in (str, int, float, bool, bytes):
-            return value
-        if isinstance(value, Enum):
-            return type(value).__name__, value.name
-        if isinstance(value, BaseModel):
-            return type(value).__name__, {name: self.value(getattr(value, name)) for name in type(value).model_fields}
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            fields = dataclasses.fields(value)
-            return type(value).__name__, {one.name: self.value(getattr(value, one.name)) for one in fields}
         if isinstance(value, Mapping):
             return {self.value(name): self.value(inner) for name, inner in value.items()}
+        return kind, self._inside(value)
+
+    def _inside(self, value: Any) -> Any:
+        """What makes up a value of a class."""
+        if isinstance(value, Enum):
+            return value.name
+        if isinstance(value, BaseModel):
+            return {name: self.value(getattr(value, name)) for name in type(value).model_fields}
+        if dataclasses.is_dataclass(value):
+            return {one.name: self.value(getattr(value, one.name)) for one in dataclasses.fields(value)}
         if isinstance(value, (set, frozenset)):
-            return type(value).__name__, sorted(map(repr, value))
+            return sorted(map(repr, value))
         if isinstance(value, (list, tuple)):
-            return type(value).__name__, [self.value(one) for one in value]
-        return type(value).__name__, str(value)
+            return [self.value(one) for one in value]
+        return str(value)
 
     def _message(self, message: BaseMessage) -> Any:
-        extra = {name: self.value(one) for name, one in message.additional_kwargs.items() if name not in _OF_THE_CALL}
+        extra = {
+            name: self.value(one) for name, one in message.additional_kwargs.items() if name not in _OF_THE_CALL
+        }
         told: dict[str, Any] = {"content": self.value(message.content), "name": message.name, "extra": extra}
         if isinstance(message, AIMessage):
             told["calls"] = [(call["name"], call["args"], self._call(call["id"])) for call in message.tool_calls]
@@ -82,7 +85,9 @@ def find_differences(bare: Sequence[Outcome], here: Sequence[Outcome]) -> list[s
     found: list[str] = []
     for number, (one, other) in enumerate(zip(bare, here, strict=True), start=1):
         if one.error != other.error:
-            found.append(f"turn {number} ended with {one.error or 'no error'} bare, and {other.error or 'none'} here")
+            found.append(
+                f"turn {number} ended with {one.error or 'no error'} bare, and {other.error or 'none'} here"
+            )
         if one.asked != other.asked:
             found.append(f"turn {number} asked {one.asked} bare, and {other.asked} here")
         if len(one.states) != len(other.states):

@@ -1,8 +1,8 @@
 """Backup of both SQLite files while Skein runs, and bringing one back.
 
-A backup is a folder: the app's database, the checkpoints, and a manifest with their checksums. It holds no secret
-key and no exports, so sign-ins end where it is brought back. The app's file is copied first: so the checkpoints
-know of each thread that it knows, and what they know beyond that, the doctor takes away.
+A backup is a folder: the app's database, the checkpoints, what graphs remember, and a manifest with checksums. It
+holds no secret key and no exports, so sign-ins end where it is brought back. The app's file is copied first: so the
+checkpoints know of each thread that it knows, and what they know beyond that, the doctor takes away.
 
 Invariant: a folder under its final name is whole; nothing that was there before is lost when one is brought back.
 """
@@ -32,6 +32,8 @@ from core.tables import utc_now
 FORMAT = "skein.backup"
 VERSION = 1
 APP, CHECKPOINTS, MANIFEST = "skein.db", "checkpoints.db", "manifest.json"
+# What graphs remember across threads; there once a graph has remembered something.
+STORE = "store.db"
 _BUSY_SECONDS = 5.0
 _BLOCK = 1 << 20
 
@@ -64,8 +66,8 @@ class Restored:
 
 
 def back_up(settings: Settings, out: Path) -> Backup:
-    """Copy both files, as they are while others write on, into a new folder; ConflictError when it is there."""
-    app, checkpoints = _paths(settings)
+    """Copy all files, as they are while others write on, into a new folder; ConflictError when it is there."""
+    app, checkpoints, store = _paths(settings)
     if not app.is_file():
         raise NotFoundError(f"There is no database at {app}; please check SKEIN_DATA_DIR and SKEIN_DATABASE_URL.")
     if out.exists():
@@ -75,6 +77,8 @@ def back_up(settings: Settings, out: Path) -> Backup:
     try:
         draft.mkdir(parents=True)
         files = [_copy(app, draft / APP), _copy(checkpoints, draft / CHECKPOINTS)]
+        if store.is_file():
+            files.append(_copy(store, draft / STORE))
         made = Backup(out, utc_now().isoformat(), tuple(files))
         _write_manifest(draft / MANIFEST, made)
         draft.rename(out)
@@ -105,15 +109,16 @@ def restore(settings: Settings, folder: Path, *, replace: bool = False) -> Resto
     replaced. One that is replaced stays beside the new one, under another name.
     """
     made, targets = check_backup(folder), _paths(settings)
+    names = [file.name for file in made.files]
     require_closed(settings)
     if any(path.exists() for path in targets) and not replace:
         raise ConflictError(f"There is a database at {targets[0]}; add --replace to put the backup in its place.")
-    drafts = [path.with_name(path.name + ".restoring") for path in targets]
-    for name, draft in zip((APP, CHECKPOINTS), drafts, strict=True):
+    drafts = [path.with_name(path.name + ".restoring") for path in targets[: len(names)]]
+    for name, draft in zip(names, drafts, strict=True):
         draft.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, draft)
     kept = [old for path in targets for old in _put_aside(path)]
-    for draft, path in zip(drafts, targets, strict=True):
+    for draft, path in zip(drafts, targets, strict=False):
         draft.rename(path)
     with open_house(settings) as house:
         findings = doctor.mend(house)
@@ -121,11 +126,11 @@ def restore(settings: Settings, folder: Path, *, replace: bool = False) -> Resto
     return Restored(made, tuple(kept), tuple(findings))
 
 
-def _paths(settings: Settings) -> tuple[Path, Path]:
+def _paths(settings: Settings) -> tuple[Path, Path, Path]:
     url = make_url(settings.app_database_url)
     if url.get_backend_name() != "sqlite":
         raise BadInputError("This database is on PostgreSQL; back it up with its own tools, see docs/backup.md.")
-    return Path(url.database or ""), settings.checkpoints_path
+    return Path(url.database or ""), settings.checkpoints_path, settings.store_path
 
 
 def _tell(settings: Settings) -> None:
@@ -212,6 +217,6 @@ def _read_manifest(folder: Path) -> Backup:
         ) from None
     if about.get("format") != FORMAT or about.get("version") != VERSION:
         raise BadInputError("This backup is of another version of Skein; please bring it back with that one.")
-    if [file.name for file in files] != [APP, CHECKPOINTS]:
+    if [file.name for file in files] not in ([APP, CHECKPOINTS], [APP, CHECKPOINTS, STORE]):
         raise BadInputError(f"A backup has the files {APP} and {CHECKPOINTS}; please take another.")
     return made

@@ -226,7 +226,7 @@ class Executor:
     async def read_states(self, thread_id: str, agent_id: str, source: str | None) -> list[StateStep]:
         """The newest states of a thread, oldest first: that which it began with, at ``source``, and its own.
 
-        Where states rest on those before them (a DeltaChannel), the thread has a copy of all; only its own are given.
+        Where states rest on those before them (a DeltaChannel) the thread has copies; only its own are given then.
         """
         graph = self.agents.compiled(agent_id, self.saver)
         steps: list[StateStep] = []

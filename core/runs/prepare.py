@@ -33,9 +33,9 @@ Graph = Pregel[Any, Any, Any, Any]
 class Start:
     """Where a thread begins: the source of its state, and what its graph is given (None: go on from there).
 
-    ``said`` is the part of the answer that stands in that state already, ``known`` are the ids of its messages where
-    the run goes on in its midst. ``goes_on_at`` is the checkpoint whose
-    step begins anew, None where the thread simply goes on; ``edited_at`` is the one that holds what was edited.
+    ``said`` is the part of the answer that stands in that state already. Where the run goes on in its midst,
+    ``known`` are the ids of the messages there, and ``goes_on_at`` the checkpoint whose step begins anew (None: it
+    simply goes on); ``edited_at`` is the one that holds what was edited.
     """
 
     parent_thread_id: str | None

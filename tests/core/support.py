@@ -33,6 +33,7 @@ GRAPHS = {
     "voices": {},
     "script": {},
     "stubborn": {},
+    "remembers": {},
 }
 ASKING = (
     *("per_call", "batched", "ungated", "paused", "question", "wish", "several", "twice", "nested"),

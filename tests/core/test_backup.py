@@ -81,10 +81,10 @@ class TestOnSqlite(OnSqlite):
             again.close()
 
     def test_a_backup_has_no_key_and_no_exports_and_knows_its_files(self, settings: Settings, made: Path) -> None:
-        assert {path.name for path in made.iterdir()} == {"skein.db", "checkpoints.db", "manifest.json"}
+        assert {path.name for path in made.iterdir()} == {"skein.db", "checkpoints.db", "store.db", "manifest.json"}
         key = (settings.data_dir / "secret.key").read_bytes()
         assert not any(key.strip() in path.read_bytes() for path in made.iterdir())
-        assert [file.name for file in check_backup(made).files] == ["skein.db", "checkpoints.db"]
+        assert [file.name for file in check_backup(made).files] == ["skein.db", "checkpoints.db", "store.db"]
         assert not list(made.parent.glob(".*draft"))
 
     def test_a_changed_byte_is_found(self, made: Path, elsewhere: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Every shape of graph gives in Skein what it gives bare: states, questions, errors, deeds, and requests to the model."""
+"""Every shape of graph gives in Skein what it gives bare: states, questions, errors, deeds, requests to models."""
 
 import importlib
 import json
@@ -41,7 +41,7 @@ AGENTS = (
     *("fallback", "pii", "editing", "selecting", "model_retry", "hooked", "asking_first"),
     *("team", "supervisor", "wrapped"),
 )
-MODULES = {name: "shapes" for name in SHAPES} | {name: "agents" for name in AGENTS}
+MODULES = dict.fromkeys(SHAPES, "shapes") | dict.fromkeys(AGENTS, "agents")
 
 
 def fill(schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> Any:
@@ -142,4 +142,4 @@ def test_it_is_the_same_bare_and_here(skein: Skein, server: ModelServer, name: s
 
     assert find_differences(bare, here) == []
     assert (sorted(shapes.DEEDS), requests_since(server, begun)) == (bare_deeds, bare_requests)
-    assert len(here[0].states) > 1 or name in {"error"}
+    assert len(here[0].states) > 1 or name == "error"

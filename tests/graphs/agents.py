@@ -1,7 +1,7 @@
 """LangChain's create_agent with each of its middlewares, and teams of agents, for comparing bare and in Skein."""
 
 import os
-from typing import Any
+from typing import Annotated, Any
 
 from langchain.agents import create_agent
 from langchain.agents import middleware as ready
@@ -13,7 +13,6 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import InjectedState
 from langgraph.types import Command
 from pydantic import BaseModel
-from typing_extensions import Annotated
 
 from tests.graphs.shapes import TOOLS, fails
 

@@ -521,7 +521,9 @@ forgetting = _line(Chat, _forgets).compile()
 
 
 def _adds_people(state: Chat) -> dict:
-    return {"messages": [AIMessage("a draft"), HumanMessage("the critic: better", name="critic"), AIMessage("final")]}
+    return {
+        "messages": [AIMessage("a draft"), HumanMessage("the critic: better", name="critic"), AIMessage("final")]
+    }
 
 
 critic = _line(Chat, _adds_people).compile()

@@ -263,3 +263,14 @@ async def _stubborn(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 
 
 stubborn = StateGraph(State, context_schema=Context).add_node("speak", _stubborn).add_edge(START, "speak")
+
+
+async def _remember(state: MessagesState, runtime: Runtime) -> dict[str, Any]:
+    """Keeps what was said in the store, for all threads, and says all of it."""
+    text = state["messages"][-1].text
+    await runtime.store.aput(("said",), text, {"text": text})
+    kept = await runtime.store.asearch(("said",))
+    return {"messages": [AIMessage(str(sorted(item.key for item in kept)))]}
+
+
+remembers = StateGraph(MessagesState).add_node("remember", _remember).add_edge(START, "remember")
