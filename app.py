@@ -17,12 +17,14 @@ import streamlit as st
 from core.access.accounts import has_accounts
 from core.access.web import build_middleware, build_routes, setup_link
 from core.errors import SkeinError
+from core.settings import share_model_server
 from core.skein import close_current, current_skein
 
 
 @asynccontextmanager
 async def lifespan(_app: st.App) -> AsyncIterator[None]:
     """Open Skein, greet a new house with its set-up link, and close when the server stops."""
+    share_model_server()
     try:
         skein = current_skein()
     except SkeinError as error:

@@ -21,7 +21,7 @@ from core.ids import new_user_id
 from core.records import commands
 from core.records.export.command import export
 from core.runs.crowd import Report, run_crowd
-from core.settings import load_settings
+from core.settings import load_settings, share_model_server
 from core.skein import Skein, open_skein
 from core.tables import User, utc_now
 
@@ -209,4 +209,5 @@ def _describe_log(verdict: Verdict, expected: Head | None) -> str:
 
 
 if __name__ == "__main__":
+    share_model_server()
     app()

@@ -3,9 +3,12 @@
 Invariant: nothing else in core reads the environment; a wrong value stops the start with one sentence.
 """
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
+from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
@@ -42,7 +45,7 @@ class Settings(BaseSettings):
     model_max_retries: int = Field(default=2, ge=0)
     demo_tokens_per_second: float = Field(default=50, ge=0, allow_inf_nan=False)
 
-    langgraph_json: Path = _ROOT / "langgraph.json"
+    langgraph_json: Annotated[tuple[Path, ...], NoDecode] = (_ROOT / "langgraph.json",)
     open: Path | None = None
     max_messages: int = Field(default=6, ge=2)
     keep_last: int = Field(default=2, ge=1)
@@ -63,6 +66,17 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("langgraph_json", mode="before")
+    @classmethod
+    def _split_paths(cls, value: object) -> object:
+        """Several files, separated as the system does it or by commas; a path that has such a sign in it is one."""
+        if not isinstance(value, (str, Path)):
+            return value
+        if Path(value).is_file():
+            return (value,)
+        parts = [part.strip() for part in re.split(f"[,{re.escape(os.pathsep)}]", str(value)) if part.strip()]
+        return parts or (_ROOT / "langgraph.json",)
 
     @field_validator("openai_api_key", "openai_base_url", "secret_key", "open", mode="before")
     @classmethod
@@ -112,6 +126,19 @@ class Settings(BaseSettings):
         if self.model:
             return self.model
         return "gpt-4o-mini" if self.openai_api_key or self.openai_base_url else DEMO_MODEL
+
+
+def share_model_server(env_file: Path = Path(".env")) -> None:
+    """Put the model server that ``.env`` names into the environment, where a graph's own client looks for it.
+
+    Only for a process that is Skein; what is set there already stays.
+    """
+    if not env_file.is_file():
+        return
+    named = dotenv_values(env_file)
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        if value := named.get(name):
+            os.environ.setdefault(name, value)
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -66,10 +66,10 @@ class Skein:
                 said=store.read_said,
                 bound=settings.call_log_bound,
                 policy=self.agents.call_text,
-                hide=secrets,
+                hide=self.agents.secrets,
             )
             stack.callback(self.call_log.close)
-            executor = Executor(self.database, self.saver, self.agents, secrets)
+            executor = Executor(self.database, self.saver, self.agents, self.agents.secrets)
             self.engine = Engine(
                 settings=settings,
                 database=self.database,

@@ -1,6 +1,7 @@
 """Agents: who can answer here, as ``langgraph.json`` names them; ``?agent=`` shows one with all that it has.
 
-What could not be loaded is listed like the others, with the reason.
+What could not be loaded is listed like the others, with the reason; above them stands what a file as a whole asks
+for and does not get.
 """
 
 import pandas as pd
@@ -39,6 +40,8 @@ def main(skein: Skein, viewer: Viewer) -> None:
         st.warning(
             plain(f"There is no agent named {shortened(wanted, 80)!r}; these are all."), icon=":material/info:"
         )
+    for problem in skein.agents.problems:
+        st.warning(plain(shortened(problem, _LONGEST)), icon=":material/info:")
     for agent in agents.values():
         _draw_card(agent)
     if not agents:
@@ -63,6 +66,8 @@ def _draw_card(agent: Agent) -> None:
 def _draw_about(agent: Agent) -> None:
     version = f" :gray-badge[version {plain(agent.version)}]" if agent.version else ""
     st.markdown(f"**{plain(shortened(agent.agent_id, 80))}**{version}")
+    if agent.origin:
+        st.caption(f"Named in {plain(shortened(agent.origin, 120))}.")
     if agent.description:
         st.markdown(plain(shortened(agent.description, _LONGEST)))
     if agent.graph is None:

@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 from core.access.viewer import Viewer
 from core.agents import registry
 from core.agents.loading import Loaded, load
+from core.agents.projects import Project
 from core.checkpoints.postgres_saver import open_postgres_saver
 from core.database import Database
 from core.ids import new_user_id
@@ -42,10 +43,10 @@ def _graphs_are_loaded_once() -> Iterator[None]:
     """The graphs of the project and of its tests never change: to compile thirty takes longer than most tests."""
     kept: dict[Path, Loaded] = {}
 
-    def load_once(reference: str, folder: Path, store: BaseStore) -> Loaded:
-        place = folder / reference
+    def load_once(reference: str, project: Project, store: BaseStore) -> Loaded:
+        place = project.folder / reference
         if place not in kept:
-            loaded = load(reference, folder, store)
+            loaded = load(reference, project, store)
             if loaded.factory is not None or not place.is_relative_to(_ROOT):
                 return loaded
             kept[place] = loaded

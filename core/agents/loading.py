@@ -1,5 +1,7 @@
 """Bringing in the graphs that ``langgraph.json`` names: each on a thread of its own, with an end to the waiting.
 
+Under which names their modules are imported is a matter of `projects`.
+
 Invariant: whatever a team's module does while it is imported (raises, exits, hangs, takes minutes), it costs the
 others a moment at most, and ends as one sentence. What a module does to the whole process is out of our hands.
 """
@@ -7,9 +9,7 @@ others a moment at most, and ends as one sentence. What a module does to the who
 import asyncio
 import hashlib
 import importlib
-import importlib.util
 import re
-import sys
 import sysconfig
 import threading
 import time
@@ -23,6 +23,7 @@ from langgraph.store.base import BaseStore
 from pydantic import ValidationError
 
 from core.agents.factories import Factory, Graph, as_graph, build, for_reading, is_factory
+from core.agents.projects import Project, as_written
 from core.errors import BadInputError, SkeinError
 
 LOADING_SECONDS = 20.0
@@ -37,7 +38,6 @@ _SECRETS = re.compile(
     re.IGNORECASE,
 )
 _Item = TypeVar("_Item")
-_importing: dict[str, threading.Lock] = {}
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ def load_each(items: Iterable[_Item], load: Callable[[_Item], None], *, seconds:
         thread.join(max(deadline - time.monotonic(), 0))
 
 
-def load(reference: str, folder: Path, store: BaseStore) -> Loaded:
-    """The graph at ``path/file.py:variable`` or ``package.module:variable``."""
+def load(reference: str, project: Project, store: BaseStore) -> Loaded:
+    """The graph at ``path/file.py:variable`` or ``package.module:variable`` of a project."""
     place, _, name = reference.rpartition(":")
     if not place or not name:
         raise BadInputError(f"{reference[:200]!r} should be path/file.py:variable or package.module:variable.")
-    module = _import(place, folder)
+    module = importlib.import_module(_name_of(place, project))
     if not hasattr(module, name):
         raise BadInputError(f"There is no {name!r} in {place}.")
     found = getattr(module, name)
@@ -82,55 +82,16 @@ async def _build_once(factory: Factory, store: BaseStore) -> Graph:
         return graph
 
 
-def _import(place: str, folder: Path) -> ModuleType:
+def _name_of(place: str, project: Project) -> str:
+    """The name to import a module by, that is named by its path or its name."""
     if not place.endswith(".py"):
         if "/" in place or "\\" in place:
             raise BadInputError(f"{place} is not a Python file.")
-        return importlib.import_module(place)
-    path = (folder / place).resolve()
+        return project.full_name(place)
+    path = (project.folder / place).resolve()
     if not path.is_file():
         raise BadInputError(f"There is no file {place}.")
-    known = _known_name(path)
-    return importlib.import_module(known) if known else _import_alone(path)
-
-
-def _known_name(path: Path) -> str | None:
-    """The name under which Python finds this very file, so that it is the same module for all."""
-    for root in sys.path:
-        base = Path(root or ".").resolve()
-        if not path.is_relative_to(base) or not (path.parent == base or (path.parent / "__init__.py").exists()):
-            continue
-        name = ".".join(path.relative_to(base).with_suffix("").parts).removesuffix(".__init__")
-        if _origin(name) == path:
-            return name
-    return None
-
-
-def _origin(name: str) -> Path | None:
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError, AttributeError):
-        return None
-    return Path(spec.origin).resolve() if spec and spec.origin else None
-
-
-def _import_alone(path: Path) -> ModuleType:
-    """Import a file that no name leads to, under one made of its whole path; once, however many ask for it."""
-    name = f"skein_agent_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    with _importing.setdefault(name, threading.Lock()):
-        if name in sys.modules:
-            return sys.modules[name]
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise BadInputError(f"{path.name} is not a Python file.")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-        return module
+    return project.name_of_file(path)
 
 
 def _version(module: ModuleType) -> str:
@@ -141,7 +102,7 @@ def _version(module: ModuleType) -> str:
 
 def explain_failure(error: BaseException, *, hide: Iterable[str] = ()) -> str:
     """Why a graph could not be loaded, in one sentence without secrets."""
-    text = " ".join(_say(error).split())
+    text = " ".join(as_written(_say(error)).split())
     for secret in hide:
         text = text.replace(secret, "***")
     text = _SECRETS.sub(lambda match: f"{match['before'] or ''}***", text)
@@ -156,7 +117,8 @@ def _say(error: BaseException) -> str:
         return f"There is a syntax error in {place}: {error.msg}."
     where = _where(error)
     if isinstance(error, ModuleNotFoundError):
-        return f"The module {error.name!r} is not there{where}: install it, or name its folder in dependencies."
+        missing = as_written(error.name or "")
+        return f"The module {missing!r} is not there{where}: install it, or name its folder in dependencies."
     if isinstance(error, SystemExit):
         return f"It asked to end the whole process (SystemExit){where} instead of defining a graph."
     if isinstance(error, ValidationError):

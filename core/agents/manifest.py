@@ -1,14 +1,14 @@
 """``langgraph.json`` as read: which graphs are named there, where they are, and what is said about each.
 
-The keys are LangGraph's own (``graphs``, ``dependencies``; ``path`` and ``description`` of a graph) and a few
-optional ones of ours. Invariant: an entry that is wrong spoils no other; only a file that cannot be read at all
-is an error. ``env`` is not read: secrets come from the settings.
+The keys are LangGraph's own (``graphs``, ``dependencies``, ``env``, ``store``; ``path`` and ``description`` of a
+graph) and a few optional ones of ours. Invariant: an entry that is wrong spoils no other, and of several files none
+spoils another; only when none can be read at all, that is an error.
 """
 
 import json
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from core.agents.limits import LONGEST_TIMEOUT, MOST_ATTEMPTS, MOST_STEPS
 from core.errors import BadInputError
 from core.settings import CallText
+
+# Of no concern here: how an image is built for LangGraph's own server, in which Python and from where.
+_USED = {"graphs", "dependencies", "env", "store", "$schema"}
+_NO_CONCERN = {
+    *("python_version", "node_version", "pip_config_file", "pip_installer", "image_distro", "base_image"),
+    *("api_version", "keep_pkg_tools"),
+}
 
 
 class Entry(BaseModel):
@@ -41,11 +48,37 @@ class Entry(BaseModel):
 
 @dataclass(frozen=True)
 class Manifest:
-    """The graphs by id, not yet checked, and the folder that their paths start from."""
+    """One file: its graphs by id, not yet checked, and all else that it says."""
 
-    folder: Path
+    file: Path
     graphs: Mapping[str, Any]
     dependencies: tuple[str, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return self.file.parent
+
+    @property
+    def label(self) -> str:
+        """What people call it by: the folder's name and the file's."""
+        return f"{self.folder.name}/{self.file.name}"
+
+
+def read_manifests(paths: Sequence[Path]) -> tuple[list[Manifest], list[str]]:
+    """Read the files; gives what could be read, and a sentence for each that could not be.
+
+    BadInputError, when that is none of them, says what the first should look like.
+    """
+    manifests, errors = [], []
+    for path in dict.fromkeys(path.resolve() for path in paths):
+        try:
+            manifests.append(read_manifest(path))
+        except BadInputError as error:
+            errors.append(error)
+    if errors and not manifests:
+        raise errors[0]
+    return manifests, [str(error) for error in errors]
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -60,7 +93,34 @@ def read_manifest(path: Path) -> Manifest:
         ) from None
     named = data.get("dependencies")
     dependencies = tuple(one for one in named if isinstance(one, str)) if isinstance(named, list) else ()
-    return Manifest(path.parent.resolve(), graphs, dependencies)
+    return Manifest(path.resolve(), graphs, dependencies, data)
+
+
+def name_agents(manifests: Sequence[Manifest]) -> dict[str, tuple[Manifest, str]]:
+    """By the id that an agent is offered under: its file, and its id there.
+
+    The first file that has an id keeps it; in a later one it has the folder's name before it, ``folder/id``, and a
+    number behind it where that is taken too.
+    """
+    named: dict[str, tuple[Manifest, str]] = {}
+    for manifest in manifests:
+        for graph_id in manifest.graphs:
+            agent_id, number = graph_id, 1
+            while agent_id in named:
+                agent_id = f"{manifest.folder.name}/{graph_id}" + (f"-{number}" if number > 1 else "")
+                number += 1
+            named[agent_id] = (manifest, graph_id)
+    return named
+
+
+def find_unsupported(manifest: Manifest) -> str | None:
+    """One sentence about the keys that Skein does nothing with; None when there are none."""
+    keys = [f"`{key}`" for key in manifest.data if key not in _USED and key not in _NO_CONCERN]
+    if not keys:
+        return None
+    return (
+        f"{manifest.label}: Skein does not support {' and '.join(filter(None, [', '.join(keys[:-1]), keys[-1]]))}."
+    )
 
 
 def read_entry(described: Any) -> Entry:
@@ -83,10 +143,54 @@ def find_description(described: Any) -> str:
     return text if isinstance(text, str) else ""
 
 
-def reach_dependencies(manifest: Manifest) -> None:
-    """Let Python find the modules of the folders named as dependencies, as LangGraph's own server does."""
-    # Behind everything else, so that no folder of a team can stand in for a module of ours or of Python's.
-    for folder in (manifest.folder, *(manifest.folder / name for name in manifest.dependencies)):
-        place = str(folder.resolve())
-        if folder.is_dir() and place not in sys.path:
-            sys.path.append(place)
+@dataclass(frozen=True)
+class Places:
+    """Where a project's modules are: ``roots`` to search, and folders that are a package themselves."""
+
+    roots: list[Path]
+    packages: list[Path]
+    problems: list[str]
+
+
+def find_places(manifest: Manifest) -> Places:
+    """The folders that a project's modules are imported from: its own, and those named as dependencies.
+
+    Of each also its ``src``, where that is no package, and what its ``pyproject.toml`` says.
+    """
+    roots, packages, problems = [], [], []
+    for folder in dict.fromkeys([manifest.folder, *((manifest.folder / one) for one in manifest.dependencies)]):
+        if not folder.is_dir():  # the name of something that is installed
+            continue
+        place = folder.resolve()
+        roots.append(place)
+        if (place / "__init__.py").is_file():
+            packages.append(place)
+        if (place / "src").is_dir() and not (place / "src" / "__init__.py").is_file():
+            roots.append(place / "src")
+        try:
+            roots += _declared_roots(place)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            problems.append(f"{manifest.label}: {place.name}/pyproject.toml cannot be read ({error}).")
+    return Places(list(dict.fromkeys(roots)), packages, problems)
+
+
+def _declared_roots(folder: Path) -> list[Path]:
+    """The folders that the packages of a ``pyproject.toml`` are in, as the usual builders are told them."""
+    file = folder / "pyproject.toml"
+    if not file.is_file():
+        return []
+    tool = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
+    setuptools, hatch = tool.get("setuptools", {}), tool.get("hatch", {}).get("build", {})
+    wheel = hatch.get("targets", {}).get("wheel", {})
+    named: list[str] = []
+    for package, place in setuptools.get("package-dir", {}).items():
+        named.append(place if package == "" else str(Path(place).parent))
+    packages = setuptools.get("packages", {})
+    if isinstance(packages, dict):
+        named += packages.get("find", {}).get("where", [])
+    named += [str(Path(package).parent) for package in wheel.get("packages", [])]
+    named += [*hatch.get("sources", []), *wheel.get("sources", [])]
+    named += [package.get("from", ".") for package in tool.get("poetry", {}).get("packages", [])]
+    named.append(tool.get("pdm", {}).get("build", {}).get("package-dir", "."))
+    named.append(tool.get("uv", {}).get("build-backend", {}).get("module-root", "."))
+    return [place for place in ((folder / name).resolve() for name in named) if place.is_dir()]

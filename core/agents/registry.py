@@ -23,12 +23,23 @@ from core.agents.context import (
     make_context,
     takes_from_skein,
 )
+from core.agents.environment import set_environment
 from core.agents.factories import Factory, build, for_running
 from core.agents.limits import LIMITS, Limits, apply_limits, choose_limits, copy_graph, own_limits
 from core.agents.loading import LOADING_SECONDS, explain_failure, load, load_each
-from core.agents.manifest import find_description, reach_dependencies, read_entry, read_manifest
+from core.agents.manifest import (
+    Manifest,
+    find_description,
+    find_places,
+    find_unsupported,
+    name_agents,
+    read_entry,
+    read_manifests,
+)
 from core.agents.models import ChatModels
+from core.agents.projects import Project, open_project
 from core.agents.tool_schemas import list_tools
+from core.checkpoints.own_types import allow_own_types
 from core.errors import BadInputError, BusyError, NotFoundError
 from core.settings import CallText, Settings
 
@@ -45,7 +56,7 @@ class Agent:
     much of its calls' text is kept; None is what the settings say. ``input_key`` and ``output_key`` name the parts
     of a state for what is asked and answered, where its schemas do not tell. ``takes`` names the options of Skein's
     (model, temperature) that reach it. A graph made by a ``factory`` is made anew for each run; ``graph`` is then
-    the one for reading.
+    the one for reading. ``origin`` is the file that names it, where there are several.
     """
 
     agent_id: str
@@ -61,12 +72,14 @@ class Agent:
     output_key: str | None = None
     takes: tuple[str, ...] = ()
     is_loading: bool = False
+    origin: str = ""
 
 
 class Agents:
-    """All agents of one ``langgraph.json``.
+    """All agents of the ``langgraph.json`` files.
 
-    ``store`` is what graphs without one of their own remember things in across threads.
+    ``store`` is what graphs without one of their own remember things in across threads. ``problems`` are sentences
+    about the files as a whole, and ``secrets`` what must not stand in an error's text.
     """
 
     def __init__(
@@ -82,25 +95,44 @@ class Agents:
         self._store = store or InMemoryStore()
         self._compiled: dict[str, tuple[BaseCheckpointSaver[Any], Graph]] = {}
         self._settings_schemas: dict[str, dict[str, Any] | None] = {}
-        self._manifest = read_manifest(settings.langgraph_json)
+        manifests, self.problems = read_manifests(settings.langgraph_json)
+        self._projects = {manifest.file: self._open_project(manifest) for manifest in manifests}
+        secrets, problems = set_environment(manifests)
+        self.problems += problems
+        # The longest first, since one may be a part of another.
+        self.secrets = tuple(sorted({*_secrets(settings), *secrets}, key=len, reverse=True))
+        self._named = name_agents(manifests)
         self._agents = {
-            agent_id: Agent(agent_id, find_description(described), problem="It is still loading.", is_loading=True)
-            for agent_id, described in self._manifest.graphs.items()
+            agent_id: Agent(
+                agent_id,
+                find_description(manifest.graphs[graph_id]),
+                problem="It is still loading.",
+                is_loading=True,
+                origin=manifest.label if len(manifests) > 1 else "",
+            )
+            for agent_id, (manifest, graph_id) in self._named.items()
         }
-        reach_dependencies(self._manifest)
         load_each(list(self._agents.values()), self._load, seconds=patience)
+
+    def _open_project(self, manifest: Manifest) -> Project:
+        places = find_places(manifest)
+        self.problems += places.problems
+        if unsupported := find_unsupported(manifest):
+            self.problems.append(unsupported)
+        return open_project(manifest.file, places.roots, places.packages)
 
     def _load(self, agent: Agent) -> None:
         try:
-            entry = read_entry(self._manifest.graphs[agent.agent_id])
+            manifest, graph_id = self._named[agent.agent_id]
+            entry = read_entry(manifest.graphs[graph_id])
             chosen = {
                 "recursion_limit": entry.recursion_limit,
                 "node_timeout": entry.node_timeout,
                 "attempts": entry.retry,
             }
-            loaded = load(entry.path, self._manifest.folder, self._store)
+            loaded = load(entry.path, self._projects[manifest.file], self._store)
         except BaseException as error:  # noqa: BLE001 - a team's module may raise anything while it is imported
-            problem = explain_failure(error, hide=_secrets(self._settings))
+            problem = explain_failure(error, hide=self.secrets)
             self._agents[agent.agent_id] = replace(agent, problem=problem, is_loading=False)
             return
         self._agents[agent.agent_id] = Agent(
@@ -115,6 +147,7 @@ class Agents:
             takes=takes_from_skein(loaded.graph.context_schema, entry.from_skein),
             input_key=entry.input_key,
             output_key=entry.output_key,
+            origin=agent.origin,
         )
 
     def list(self) -> list[Agent]:
@@ -161,7 +194,7 @@ class Agents:
         """The agent's graph with this saver, for reading what its threads hold; made once."""
         made_with, graph = self._compiled.get(agent_id, (None, None))
         if graph is None or made_with is not saver:
-            graph = self._ready(_graph(self.get(agent_id)), saver)
+            graph = self._ready(agent_id, _graph(self.get(agent_id)), saver)
             self._compiled[agent_id] = (saver, graph)
         return graph
 
@@ -188,7 +221,7 @@ class Agents:
             context=self.context_for(agent_id, _graph(agent), config, ids),
         )
         async with build(agent.factory, given) as graph:
-            yield apply_limits(self._ready(graph, saver), limits)
+            yield apply_limits(self._ready(agent_id, graph, saver), limits)
 
     def context_for(
         self, agent_id: str, graph: Graph, config: Mapping[str, Any], ids: Mapping[str, str], **given: Any
@@ -230,9 +263,10 @@ class Agents:
         """The JSON schema of each tool's arguments, by the tool's name."""
         return list_tools(_graph(self.get(agent_id)))
 
-    def _ready(self, graph: Graph, saver: BaseCheckpointSaver[Any]) -> Graph:
+    def _ready(self, agent_id: str, graph: Graph, saver: BaseCheckpointSaver[Any]) -> Graph:
+        project = self._projects[self._named[agent_id][0].file]
         allowlist = getattr(graph, "_serde_allowlist", None)
-        chosen = saver.with_allowlist(allowlist) if allowlist else saver
+        chosen = allow_own_types(saver.with_allowlist(allowlist) if allowlist else saver, project.is_own_type)
         return copy_graph(graph, checkpointer=chosen, store=graph.store or self._store)
 
 

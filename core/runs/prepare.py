@@ -116,7 +116,9 @@ class Preparer:
         )
         edited_at = None
         if edits := spec.config.get(EDITS):
-            edited_at = await edit_state(graph, self.saver, thread_id=spec.thread_id, values=edits)
+            # The graph's own saver, which knows its project's types: what is not edited is written anew as well.
+            saver = graph.checkpointer if isinstance(graph.checkpointer, BaseCheckpointSaver) else self.saver
+            edited_at = await edit_state(graph, saver, thread_id=spec.thread_id, values=edits)
         if state.next:
             begins_at = edited_at or checkpoint
             said = await self._said_by(source, state)

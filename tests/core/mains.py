@@ -27,6 +27,7 @@ from core.runs.scheduler import Scheduler
 from core.runs.worker import Worker
 from core.skein import Skein, open_skein
 from core.tables import LlmCall
+from tests.conftest import make_person, make_settings
 from tests.core.support import graph_settings
 
 
@@ -138,3 +139,13 @@ def be_a_worker(pipe: Connection, folder: Path) -> None:
 def _wait_for_go(pipe: Connection) -> None:
     pipe.send("ready")
     pipe.recv()
+
+
+def run_listed(pipe: Connection, told: dict[str, Any], agent_id: str) -> None:
+    """Asks an agent of a ``langgraph.json``, says who asked and in which thread, and ends when it waits."""
+    skein = open_skein(make_settings(Path(told.pop("folder")), **told))
+    viewer = make_person(skein, "alice")
+    added = skein.engine.start(viewer, NewMessage("?", agent_id=agent_id))
+    list(skein.engine.attach(viewer, added.thread_id))
+    skein.close()
+    pipe.send((viewer.user_id, added.thread_id))

@@ -487,10 +487,11 @@ class TestWhatIsNoMore:
         with another_skein(settings) as before:
             alice = make_person(before, "ann")
             turn, [row] = waiting(before, alice, "the wall", "question")
-        graphs = json.loads(settings.langgraph_json.read_text())
+        [listed] = settings.langgraph_json
+        graphs = json.loads(listed.read_text())
         graphs["graphs"]["question"] = graphs["graphs"]["wish"] | {}
         graphs["graphs"]["question"]["path"] = graphs["graphs"]["ungated"]["path"]
-        settings.langgraph_json.write_text(json.dumps(graphs))
+        listed.write_text(json.dumps(graphs))
         with another_skein(settings) as after:
             assert "no step 'ask' any more" in str(find_obstacle(after.engine, row))
             with pytest.raises(ConflictError, match="not there any more"):

@@ -357,7 +357,7 @@ class TestHowMuchTextIsKept:
             skein.close()
 
     def test_is_a_setting_of_an_agent_too(self, settings: Settings, tmp_path: Path) -> None:
-        path = settings.langgraph_json
+        [path] = settings.langgraph_json
         graphs = json.loads(path.read_text())
         graphs["graphs"]["echo"]["call_text"] = "none"
         path.write_text(json.dumps(graphs))

@@ -172,6 +172,11 @@ class TestOwnSettings:
         assert say(skein, viewer, "hi", "long_loop").answer == "done after 60"
 
 
+class TestOwnNames:
+    def test_a_package_of_its_own_called_core_is_found(self, skein: Skein, viewer: Viewer) -> None:
+        assert say(skein, viewer, "hi", "own_core").answer == "from a package called core"
+
+
 class TestAnswers:
     @pytest.mark.parametrize(
         ("agent", "answer"),

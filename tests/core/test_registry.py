@@ -48,9 +48,8 @@ async def saver(tmp_path: Path) -> AsyncIterator[BaseCheckpointSaver[Any]]:
 
 
 @pytest.fixture
-def open_agents(tmp_path: Path) -> Iterator[Open]:
-    """Opens a langgraph.json with these graphs, beside these files; sys.path is as before afterwards."""
-    paths = list(sys.path)
+def open_agents(tmp_path: Path) -> Open:
+    """Opens a langgraph.json with these graphs, beside these files."""
 
     def write(graphs: dict[str, Any], files: dict[str, str], *, patience: float = 20, **more: Any) -> Agents:
         dependencies = more.pop("dependencies", ["."])
@@ -64,8 +63,14 @@ def open_agents(tmp_path: Path) -> Iterator[Open]:
         settings = make_settings(tmp_path, langgraph_json=manifest, **more)
         return Agents(settings, ChatModels(settings), patience=patience)
 
-    yield write
-    sys.path[:] = paths
+    return write
+
+
+def module_of(folder: Path, name: str) -> Any:
+    """The one module that was imported from this file of the team's."""
+    place = str(folder / "team" / name)
+    [module] = [one for one in list(sys.modules.values()) if getattr(one, "__file__", None) == place]
+    return module
 
 
 IDS = {"thread_id": "thread_1", "user_id": "user_1"}
@@ -163,10 +168,10 @@ class TestForms:
         assert await run(agents, saver, "one", style="brief") == {"text": said}
 
     async def test_a_factory_is_called_for_each_run_and_what_it_opened_is_closed(
-        self, open_agents: Open, saver: Any
+        self, open_agents: Open, saver: Any, tmp_path: Path
     ) -> None:
         agents = open_agents({"one": "./closing.py:managed"}, {"closing.py": FORMS})
-        calls = sys.modules["closing"].calls
+        calls = module_of(tmp_path, "closing.py").calls
         while_loading = list(calls)
         calls.clear()
         await run(agents, saver, "one")
@@ -187,9 +192,11 @@ class TestForms:
         expected = sorted({"style": "brief", **ids}.items())
         assert await run(agents, saver, "one", config=forged | {"style": "brief"}) == {"text": f"{expected} hello"}
 
-    async def test_a_run_that_fails_closes_what_its_factory_opened(self, open_agents: Open, saver: Any) -> None:
+    async def test_a_run_that_fails_closes_what_its_factory_opened(
+        self, open_agents: Open, saver: Any, tmp_path: Path
+    ) -> None:
         agents = open_agents({"one": "./failing.py:managed_plainly"}, {"failing.py": FORMS})
-        calls = sys.modules["failing"].calls
+        calls = module_of(tmp_path, "failing.py").calls
         calls.clear()
         with pytest.raises(KeyError):
             await run(agents, saver, "one", given={"text": _Unprintable()})
@@ -239,16 +246,14 @@ class TestForms:
             {"text": "right hello"},
         ]
 
-    def test_two_graphs_of_one_file_share_its_module(self, open_agents: Open) -> None:
+    def test_two_graphs_of_one_file_share_its_module(self, open_agents: Open, tmp_path: Path) -> None:
         files = {"deep/down/shared_file.py": f"{ECHO}\n    one = builder()\n    two = one"}
         graphs = {name: f"./deep/down/shared_file.py:{name}" for name in ("one", "two")}
         agents = open_agents(graphs, files, dependencies=[])
 
         assert [agent.problem for agent in agents.list()] == [None, None]
-        assert (
-            len([name for name, one in sys.modules.items() if "shared_file" in str(getattr(one, "__file__", ""))])
-            == 1
-        )
+        module = module_of(tmp_path, "deep/down/shared_file.py")
+        assert module.one is module.two
 
 
 class _Unprintable:
@@ -303,8 +308,6 @@ class TestFailures:
     ) -> None:
         graphs = {"broken": entry, "fine": "./fine.py:graph"}
         agents = open_agents(graphs, {"broken.py": source, "fine.py": f"{ECHO}\n    graph = builder()"})
-        sys.modules.pop("broken", None)
-        sys.modules.pop("fine", None)
         shown = agents.list()[0]
 
         assert (shown.problem or "")[: len(reason)] == reason
@@ -424,13 +427,12 @@ LIMITED = """
 
 class TestLimits:
     @pytest.fixture
-    def agents(self, open_agents: Open) -> Iterator[Agents]:
-        sys.modules.pop("limited", None)
+    def agents(self, open_agents: Open, tmp_path: Path) -> Iterator[Agents]:
         names = ("asynchronous", "synchronous", "failing", "endless")
         graphs: dict[str, Any] = {name: f"./limited.py:{name}" for name in names}
         graphs["set"] = {"path": "./limited.py:endless", "recursion_limit": 5, "node_timeout": 9, "retry": 4}
         yield open_agents(graphs, {"limited.py": LIMITED})
-        sys.modules["limited"].release.set()
+        module_of(tmp_path, "limited.py").release.set()
 
     def test_those_of_langgraph_json_hold_until_a_run_chooses_others(self, agents: Agents) -> None:
         plain, fixed = agents.limits("endless", {}), agents.limits("set", {})
@@ -456,16 +458,18 @@ class TestLimits:
 
     @pytest.mark.parametrize(("name", "node"), [("asynchronous", "never"), ("synchronous", "never_plain")])
     async def test_a_node_that_takes_too_long_fails_in_time(
-        self, agents: Agents, saver: Any, name: str, node: str
+        self, agents: Agents, saver: Any, name: str, node: str, tmp_path: Path
     ) -> None:
         with pytest.raises(NodeTimeoutError, match=f"'{node}' exceeded its run timeout of 0.200s"):
             await run(agents, saver, name, limits={"node_timeout": 0.2})
-        sys.modules["limited"].release.set()
+        module_of(tmp_path, "limited.py").release.set()
 
-    async def test_what_a_synchronous_node_writes_too_late_is_dropped(self, agents: Agents, saver: Any) -> None:
+    async def test_what_a_synchronous_node_writes_too_late_is_dropped(
+        self, agents: Agents, saver: Any, tmp_path: Path
+    ) -> None:
         with pytest.raises(NodeTimeoutError):
             await run(agents, saver, "synchronous", limits={"node_timeout": 0.2})
-        sys.modules["limited"].release.set()
+        module_of(tmp_path, "limited.py").release.set()
         graph = agents.compiled("synchronous", saver)
         state = await graph.aget_state({"configurable": {"thread_id": "thread_1"}})
 
@@ -474,10 +478,10 @@ class TestLimits:
     async def test_a_node_that_fails_for_a_moment_is_tried_again(self, agents: Agents, saver: Any) -> None:
         assert await run(agents, saver, "failing", limits={"attempts": 2}) == {"text": "after 2 tries"}
 
-    async def test_without_more_attempts_it_fails_at_once(self, agents: Agents, saver: Any) -> None:
+    async def test_without_more_attempts_it_fails_at_once(self, agents: Agents, saver: Any, tmp_path: Path) -> None:
         with pytest.raises(ConnectionError):
             await run(agents, saver, "failing")
-        assert sys.modules["limited"].tries == [1]
+        assert module_of(tmp_path, "limited.py").tries == [1]
 
     async def test_a_run_without_end_is_stopped_after_so_many_steps(self, agents: Agents, saver: Any) -> None:
         with pytest.raises(GraphRecursionError, match="limit of 5"):
