@@ -18,9 +18,10 @@ from core.checking.outcomes import find_differences
 from core.skein import Skein, open_skein
 from tests.conftest import make_person, make_settings
 from tests.graphs import shapes
+from tests.graphs.deeds import DEEDS
 from tests.model_server import Behaviour, ModelServer
 
-GRAPHS = Path(__file__).resolve().parents[1] / "graphs"
+MANIFEST = Path(__file__).resolve().parents[1] / "graphs" / "every_shape.json"
 TWO_TURNS = (Say("hello"), Say("once more"))
 ASKING = {
     "questions": (Say("hello"), Answer("one"), Answer("two"), Say("again")),
@@ -28,20 +29,9 @@ ASKING = {
     "asks_twice": (Say("hello"), Answer("one"), Answer("two")),
     "asking_first": (Say("hello"), Answer({"decisions": [{"type": "approve"}]})),
 }
-SHAPES = (
-    *("subgraph_output", "subgraph_input", "subgraph_memory", "subgraph_whole", "subgraph_called"),
-    *("private_state", "schemas", "sends", "deferred", "cached", "retried", "error", "goto", "parent"),
-    *("functional", "remembering", "structured_return", "chains", "generator", "prompted"),
-    *("questions", "nested_question", "asks_twice", "kept_types", "pydantic_state", "dataclass_state"),
-    *("channels", "overwrite", "forgetting", "critic", "with_context", "stored", "long_loop"),
-    *("react_sync", "react_async", "self_streaming", "many_at_once"),
-)
-AGENTS = (
-    *("plain", "by_tool", "by_provider", "failing_tool", "summarizing", "to_do", "model_limit", "tool_limit"),
-    *("fallback", "pii", "editing", "selecting", "model_retry", "hooked", "asking_first"),
-    *("team", "supervisor", "wrapped"),
-)
-MODULES = dict.fromkeys(SHAPES, "shapes") | dict.fromkeys(AGENTS, "agents")
+MODULES = {
+    name: Path(path.partition(":")[0]).stem for name, path in json.loads(MANIFEST.read_text())["graphs"].items()
+}
 
 
 def fill(schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> Any:
@@ -98,10 +88,7 @@ def _a_client_for_each_loop() -> None:
 
 @pytest.fixture
 def skein(tmp_path: Path, database_url: str, server: ModelServer) -> Iterator[Skein]:
-    manifest = tmp_path / "langgraph.json"
-    graphs = {name: f"{GRAPHS / module}.py:{name}" for name, module in MODULES.items()}
-    manifest.write_text(json.dumps({"graphs": graphs}))
-    opened = open_skein(make_settings(tmp_path, database_url=database_url, langgraph_json=manifest))
+    opened = open_skein(make_settings(tmp_path, database_url=database_url, langgraph_json=MANIFEST))
     yield opened
     opened.close()
 
@@ -124,22 +111,22 @@ def requests_since(server: ModelServer, start: int) -> list[str]:
     return sorted(bodies)
 
 
-@pytest.mark.parametrize("name", [*SHAPES, *AGENTS])
+@pytest.mark.parametrize("name", MODULES)
 def test_it_is_the_same_bare_and_here(skein: Skein, server: ModelServer, name: str) -> None:
     problem = next(agent.problem for agent in skein.agents.list() if agent.agent_id == name)
     assert problem is None
     steps = ASKING.get(name, TWO_TURNS)
 
-    shapes.DEEDS.clear()
+    DEEDS.clear()
     begun = len(server.requests)
     context = shapes.Context() if name == "with_context" else None
     bare = skein.run_on_loop(BareRun(make(name), context=context).run(steps))
-    bare_deeds, bare_requests = sorted(shapes.DEEDS), requests_since(server, begun)
+    bare_deeds, bare_requests = sorted(DEEDS), requests_since(server, begun)
 
-    shapes.DEEDS.clear()
+    DEEDS.clear()
     begun = len(server.requests)
     here = RunHere(skein, make_person(skein, "ada"), name).run(steps)
 
     assert find_differences(bare, here) == []
-    assert (sorted(shapes.DEEDS), requests_since(server, begun)) == (bare_deeds, bare_requests)
+    assert (sorted(DEEDS), requests_since(server, begun)) == (bare_deeds, bare_requests)
     assert len(here[0].states) > 1 or name == "error"

@@ -1,6 +1,6 @@
 """Graphs of every shape that LangGraph has, for comparing what each does bare and in Skein.
 
-``DEEDS`` is what their nodes do besides: a list that both ways of running must leave alike.
+What their nodes do besides is listed in ``DEEDS``, which both ways of running must leave alike.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from langgraph.types import CachePolicy, Command, Overwrite, RetryPolicy, Send, 
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-DEEDS: list[str] = []
+from tests.graphs.deeds import DEEDS
 
 
 def _model(**more: Any) -> ChatOpenAI:

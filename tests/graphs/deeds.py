@@ -1,0 +1,3 @@
+"""What the nodes of the tests' graphs have done besides, for graphs that are imported under several names."""
+
+DEEDS: list[str] = []
