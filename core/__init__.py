@@ -13,6 +13,7 @@ Imports point down only:
     runs                         the engine: start, attach, stop, recover; the gate, decisions; branching
     records                      what crosses the rooms: comparing, export, purge, compaction
     skein                        `open_skein`: one object, opened once per process, that holds them all
+    checking                     whether a graph does here what it does bare; `check-graph`
     cli                          management commands
 """
 

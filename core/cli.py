@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from core.access.viewer import Viewer
 from core.calls.proof.heads import Head, read_head
 from core.calls.proof.verify import Verdict, verify
+from core.checking.check import Safety, check_graph, find_entry
 from core.database import Database, first_line
 from core.demo_world.making import make_world
 from core.errors import BadInputError, NotFoundError, SettingsError, SkeinError
@@ -56,6 +57,27 @@ def crowd(
         skein.close()
     typer.echo(_describe(report, users))
     if report.crossings or report.lost or report.doubled or report.disordered or report.failures:
+        raise typer.Exit(1)
+
+
+@app.command("check-graph")
+def check(
+    graph: Annotated[str, typer.Argument(help="path/file.py:variable, or an id of this folder's langgraph.json.")],
+    folder: Annotated[Path, typer.Option(help="Where its paths start from, and its langgraph.json is.")] = Path(),
+) -> None:
+    """Run a graph in Skein and outside, stop it, kill it, fork it, decide twice, and say what is safe.
+
+    It runs unchanged, against a model server that answers by a script, on a database that is thrown away.
+    """
+    found = []
+    try:
+        for finding in check_graph(find_entry(graph, folder), folder):
+            found.append(finding)
+            typer.echo(f"{finding.safety.upper():>9}  {finding.what}. {finding.why}")
+    except SkeinError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    if any(one.safety is Safety.UNSAFE for one in found):
         raise typer.Exit(1)
 
 

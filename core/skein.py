@@ -8,6 +8,7 @@ import threading
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, ExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -47,8 +48,8 @@ class Skein:
             stack.callback(self.database.close)
             self.database.migrate()
             self.chat_models = ChatModels(settings)
-            memory = open_store(stack, self.database, settings.store_path)
-            self.agents = Agents(settings, self.chat_models, store=memory)
+            open_memory = partial(open_store, stack, self.database, settings.store_path)
+            self.agents = Agents(settings, self.chat_models, store=open_memory(), open_store=open_memory)
             self._loop = LoopThread()
             stack.callback(self._loop.close)
             threads = NodeThreads(_SYNC_NODE_THREADS)

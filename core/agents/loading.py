@@ -77,6 +77,14 @@ def load(reference: str, project: Project, store: BaseStore) -> Loaded:
     return Loaded(asyncio.run(_build_once(found, store)), found, _version(module))
 
 
+def find_embedding(named: Any, project: Project) -> Any:
+    """What embeds texts for a store: a function of the project's, or a model's name as ``provider:model``."""
+    place, _, name = str(named).rpartition(":")
+    if not isinstance(named, str) or not place.endswith(".py"):
+        return named
+    return getattr(importlib.import_module(_name_of(place, project)), name)
+
+
 async def _build_once(factory: Factory, store: BaseStore) -> Graph:
     async with build(factory, for_reading(store), aside=False) as graph:
         return graph

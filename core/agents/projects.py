@@ -305,7 +305,7 @@ def open_project(file: Path, roots: Sequence[Path], packages: Sequence[Path]) ->
     """The project of this ``langgraph.json``, the same each time, with these folders to look for modules in.
 
     It is named after its folder, so that what a checkpoint says of its types holds when all is moved elsewhere;
-    where that name is taken, after its whole path too. Skein's own folder is left out: its modules keep their names.
+    where that name is taken, after its whole path too. Skein's own folder is left out: its modules keep theirs.
     """
     with _lock:
         if _Finder not in sys.meta_path:

@@ -4,9 +4,10 @@ Invariant: a graph that cannot be loaded, or is not there yet, is kept as such w
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -26,7 +27,7 @@ from core.agents.context import (
 from core.agents.environment import set_environment
 from core.agents.factories import Factory, build, for_running
 from core.agents.limits import LIMITS, Limits, apply_limits, choose_limits, copy_graph, own_limits
-from core.agents.loading import LOADING_SECONDS, explain_failure, load, load_each
+from core.agents.loading import LOADING_SECONDS, explain_failure, find_embedding, load, load_each
 from core.agents.manifest import (
     Manifest,
     find_description,
@@ -78,8 +79,9 @@ class Agent:
 class Agents:
     """All agents of the ``langgraph.json`` files.
 
-    ``store`` is what graphs without one of their own remember things in across threads. ``problems`` are sentences
-    about the files as a whole, and ``secrets`` what must not stand in an error's text.
+    ``store`` is what graphs without one of their own remember things in across threads; ``open_store`` opens it
+    again for a project that wants an index (LangGraph's configuration) of it. ``problems`` are sentences about the
+    files as a whole, and ``secrets`` what must not stand in an error's text.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Agents:
         chat_models: ChatModels,
         *,
         store: BaseStore | None = None,
+        open_store: Callable[[Any], BaseStore] | None = None,
         patience: float = LOADING_SECONDS,
     ) -> None:
         self._settings = settings
@@ -97,11 +100,14 @@ class Agents:
         self._settings_schemas: dict[str, dict[str, Any] | None] = {}
         manifests, self.problems = read_manifests(settings.langgraph_json)
         self._projects = {manifest.file: self._open_project(manifest) for manifest in manifests}
+        self._indexed: dict[Path, BaseStore] = {}
         secrets, problems = set_environment(manifests)
         self.problems += problems
         # The longest first, since one may be a part of another.
         self.secrets = tuple(sorted({*_secrets(settings), *secrets}, key=len, reverse=True))
         self._named = name_agents(manifests)
+        for manifest in manifests if open_store is not None else ():
+            self._open_indexed(manifest, open_store)
         self._agents = {
             agent_id: Agent(
                 agent_id,
@@ -121,6 +127,22 @@ class Agents:
             self.problems.append(unsupported)
         return open_project(manifest.file, places.roots, places.packages)
 
+    def _open_indexed(self, manifest: Manifest, open_store: Callable[[Any], BaseStore] | None) -> None:
+        """Open the store with the index that a project asks for; without it where that cannot be had."""
+        asked = manifest.data.get("store")
+        index = asked.get("index") if isinstance(asked, Mapping) else None
+        if not index or open_store is None:
+            return
+        try:
+            embed = find_embedding(index.get("embed"), self._projects[manifest.file])
+            self._indexed[manifest.file] = open_store({**index, "embed": embed})
+        except Exception as error:  # noqa: BLE001 - what a team's embedding, or its package, does while it is made
+            why = explain_failure(error, hide=self.secrets)
+            self.problems.append(f"The store of {manifest.label} has no index: {why}")
+
+    def _store_of(self, agent_id: str) -> BaseStore:
+        return self._indexed.get(self._named[agent_id][0].file, self._store)
+
     def _load(self, agent: Agent) -> None:
         try:
             manifest, graph_id = self._named[agent.agent_id]
@@ -130,7 +152,7 @@ class Agents:
                 "node_timeout": entry.node_timeout,
                 "attempts": entry.retry,
             }
-            loaded = load(entry.path, self._projects[manifest.file], self._store)
+            loaded = load(entry.path, self._projects[manifest.file], self._store_of(agent.agent_id))
         except BaseException as error:  # noqa: BLE001 - a team's module may raise anything while it is imported
             problem = explain_failure(error, hide=self.secrets)
             self._agents[agent.agent_id] = replace(agent, problem=problem, is_loading=False)
@@ -209,19 +231,28 @@ class Agents:
         while (found := self._agents.get(agent_id)) is not None and found.is_loading:  # noqa: ASYNC110 - a thread loads it
             # A run that another process left may be taken up before its agent is there.
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-        agent, limits = self.get(agent_id), self.limits(agent_id, config)
+        limits = self.limits(agent_id, config)
+        if self.get(agent_id).factory is None:
+            yield apply_limits(self.compiled(agent_id, saver), limits)
+            return
+        async with self.made(agent_id, config, ids) as graph:
+            yield apply_limits(self._ready(agent_id, graph, saver), limits)
+
+    @asynccontextmanager
+    async def made(self, agent_id: str, config: Mapping[str, Any], ids: Mapping[str, str]) -> AsyncIterator[Graph]:
+        """The agent's graph as its project has it, with nothing of ours; a factory makes it anew, and closes it."""
+        agent = self.get(agent_id)
         if agent.factory is None:
-            graph = self.compiled(agent_id, saver)
-            yield apply_limits(graph, limits)
+            yield _graph(agent)
             return
         given = for_running(
-            self._store,
+            self._store_of(agent_id),
             self.configurable_for(agent_id, config, ids),
             user_id=ids.get("user_id", ""),
             context=self.context_for(agent_id, _graph(agent), config, ids),
         )
         async with build(agent.factory, given) as graph:
-            yield apply_limits(self._ready(agent_id, graph, saver), limits)
+            yield graph
 
     def context_for(
         self, agent_id: str, graph: Graph, config: Mapping[str, Any], ids: Mapping[str, str], **given: Any
@@ -267,7 +298,7 @@ class Agents:
         project = self._projects[self._named[agent_id][0].file]
         allowlist = getattr(graph, "_serde_allowlist", None)
         chosen = allow_own_types(saver.with_allowlist(allowlist) if allowlist else saver, project.is_own_type)
-        return copy_graph(graph, checkpointer=chosen, store=graph.store or self._store)
+        return copy_graph(graph, checkpointer=chosen, store=graph.store or self._store_of(agent_id))
 
 
 def _graph(agent: Agent) -> Graph:

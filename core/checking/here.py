@@ -9,7 +9,7 @@ from langgraph.types import StateSnapshot
 from core.access.viewer import Viewer
 from core.checking.bare import Answer, Say
 from core.checking.outcomes import Normal, Outcome
-from core.history.approvals import list_of_thread
+from core.history.approvals import ApprovalRow, list_of_thread
 from core.history.messages import NewMessage
 from core.history.turns import Turn, get_turn_of_thread
 from core.ids import ThreadId
@@ -25,6 +25,7 @@ class RunHere:
     viewer: Viewer
     agent_id: str
     turns: list[Turn] = field(default_factory=list)
+    resumed_with: list[Any] = field(default_factory=list)
     _normal: Normal = field(default_factory=Normal)
     _seen: set[str] = field(default_factory=set)
 
@@ -49,21 +50,27 @@ class RunHere:
             pass
         return self._read(thread_id)
 
-    def answer(self, value: Any) -> None:
-        """Answer the oldest open question of the newest turn."""
+    def find_asked(self) -> ApprovalRow:
+        """The oldest open question of the newest turn."""
         with self.skein.database.read() as db:
             rows = list_of_thread(self.viewer, db, self.turns[-1].thread_id)
-        row = next(row for row in rows if row.is_waiting)
+        return next(row for row in rows if row.is_waiting)
+
+    def decide(self, row: ApprovalRow, value: Any) -> None:
+        """Answer a question with this; approve whatever else is asked."""
         decisions = [Decision("answer", answer=value)]
         if row.kind != "question":
             decisions = [Decision("approve") for _ in row.actions] or [Decision("approve")]
-        decide(self.skein.engine, self.viewer, row.approval_id, decisions, arguments_hash=row.arguments_hash)
+        settled = decide(
+            self.skein.engine, self.viewer, row.approval_id, decisions, arguments_hash=row.arguments_hash
+        )
+        self.resumed_with.append(settled.response)
 
     def _step(self, step: Say | Answer) -> Outcome:
         if isinstance(step, Say):
             self.turns.append(self.wait(self.say(step.text).thread_id))
         else:
-            self.answer(step.value)
+            self.decide(self.find_asked(), step.value)
             self.turns[-1] = self.wait(self.turns[-1].thread_id)
         turn = self.turns[-1]
         states = self.skein.run_on_loop(self._states(turn))

@@ -1,8 +1,8 @@
 """A model server that answers by a script, for trying a graph without a provider: OpenAI's and Anthropic's forms.
 
 It speaks real HTTP on a loopback port, streams when asked to, and is as strict about tool calls and their results
-as OpenAI's own. Invariant: the same request always gets the same answer: each tool that is offered is called once for
-a question, with the plainest arguments that its schema allows, and then something is said.
+as OpenAI's own. Invariant: the same request gets the same answer: each tool that is offered is called once for a
+question, with the plainest arguments that its schema allows, and then something is said.
 """
 
 import json

@@ -1,0 +1,338 @@
+"""Try a person's graph in Skein before people use it: what is safe with it, what is not, and why.
+
+The graph runs unchanged, on a database of its own that is thrown away, against a model server that answers by a
+script. Invariant: each finding is something that was tried; what could not be tried says so.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from sqlmodel import select
+
+from core.access.viewer import Viewer
+from core.agents.manifest import read_manifest
+from core.calls.listing.sums import summarize_thread
+from core.checking.bare import Answer, BareRun, Say
+from core.checking.here import RunHere
+from core.checking.outcomes import Outcome, find_differences
+from core.checking.scripted_model import ScriptedModel, scripted_model
+from core.errors import BadInputError, ConflictError, SkeinError
+from core.history.turns import Turn
+from core.ids import ThreadId, UserId, new_user_id
+from core.runs.branching import fork, retry
+from core.settings import Settings, load_settings
+from core.skein import Skein, open_skein
+from core.tables import Conversation, User
+
+AGENT = "checked"
+_TWO_TURNS = (Say("Hello, what can you do?"), Say("And then?"))
+_MOST_STEPS = 10
+_LONGEST_WHY = 500
+_BLOCKED_SECONDS = 0.5
+_LOOK_EVERY = 0.02
+_KILL_SECONDS = 60.0
+_OVER = {"done", "waiting"}
+_NAME = "checker"
+
+
+class Safety(StrEnum):
+    """How a trial went."""
+
+    SAFE = "safe"
+    UNSAFE = "not safe"
+    UNTRIED = "not tried"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was tried, how it went, and why."""
+
+    what: str
+    safety: Safety
+    why: str
+
+
+class _UnsafeError(Exception):
+    """Ends a trial: what went wrong."""
+
+
+class _UntriedError(Exception):
+    """Ends a trial: why it cannot be tried."""
+
+
+def check_graph(entry: str | Mapping[str, Any], folder: Path) -> Iterator[Finding]:
+    """Try a graph, given as an entry of a ``langgraph.json`` in this folder has it, and yield what is found.
+
+    BadInputError says why it cannot be loaded at all.
+    """
+    with tempfile.TemporaryDirectory(prefix="skein-check-") as place, scripted_model() as model:
+        settings = _make_settings(Path(place), entry, folder)
+        with _opened(settings) as skein:
+            agent = skein.agents.get(AGENT)
+            kind = "A factory makes it anew for each run." if agent.factory else "One graph serves all runs."
+            yield Finding("It loads", Safety.SAFE, kind)
+            trials = _Trials(skein, _make_person(skein), model)
+            yield _try("It does the same as outside Skein", trials.same)
+            yield _try("Each call of a model is on record", trials.calls)
+            yield _try("It leaves the loop that runs share to others", trials.blocking)
+            yield _try("A stopped run leaves a conversation that goes on", trials.stopped)
+            yield _try("It can be forked in its midst", trials.forked)
+            yield _try("A decision is taken up once", trials.decided_twice)
+        yield _try("A killed process loses nothing that was said", lambda: _kill_and_retry(settings))
+
+
+def find_entry(graph: str, folder: Path) -> Any:
+    """The entry of a graph that is named by its place, or by its id in the folder's ``langgraph.json``."""
+    if ":" in graph:
+        return graph
+    manifest = read_manifest(folder / "langgraph.json")
+    if graph not in manifest.graphs:
+        known = ", ".join(manifest.graphs) or "none"
+        raise BadInputError(f"{folder / 'langgraph.json'} has no graph {graph[:80]!r}; it has: {known}.")
+    return manifest.graphs[graph]
+
+
+def _try(what: str, trial: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, Safety.SAFE, trial())
+    except _UnsafeError as error:
+        return Finding(what, Safety.UNSAFE, str(error)[:_LONGEST_WHY])
+    except _UntriedError as error:
+        return Finding(what, Safety.UNTRIED, str(error)[:_LONGEST_WHY])
+    except SkeinError as error:
+        return Finding(what, Safety.UNSAFE, f"Skein refuses it: {error}"[:_LONGEST_WHY])
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """What is tried on one open Skein; each gives what to say when it went well."""
+
+    skein: Skein
+    viewer: Viewer
+    model: ScriptedModel
+
+    def same(self) -> str:
+        """Two turns, with an answer wherever it asks, here and bare."""
+        here = self._conversation()
+        steps: list[Say | Answer] = []
+        outcomes: list[Outcome] = []
+        for step in _TWO_TURNS:
+            steps.append(step)
+            outcomes += here.run([step])
+            while outcomes[-1].asked and len(steps) < _MOST_STEPS:
+                outcomes += here.run([Answer("yes")])
+                steps.append(Answer(here.resumed_with[-1]))
+            if outcomes[-1].error:
+                # Below a failure Skein adds what people saw, which nobody does outside.
+                break
+        bare = self.skein.run_on_loop(self._run_bare(here.turns[-1], steps))
+        differences = find_differences(bare, outcomes)
+        if differences:
+            raise _UnsafeError(f"{len(differences)} differences; the first: {differences[0]}")
+        errors = [one.error for one in outcomes if one.error]
+        if errors:
+            raise _UnsafeError(
+                f"It fails with {errors[0]}, in Skein and outside alike: {here.turns[-1].error_message}"
+            )
+        return f"The same states over two turns; it answered: {here.turns[-1].answer.strip()[:120] or '(nothing)'}"
+
+    async def _run_bare(self, turn: Turn, steps: Sequence[Say | Answer]) -> list[Outcome]:
+        ids, agents = self._ids_of(turn), self.skein.agents
+        async with agents.made(AGENT, {}, ids) as graph:
+            bare = BareRun(
+                graph,
+                context=agents.context_for(AGENT, graph, {}, ids),
+                configurable=agents.configurable_for(AGENT, {}, ids),
+                input_key=agents.get(AGENT).input_key,
+            )
+            return await bare.run(steps)
+
+    def calls(self) -> str:
+        """As many calls on record as the server saw."""
+        asked = len(self.model.requests)
+        here = self._conversation()
+        here.run(_TWO_TURNS[:1])
+        seen = len(self.model.requests) - asked
+        self.skein.call_log.flush()
+        with self.skein.database.read() as db:
+            counted = summarize_thread(self.viewer, db, here.turns[-1].thread_id).calls
+        if counted < seen:
+            raise _UnsafeError(f"The model server was asked {seen} times, of which {counted} are on record.")
+        return f"{counted} for one message; the model server saw {seen}."
+
+    def blocking(self) -> str:
+        """The longest time in which nothing else came to its turn on the loop."""
+        longest = 0.0
+        is_over = threading.Event()
+
+        def watch() -> None:
+            nonlocal longest
+            while not is_over.wait(_LOOK_EVERY):
+                begun = time.monotonic()
+                self.skein.run_on_loop(_nothing())
+                longest = max(longest, time.monotonic() - begun)
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            self._conversation().run(_TWO_TURNS[:1])
+        finally:
+            is_over.set()
+            watcher.join()
+        if longest > _BLOCKED_SECONDS:
+            raise _UnsafeError(f"A coroutine of it held the loop for {longest:.1f} s: make that a plain function.")
+        return f"It held the loop for {longest * 1_000:.0f} ms at most."
+
+    def stopped(self) -> str:
+        """Stop it as soon as a node works, then say something else."""
+        here = self._conversation()
+        turn = here.say("This will be stopped")
+        for events in self.skein.engine.attach(self.viewer, turn.thread_id):
+            if any(event.kind == "node" for event in events):
+                break
+        self.skein.engine.stop(self.viewer, turn.thread_id)
+        stopped = here.wait(turn.thread_id)
+        here.turns.append(stopped)
+        refused = len(self.model.refused)
+        after = here.wait(here.say("And now?").thread_id)
+        if len(self.model.refused) > refused:
+            raise _UnsafeError(f"The model server refused what came next: {self.model.refused[-1]}")
+        self._require_over(after)
+        return f"It {_in_words(stopped)}, and the next message {_in_words(after)}."
+
+    def forked(self) -> str:
+        """Go on from the last state in the middle of a run."""
+        here = self._conversation()
+        here.run(_TWO_TURNS[:1])
+        turn = here.turns[-1]
+        steps = [step for step in self.skein.engine.read_states(self.viewer, turn.thread_id) if step.next]
+        if not steps:
+            raise _UntriedError("It has no state in its midst.")
+        added = fork(self.skein.engine, self.viewer, turn.thread_id, steps[-1].checkpoint_id)
+        self._require_over(here.wait(added.thread_id))
+        return f"From before {', '.join(steps[-1].next)} it came to its end."
+
+    def decided_twice(self) -> str:
+        """Decide one question twice."""
+        here = self._conversation()
+        here.run(_TWO_TURNS[:1])
+        if here.turns[-1].status != "waiting":
+            raise _UntriedError("It asks nobody anything.")
+        row = here.find_asked()
+        here.decide(row, "yes")
+        try:
+            here.decide(row, "yes")
+        except ConflictError:
+            self._require_over(here.wait(here.turns[-1].thread_id))
+            return "Whoever decided second was told so, and it went on once."
+        raise _UnsafeError("It was taken up twice.")
+
+    def _conversation(self) -> RunHere:
+        return RunHere(self.skein, self.viewer, AGENT)
+
+    def _require_over(self, turn: Turn) -> None:
+        if turn.status not in _OVER:
+            raise _UnsafeError(f"It {_in_words(turn)}: {turn.error_message}")
+
+    def _ids_of(self, turn: Turn) -> dict[str, str]:
+        query = select(Conversation.session_id).where(Conversation.conversation_id == turn.conversation_id)
+        with self.skein.database.read() as db:
+            session_id = db.exec(query).one()
+        return {
+            "thread_id": turn.thread_id,
+            "user_id": self.viewer.user_id,
+            "session_id": session_id,
+            "conversation_id": turn.conversation_id,
+            "message_id": turn.message_id,
+        }
+
+
+def _in_words(turn: Turn) -> str:
+    return {"done": "was answered", "waiting": "asks a person", "lost": "was lost"}.get(turn.status, turn.status)
+
+
+async def _nothing() -> None:
+    """Take a turn on the loop."""
+
+
+# -- a process that is killed ---------------------------------------------------------------------------
+
+
+def _kill_and_retry(settings: Settings) -> str:
+    """Kill a process in the middle of a run; another one settles it and can go on."""
+    command = [sys.executable, "-m", "core.checking.victim", settings.model_dump_json(include=_FOR_VICTIM)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_ROOT) as victim:
+        timer = threading.Timer(_KILL_SECONDS, victim.kill)
+        timer.start()
+        try:
+            told = victim.stdout.readline() if victim.stdout else ""
+        finally:
+            timer.cancel()
+            os.kill(victim.pid, signal.SIGKILL)
+    if not told.strip():
+        raise _UntriedError("The process ended before it was killed.")
+    user_id, thread_id = json.loads(told)
+    with _opened(settings) as skein:
+        here = RunHere(skein, Viewer(UserId(user_id), _NAME), AGENT)
+        lost = here.wait(ThreadId(thread_id))
+        if lost.status in _OVER:
+            raise _UntriedError("The run had come to its end before the process was killed.")
+        again = here.wait(retry(skein.engine, here.viewer, lost.thread_id).thread_id)
+        if again.status not in _OVER:
+            raise _UnsafeError(f"Tried again, it {_in_words(again)}: {again.error_message}")
+        return f"The run {_in_words(lost)}; tried again, it {_in_words(again)}."
+
+
+_ROOT = Path(__file__).resolve().parents[2]
+_FOR_VICTIM = {"data_dir", "database_url", "langgraph_json", "lease_seconds", "log_level"}
+
+
+def _make_settings(place: Path, entry: str | Mapping[str, Any], folder: Path) -> Settings:
+    """A data folder of its own, with a ``langgraph.json`` of this graph and what the folder's own says beside."""
+    own = folder / "langgraph.json"
+    data = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else {}
+    described = {"path": entry} if isinstance(entry, str) else dict(entry)
+    file, colon, name = str(described["path"]).rpartition(":")
+    if file.endswith(".py"):
+        described["path"] = f"{(folder / file).resolve()}{colon}{name}"
+    folders = [one for one in data.get("dependencies", ()) if str(one).startswith(".")]
+    named = [str((folder / one).resolve()) for one in folders]
+    manifest = {**data, "graphs": {AGENT: described}, "dependencies": [str(folder.resolve()), *named]}
+    if isinstance(data.get("env"), str):
+        manifest["env"] = str((folder / data["env"]).resolve())
+    path = place / "langgraph.json"
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    return load_settings(
+        data_dir=place,
+        database_url=f"sqlite:///{place / 'skein.db'}",
+        langgraph_json=path,
+        lease_seconds=2,
+        log_level="ERROR",
+    )
+
+
+def _make_person(skein: Skein) -> Viewer:
+    viewer = Viewer(new_user_id(), _NAME)
+    skein.database.write(lambda db: db.add(User(user_id=viewer.user_id, name=_NAME)))
+    return viewer
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Skein]:
+    skein = open_skein(settings)
+    try:
+        yield skein
+    finally:
+        skein.close()

@@ -1,0 +1,34 @@
+"""A process that begins a run, tells that it has, and is killed: ``python -m core.checking.victim SETTINGS``."""
+
+import json
+import sys
+import time
+
+from sqlmodel import select
+
+from core.access.viewer import Viewer
+from core.history.messages import NewMessage
+from core.ids import UserId
+from core.settings import load_settings
+from core.skein import open_skein
+from core.tables import User
+
+_AGENT = "checked"
+
+
+def main() -> None:
+    """Begin a run and wait for the end."""
+    skein = open_skein(load_settings(**json.loads(sys.argv[1])))
+    with skein.database.read() as db:
+        user_id = db.exec(select(User.user_id)).one()
+    viewer = Viewer(UserId(user_id), "checker")
+    added = skein.engine.start(viewer, NewMessage("This will be killed", agent_id=_AGENT))
+    for events in skein.engine.attach(viewer, added.thread_id):
+        if any(event.kind == "node" for event in events):
+            break
+    print(json.dumps([user_id, added.thread_id]), flush=True)
+    time.sleep(60)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""``check-graph`` says of a graph what is safe in Skein and what is not, and why."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from core.cli import app
+
+GOOD = """
+    from langchain.agents import create_agent
+    from langchain.agents.middleware import HumanInTheLoopMiddleware
+    from langchain_core.tools import tool
+
+    @tool
+    def pay(to: str, amount: int) -> str:
+        "Pay somebody."
+        return f"paid {amount} to {to}"
+
+    def asks():
+        return create_agent("openai:some-model", [pay], middleware=[HumanInTheLoopMiddleware({"pay": True})])
+"""
+BAD = """
+    import random
+    import time
+    from langchain_core.messages import AIMessage
+    from langgraph.graph import START, MessagesState, StateGraph
+
+    async def blocks(state):
+        time.sleep(1)
+        return {"messages": [AIMessage(f"a number: {random.random()}")]}
+
+    graph = StateGraph(MessagesState).add_node("blocks", blocks).add_edge(START, "blocks")
+    broken = "no graph"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "good.py").write_text(textwrap.dedent(GOOD))
+    (tmp_path / "bad.py").write_text(textwrap.dedent(BAD))
+    (tmp_path / "langgraph.json").write_text('{"dependencies": ["."], "graphs": {"bad": "./bad.py:graph"}}')
+    return tmp_path
+
+
+def said(folder: Path, graph: str) -> tuple[int, dict[str, str], str]:
+    """The exit code, how each trial went by what was tried, and the whole text."""
+    result = CliRunner().invoke(app, ["check-graph", graph, "--folder", str(folder)])
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    safety = {}
+    for line in lines:
+        for word in ("NOT SAFE", "NOT TRIED", "SAFE"):
+            if line.startswith(word):
+                safety[line.removeprefix(word).strip().partition(".")[0]] = word
+                break
+    return result.exit_code, safety, result.output
+
+
+def test_an_agent_that_asks_is_safe_in_every_way(folder: Path) -> None:
+    code, safety, text = said(folder, "good.py:asks")
+    assert (code, set(safety.values()), len(safety)) == (0, {"SAFE"}, 8), text
+
+
+def test_what_is_not_safe_is_said_with_the_reason(folder: Path) -> None:
+    code, safety, text = said(folder, "bad")
+    assert code == 1
+    assert safety["It leaves the loop that runs share to others"] == "NOT SAFE"
+    assert "make that a plain function" in text
+    assert safety["It does the same as outside Skein"] == "NOT SAFE"
+    assert safety["A decision is taken up once"] == "NOT TRIED"
+
+
+@pytest.mark.parametrize(
+    ("graph", "sentence"),
+    [
+        ("bad.py:broken", "It is a str, and neither a graph"),
+        ("nowhere.py:graph", "There is no file"),
+        ("nobody", "has no graph 'nobody'; it has: bad."),
+    ],
+)
+def test_what_cannot_be_loaded_is_said_in_a_sentence(folder: Path, graph: str, sentence: str) -> None:
+    code, _, text = said(folder, graph)
+    assert (code, sentence in text) == (2, True), text
