@@ -4,10 +4,14 @@ Invariant: LangGraph alone owns the schema `skein_checkpoints`, and one process 
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from psycopg import AsyncConnection, AsyncCursor
@@ -19,6 +23,7 @@ from sqlalchemy.engine import make_url
 from core.checkpoints.compact import Compaction, plan_compaction
 from core.checkpoints.fork import WAS_BEFORE, Row, check_target, plan_fork
 from core.errors import BusyError
+from core.tables import clean_text
 
 SCHEMA = "skein_checkpoints"
 # Any number will do, as long as all our processes use the same one.
@@ -74,8 +79,44 @@ SELECT thread_id, count(*) AS many FROM checkpoints
 WHERE checkpoint_ns = '' AND thread_id = ANY(%s) GROUP BY thread_id"""
 
 
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """A plain value that is to be stored among the others: as JSON it would be refused, or come back as another."""
+
+    value: Any
+
+
+def _is_safe(value: Any) -> bool:
+    """Whether PostgreSQL's JSON holds a plain value as it is: no NUL, no half character, no NaN, no class of its own."""
+    if type(value) is str:
+        return clean_text(value) == value
+    if type(value) is float:
+        return math.isfinite(value)
+    return value is None or type(value) in (int, bool) or not isinstance(value, (str, int, float))
+
+
 class PostgresSaver(AsyncPostgresSaver):
     """LangGraph's AsyncPostgresSaver that can compact; open it with `open_postgres_saver`."""
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint, whatever values it has."""
+        values = checkpoint["channel_values"]
+        if not all(map(_is_safe, values.values())):
+            apart = {name: value if _is_safe(value) else _Apart(value) for name, value in values.items()}
+            checkpoint = {**checkpoint, "channel_values": apart}
+        return await super().aput(config, checkpoint, metadata, new_versions)
+
+    def _dump_blobs(
+        self, thread_id: str, checkpoint_ns: str, values: dict[str, Any], versions: ChannelVersions
+    ) -> Any:
+        whole = {name: one.value if isinstance(one, _Apart) else one for name, one in values.items()}
+        return super()._dump_blobs(thread_id, checkpoint_ns, whole, versions)
 
     async def afork(
         self, *, source_thread: str, source_checkpoint: str | None, target_thread: str, anew: bool = False

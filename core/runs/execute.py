@@ -37,6 +37,7 @@ from core.runs.gate import Account, Gate, account_of
 from core.runs.prepare import Preparer, Start, at, message_ids
 from core.runs.recorder import Recorder
 from core.runs.store import Spec
+from core.tables import clean_text
 
 STREAM_MODES: tuple[StreamMode, ...] = ("tasks", "updates", "custom", "checkpoints")
 MOST_STATES = 50
@@ -251,7 +252,7 @@ class Executor:
             text = explain_model_error(error) or f"The agent failed with {type(error).__name__}: {error}"
         for secret in self.secrets:
             text = text.replace(secret, "***")
-        return text[:2_000]
+        return clean_text(text)[:2_000]
 
 
 def _ids_of(spec: Spec) -> dict[str, str]:

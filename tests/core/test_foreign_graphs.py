@@ -267,3 +267,22 @@ class TestOrderOfStates:
         answered(skein, viewer, forked.thread_id)
         made = turn_at(skein, viewer, forked.message_id)
         assert (made.status, made.content, made.parent_message_id) == ("done", "one", None)
+
+
+class TestOddValues:
+    @pytest.mark.parametrize("word", ["nul", "half", "nan", "inf"])
+    def test_a_run_that_keeps_one_is_done_and_its_state_can_be_read(
+        self, skein: Skein, viewer: Viewer, word: str
+    ) -> None:
+        turn = say(skein, viewer, word, "odd_values")
+        after = say(skein, viewer, "inf", "odd_values", under=turn)
+
+        assert (turn.status, turn.answer, after.status) == ("done", "ok", "done")
+        assert values_of(skein, viewer, turn)["question"] == word
+
+    @pytest.mark.parametrize("word", ["error-nul", "error-half"])
+    def test_an_error_with_one_is_the_graphs_own(self, skein: Skein, viewer: Viewer, word: str) -> None:
+        turn = say(skein, viewer, word, "odd_values")
+        after = say(skein, viewer, "inf", "odd_values", under=turn)
+
+        assert (turn.status, turn.error_type, after.status) == ("failed", "ValueError", "done")

@@ -7,7 +7,7 @@ import asyncio
 import operator
 import os
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, SystemMessage
@@ -425,6 +425,10 @@ class Colour(Enum):
     RED = "red"
 
 
+class Tone(StrEnum):
+    LOW = "low"
+
+
 class Point(NamedTuple):
     x: int
     y: int
@@ -444,6 +448,8 @@ class Model(BaseModel):
 class Anything(TypedDict):
     text: str
     any: Any
+    tone: Any
+    odd: Any
     things: Annotated[list[Any], operator.add]
     maybe: NotRequired[Thing]
 
@@ -452,8 +458,9 @@ def _keeps(state: Anything) -> dict:
     found = state.get("any")
     kind = type(found).__name__
     size = found.size if isinstance(found, Model) else 0
+    odd = {"tone": Tone.LOW, "odd": float("nan") if state.get("odd") == "a\x00b" else "a\x00b"}
     made = [Thing("a", [1]), Model(name="b"), Colour.RED, Point(1, 2), {"plain": {1, 2}}, b"bytes", float("inf")]
-    return {"text": f"{kind} {size}", "any": Model(name="c", size=2), "things": made, "maybe": Thing("m")}
+    return {"text": f"{kind} {size}", "any": Model(name="c", size=2), "things": made, "maybe": Thing("m"), **odd}
 
 
 kept_types = _line(Anything, _keeps).compile()
