@@ -16,6 +16,8 @@ from pydantic import BaseModel
 
 # What a message carries beside its words that differs between a call that streams and one that does not.
 _OF_THE_CALL = frozenset({"refusal", "reasoning_content", "parsed"})
+# Blocks of a message's content that are its words, or stand among its tool calls too.
+_SEEN_ELSEWHERE = frozenset({"text", "output_text", "tool_use", "tool_call", "function_call", "input_json_delta"})
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,23 @@ class Normal:
         extra = {
             name: self.value(one) for name, one in message.additional_kwargs.items() if name not in _OF_THE_CALL
         }
-        told: dict[str, Any] = {"content": self.value(message.content), "name": message.name, "extra": extra}
+        told: dict[str, Any] = {"content": self._content(message.content), "name": message.name, "extra": extra}
         if isinstance(message, AIMessage):
             told["calls"] = [(call["name"], call["args"], self._call(call["id"])) for call in message.tool_calls]
         if isinstance(message, ToolMessage):
             told |= {"call": self._call(message.tool_call_id), "status": message.status}
         return type(message).__name__.removesuffix("Chunk"), told
+
+    def _content(self, content: Any) -> Any:
+        """The words, and the other blocks: a call that streams may have the same as more or fewer blocks of text."""
+        if isinstance(content, str):
+            return content, []
+        blocks = [block for block in content if isinstance(block, Mapping)]
+        words = "".join(block if isinstance(block, str) else str(block.get("text") or "") for block in content)
+        others = [block for block in blocks if block.get("type") not in _SEEN_ELSEWHERE]
+        return words, [
+            self.value({k: v for k, v in block.items() if v is not None and k != "index"}) for block in others
+        ]
 
     def _call(self, call_id: str | None) -> str:
         return self._calls.setdefault(str(call_id), f"call {len(self._calls) + 1}")

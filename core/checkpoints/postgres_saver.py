@@ -87,7 +87,7 @@ class _Apart:
 
 
 def _is_safe(value: Any) -> bool:
-    """Whether PostgreSQL's JSON holds a plain value as it is: no NUL, no half character, no NaN, no class of its own."""
+    """Whether PostgreSQL's JSON holds a value as it is: no NUL, no half character, no NaN, no class of its own."""
     if type(value) is str:
         return clean_text(value) == value
     if type(value) is float:
