@@ -79,7 +79,7 @@ class Normal:
         return type(message).__name__.removesuffix("Chunk"), told
 
     def _content(self, content: Any) -> Any:
-        """The words, and the other blocks: a call that streams may have the same as more or fewer blocks of text."""
+        """The words, and the other blocks: what streams may have the same words in more or fewer blocks."""
         if isinstance(content, str):
             return content, []
         blocks = [block for block in content if isinstance(block, Mapping)]
