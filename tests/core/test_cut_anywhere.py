@@ -1,7 +1,7 @@
 """Whatever was under way when a run was cut, the next request is one that the strictest server takes.
 
-Agents of several forms are asked for random tools at once, and stopped at a random moment. Then: what had finished is
-given to the model with its real result, what had not is closed, and every later message is answered.
+Agents of several forms are asked for random tools at once, and stopped at a random moment. Then what had finished
+is given to the model with its real result, what had not is closed, and every later message is answered.
 """
 
 from collections.abc import Iterator
