@@ -125,6 +125,23 @@ class JsonText(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
+class OrderedJson(JsonText):
+    """JSON as text with its keys in the order that they came in, as the graph that is given it sees them."""
+
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else ordered_json(value)
+
+
+_to_ordered = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def ordered_json(value: Any) -> str:
+    """The value as JSON with its keys in their order, no spaces, and text as it is."""
+    return clean_text(_to_ordered(value))
+
+
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
@@ -400,7 +417,9 @@ class Approval(Table, table=True):
 
     ``arguments`` are those of the tool (a list of them where one interrupt asks about several), ``value`` is what
     the interrupt said, as plain data. ``response`` is what the graph is given for it; ``applied_at`` is when a run
-    took it up. ``decided_by`` is None where a rule or the time decided.
+    took it up. ``decided_by`` is None where a rule or the time decided. Where the state was edited at a pause,
+    ``response`` are the keys with their new values, and ``arguments_after`` says ``before`` and ``after``.
+    ``runs_again`` are the tools that the step had run by then, and runs once more when it goes on.
     """
 
     __tablename__ = "approval"
@@ -428,16 +447,17 @@ class Approval(Table, table=True):
     node: str = _text()
     kind: str
     tool: str = _text()
-    arguments: Any = Field(default=None, sa_column=Column(JsonText, nullable=True))
+    arguments: Any = Field(default=None, sa_column=Column(OrderedJson, nullable=True))
     arguments_hash: str
-    value: Any = Field(default=None, sa_column=Column(JsonText, nullable=True))
-    response_schema: dict[str, Any] | None = Field(default=None, sa_column=Column(JsonText, nullable=True))
+    value: Any = Field(default=None, sa_column=Column(OrderedJson, nullable=True))
+    response_schema: dict[str, Any] | None = Field(default=None, sa_column=Column(OrderedJson, nullable=True))
+    runs_again: list[str] | None = Field(default=None, sa_column=Column(OrderedJson, nullable=True))
     status: str = "waiting"
     waiting_since: datetime = _time()
     expires_at: datetime | None = _maybe_time()
     decision: str | None = None
-    arguments_after: Any = Field(default=None, sa_column=Column(JsonText, nullable=True))
-    response: Any = Field(default=None, sa_column=Column(JsonText, nullable=True))
+    arguments_after: Any = Field(default=None, sa_column=Column(OrderedJson, nullable=True))
+    response: Any = Field(default=None, sa_column=Column(OrderedJson, nullable=True))
     reason: str = _text()
     rule_id: str | None = _maybe_id()
     decided_by: str | None = _ref("user.user_id", nullable=True)

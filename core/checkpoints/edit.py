@@ -61,11 +61,17 @@ _HINT = 'write each message like {"type": "human", "content": "..."}'
 
 
 async def edit_state(
-    graph: Graph, saver: BaseCheckpointSaver[Any], *, thread_id: str, values: Mapping[str, Any]
+    graph: Graph,
+    saver: BaseCheckpointSaver[Any],
+    *,
+    thread_id: str,
+    values: Mapping[str, Any],
+    noted: Mapping[str, str] | None = None,
 ) -> str:
     """Set these keys of the state that a thread stands at; gives the id of the new checkpoint, to go on from.
 
     The values are as `check_values` takes or gives them, and its BadInputError comes before anything is written.
+    ``noted`` stands in the new checkpoint's metadata.
     """
     checked = check_values(graph, values)
     allowlist = getattr(graph, "_serde_allowlist", None)
@@ -73,11 +79,15 @@ async def edit_state(
     saved = await known.aget_tuple(_config(thread_id))
     if saved is None:
         raise NotFoundError("The thread has no state yet, so there is none to edit; start it from a checkpoint.")
-    return await _write(graph, known, saved, checked)
+    return await _write(graph, known, saved, checked, noted or {})
 
 
 async def _write(
-    graph: Graph, saver: BaseCheckpointSaver[Any], saved: CheckpointTuple, values: Mapping[str, Any]
+    graph: Graph,
+    saver: BaseCheckpointSaver[Any],
+    saved: CheckpointTuple,
+    values: Mapping[str, Any],
+    noted: Mapping[str, str],
 ) -> str:
     step = saved.metadata.get("step", -1) + 1
     checkpoint = await _edited(graph, saver, saved, values)
@@ -96,12 +106,8 @@ async def _write(
         await saver.aput_writes(_config(thread_id, checkpoint["id"]), kept, NO_TASK)
     old = saved.checkpoint["channel_versions"]
     changed = {key: own for key, own in checkpoint["channel_versions"].items() if own != old.get(key)}
-    await saver.aput(
-        _config(thread_id, saved.checkpoint["id"]),
-        checkpoint,
-        {"source": "update", "step": step, "parents": saved.metadata.get("parents", {})},
-        changed,
-    )
+    metadata: Any = {"source": "update", "step": step, "parents": saved.metadata.get("parents", {}), **noted}
+    await saver.aput(_config(thread_id, saved.checkpoint["id"]), checkpoint, metadata, changed)
     return checkpoint["id"]
 
 

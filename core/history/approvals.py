@@ -15,10 +15,7 @@ from sqlmodel import Session as Db
 from core.access.viewer import Viewer
 from core.database import table_of
 from core.errors import ForbiddenError, NotFoundError
-from core.history.interrupts import (
-    Action,
-    read_actions,
-)
+from core.history.interrupts import SAID, Action, read_actions
 from core.ids import (
     ApprovalId,
     ConversationId,
@@ -38,7 +35,10 @@ _MOST_IDS = 500
 
 @dataclass(frozen=True)
 class ApprovalRow:
-    """An approval with what led to it: ``question`` is the message, ``answer`` what was said until now."""
+    """An approval with what led to it: ``question`` is the message, ``answer`` what was said until now.
+
+    ``runs_again`` are the tools that the step has run by then, and runs once more when it goes on.
+    """
 
     approval_id: ApprovalId
     thread_id: ThreadId
@@ -59,6 +59,7 @@ class ApprovalRow:
     arguments_hash: str
     value: Any
     response_schema: dict[str, Any] | None
+    runs_again: list[str] | None
     status: str
     waiting_since: datetime
     expires_at: datetime | None
@@ -76,6 +77,11 @@ class ApprovalRow:
     def actions(self) -> tuple[Action, ...]:
         """The tool calls it asks about; none where it asks something else."""
         return read_actions(self.value, self.response_schema) if self.kind == "tool" else ()
+
+    @property
+    def said(self) -> Any:
+        """What the graph said when it paused by itself; None where it was built to stop."""
+        return self.value.get(SAID) if self.kind == "pause" and isinstance(self.value, dict) else None
 
     @property
     def is_waiting(self) -> bool:
@@ -161,6 +167,7 @@ ALL = (
                 "arguments_hash",
                 "value",
                 "response_schema",
+                "runs_again",
                 "status",
                 "waiting_since",
                 "expires_at",

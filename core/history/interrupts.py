@@ -1,7 +1,10 @@
 """What an interrupt asks of a person, and what its graph is given for their decision.
 
-Three forms are known: LangChain's approval of one tool call, its approval of several at once, and any other value,
-which is a question. A pause is a stop that the graph was compiled with (``interrupt_before``), and asks nothing.
+Four forms are known: LangChain's approval of one tool call, its approval of several at once, the older form of
+LangGraph's Agent Inbox (one request, or a list of them), and any other value, which is a question. A pause asks
+nothing: it is a stop that the graph was compiled with (``interrupt_before``), or a `NodeInterrupt`, which takes no
+answer.
+
 Invariant: a decision is turned into a response only when it fits what the interrupt allows and its schema.
 """
 
@@ -15,7 +18,7 @@ from pydantic_core import to_jsonable_python
 
 from core.errors import BadInputError
 from core.json_schema import find_mismatches
-from core.tables import canonical_json, clean_text
+from core.tables import canonical_json, clean_text, ordered_json
 
 DecisionKind = Literal["approve", "edit", "answer", "refuse"]
 ApprovalKind = Literal["tool", "question", "pause"]
@@ -23,6 +26,8 @@ LONGEST_REASON = 2_000
 LARGEST_VALUE = 5_000_000
 # In the value of an interrupt: a rule had this asked, not the graph.
 ASKED_BY_RULE = "asked_by_rule"
+# In the value of a pause: what the graph said when it paused by itself.
+SAID = "said"
 _THEIR_NAMES: dict[str, DecisionKind] = {
     "approve": "approve",
     "edit": "edit",
@@ -30,17 +35,29 @@ _THEIR_NAMES: dict[str, DecisionKind] = {
     "respond": "answer",
 }
 _OUR_NAMES: dict[str, str] = {ours: theirs for theirs, ours in _THEIR_NAMES.items()}
+# The older form: what its config may allow, and what each is called in its responses.
+_INBOX_ALLOWS: dict[str, DecisionKind] = {
+    "allow_accept": "approve",
+    "allow_edit": "edit",
+    "allow_respond": "answer",
+    "allow_ignore": "refuse",
+}
+_INBOX_NAMES: dict[str, str] = {"approve": "accept", "edit": "edit", "answer": "response", "refuse": "ignore"}
 
 
 @dataclass(frozen=True)
 class Action:
-    """One thing to decide about; ``schema`` is the JSON schema of the arguments, None when it is not known."""
+    """One thing to decide about; ``schema`` is the JSON schema of the arguments, None when it is not known.
+
+    ``is_inbox``: it was asked in the older form, in which a refusal gives no reason.
+    """
 
     tool: str
     arguments: dict[str, Any]
     description: str = ""
     allowed: tuple[DecisionKind, ...] = ("approve", "refuse")
     schema: dict[str, Any] | None = None
+    is_inbox: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,27 +72,31 @@ class Decision:
 
 @dataclass(frozen=True)
 class Asked:
-    """One interrupt as LangGraph tells of it: plain ``value`` and ``response_schema`` (JSON schema)."""
+    """One interrupt as LangGraph tells of it: plain ``value`` and ``response_schema`` (JSON schema).
+
+    ``runs_again`` are the tools that its step has run, and runs once more when it goes on.
+    """
 
     interrupt_id: str
     node: str
     value: Any
     response_schema: dict[str, Any] | None = None
     is_pause: bool = False
+    runs_again: tuple[str, ...] = ()
 
 
 def exactly(value: Any) -> Any:
     """A value as plain data, whole, for what is decided about is never shortened; BadInputError when too large."""
     try:
-        data = json.loads(canonical_json(to_jsonable_python(value, fallback=repr, inf_nan_mode="null")))
+        text = ordered_json(to_jsonable_python(value, fallback=repr, inf_nan_mode="null"))
+        data = json.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
         raise BadInputError(
             f"What the agent asks about is no plain data ({type(error).__name__}), so nobody can decide it."
         ) from None
-    size = len(canonical_json(data))
-    if size > LARGEST_VALUE:
+    if len(text) > LARGEST_VALUE:
         raise BadInputError(
-            f"What the agent asks about has {size:,} characters; at most {LARGEST_VALUE:,} can be decided."
+            f"What the agent asks about has {len(text):,} characters; at most {LARGEST_VALUE:,} can be decided."
         )
     return data
 
@@ -88,9 +109,11 @@ def kind_of(asked: Asked) -> ApprovalKind:
 
 def read_actions(value: Any, response_schema: Mapping[str, Any] | None) -> tuple[Action, ...]:
     """The tool calls that an interrupt asks about; none when it asks something else."""
-    if not isinstance(value, Mapping):
-        return ()
     try:
+        if requests := _inbox_requests(value):
+            return tuple(_from_inbox(request) for request in requests)
+        if not isinstance(value, Mapping):
+            return ()
         if value.get("type") == "tool_approval":
             return (_one_call(value, response_schema or {}),)
         if isinstance(value.get("action_requests"), list) and isinstance(value.get("review_configs"), list):
@@ -124,18 +147,60 @@ def _several(value: Mapping[str, Any]) -> Iterator[Action]:
         )
 
 
+def _inbox_requests(value: Any) -> list[Mapping[str, Any]]:
+    """The requests of the older form, which come in a list or one alone; none when it is not that form."""
+    requests = value if isinstance(value, list) else [value]
+    return requests if requests and all(map(_is_inbox_request, requests)) else []
+
+
+def _is_inbox_request(request: Any) -> bool:
+    if not isinstance(request, Mapping):
+        return False
+    action, config = request.get("action_request"), request.get("config")
+    if not isinstance(action, Mapping) or not isinstance(config, Mapping) or "action" not in action:
+        return False
+    return isinstance(action.get("args") or {}, Mapping)
+
+
+def _from_inbox(request: Mapping[str, Any]) -> Action:
+    action, config = request["action_request"], request["config"]
+    return Action(
+        str(action["action"]),
+        dict(action.get("args") or {}),
+        str(request.get("description") or ""),
+        tuple(kind for name, kind in _INBOX_ALLOWS.items() if config.get(name)),
+        request.get("args_schema"),
+        is_inbox=True,
+    )
+
+
 def with_schemas(value: Any, schemas: Mapping[str, dict[str, Any]]) -> Any:
-    """The same value, with the JSON schema of the arguments where it asks about several tools without saying it."""
+    """The same value, with the JSON schema of the arguments where it asks about tools without saying it."""
+    if requests := _inbox_requests(value):
+        named = [_with_fitting_schema(one, schemas) for one in requests]
+        return named if isinstance(value, list) else named[0]
     if not isinstance(value, Mapping) or not isinstance(value.get("review_configs"), list):
         return value
-    return {**value, "review_configs": [_with_schema(config, schemas) for config in value["review_configs"]]}
+    configs = [
+        _with_schema(config, str(config.get("action_name")), schemas) if isinstance(config, Mapping) else config
+        for config in value["review_configs"]
+    ]
+    return {**value, "review_configs": configs}
 
 
-def _with_schema(config: Any, schemas: Mapping[str, dict[str, Any]]) -> Any:
-    if not isinstance(config, Mapping) or "args_schema" in config:
-        return config
-    schema = schemas.get(str(config.get("action_name")))
-    return {**config, "args_schema": schema} if schema else config
+def _with_fitting_schema(request: Mapping[str, Any], schemas: Mapping[str, dict[str, Any]]) -> Mapping[str, Any]:
+    """A graph asks in the older form by itself, perhaps with other arguments than the tool of that name takes."""
+    action = request["action_request"]
+    tool = str(action["action"])
+    if tool not in schemas or find_mismatches(schemas[tool], dict(action.get("args") or {})):
+        return request
+    return _with_schema(request, tool, schemas)
+
+
+def _with_schema(said: Mapping[str, Any], tool: str, schemas: Mapping[str, dict[str, Any]]) -> Mapping[str, Any]:
+    if "args_schema" in said or tool not in schemas:
+        return said
+    return {**said, "args_schema": schemas[tool]}
 
 
 def _branches(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -197,7 +262,7 @@ def check_decisions(actions: Sequence[Action], decisions: Sequence[Decision]) ->
 
 def _check(action: Action, decision: Decision) -> None:
     if decision.kind not in get_args(DecisionKind) or decision.kind not in action.allowed:
-        allowed = ", ".join(action.allowed)
+        allowed = ", ".join(action.allowed) or "none, only stop the run"
         raise BadInputError(f"{action.tool} does not allow to {decision.kind} here; choose one of: {allowed}.")
     if decision.kind == "edit":
         if decision.arguments is None:
@@ -211,6 +276,9 @@ def _check(action: Action, decision: Decision) -> None:
 
 def respond(value: Any, actions: Sequence[Action], decisions: Sequence[Decision]) -> Any:
     """What the graph is given for these decisions about its tool calls."""
+    if _inbox_requests(value):
+        given = [_to_inbox(action, decision) for action, decision in zip(actions, decisions, strict=True)]
+        return given if isinstance(value, list) else given[0]
     answers = [_to_langchain(action, decision) for action, decision in zip(actions, decisions, strict=True)]
     is_single = isinstance(value, Mapping) and value.get("type") == "tool_approval"
     return answers[0] if is_single else {"decisions": answers}
@@ -225,6 +293,16 @@ def _to_langchain(action: Action, decision: Decision) -> dict[str, Any]:
     elif decision.kind == "refuse" and decision.reason:
         answer["message"] = decision.reason
     return answer
+
+
+def _to_inbox(action: Action, decision: Decision) -> dict[str, Any]:
+    """As `langgraph.prebuilt.interrupt.HumanResponse` has it."""
+    arguments: Any = None
+    if decision.kind == "edit":
+        arguments = {"action": action.tool, "args": decision.arguments}
+    elif decision.kind == "answer":
+        arguments = clean_text(str(decision.answer))
+    return {"type": _INBOX_NAMES[decision.kind], "args": arguments}
 
 
 def check_answer(response_schema: Mapping[str, Any] | None, answer: Any) -> None:

@@ -45,6 +45,7 @@ def decide(
 ) -> ApprovalRow:
     """Decide an approval, one decision for each of its tool calls, and let its thread go on; gives the new row.
 
+    To ``edit`` a pause is to let it go on with other values of the state: ``arguments`` are its keys and these.
     ``arguments_hash`` is that of the approval as the person saw it. ConflictError when somebody was first, when it
     asks something else by now, or when nothing asks any more; BadInputError when a decision does not fit.
     """
@@ -52,7 +53,7 @@ def decide(
     require_decider(viewer, row)
     _require_open(row, arguments_hash)
     cleaned = [_cleaned(decision) for decision in decisions]
-    decided = _to_decided(viewer, row, cleaned)
+    decided = _to_decided(engine, viewer, row, cleaned)
     if row.interrupt_id not in engine.find_asked(viewer, row.thread_id):
         engine.database.write(lambda db: settle_gone(db, approval_id))
         raise ConflictError(_GONE)
@@ -103,12 +104,16 @@ def _cleaned(decision: Decision) -> Decision:
     return replace(decision, reason=reason, arguments=arguments, answer=exactly(decision.answer))
 
 
-def _to_decided(viewer: Viewer, row: ApprovalRow, decisions: Sequence[Decision]) -> Decided:
+def _to_decided(engine: Engine, viewer: Viewer, row: ApprovalRow, decisions: Sequence[Decision]) -> Decided:
     if row.kind == "tool":
         return _about_tools(viewer, row, decisions)
     if len(decisions) != 1:
         raise BadInputError("This asks one thing; please decide about just that.")
-    return _about_pause(viewer, decisions[0]) if row.kind == "pause" else _about_question(viewer, row, decisions[0])
+    if row.kind == "question":
+        return _about_question(viewer, row, decisions[0])
+    if decisions[0].kind == "edit":
+        return _with_edited_state(engine, viewer, row, decisions[0])
+    return _about_pause(viewer, decisions[0])
 
 
 def _about_tools(viewer: Viewer, row: ApprovalRow, decisions: Sequence[Decision]) -> Decided:
@@ -140,8 +145,17 @@ def _about_question(viewer: Viewer, row: ApprovalRow, decision: Decision) -> Dec
 
 def _about_pause(viewer: Viewer, decision: Decision) -> Decided:
     if decision.kind not in {"approve", "refuse"}:
-        raise BadInputError("The agent has paused here; let it go on, or stop it.")
+        raise BadInputError("The agent has paused here; let it go on, as it is or with another state, or stop it.")
     return Decided(decision.kind, None, reason=decision.reason, decided_by=viewer.user_id)
+
+
+def _with_edited_state(engine: Engine, viewer: Viewer, row: ApprovalRow, decision: Decision) -> Decided:
+    """Let a pause go on with these keys of the state set to other values; what they were is kept beside them."""
+    edits = decision.arguments or {}
+    engine.check_edits(row.agent_id, edits)
+    values = engine.get_state(viewer, row.thread_id).values
+    before = {key: values[key] for key in edits if isinstance(values, dict) and key in values}
+    return Decided("edit", edits, {"before": before, "after": edits}, decision.reason, viewer.user_id)
 
 
 def _strongest(kinds: Sequence[str]) -> str:

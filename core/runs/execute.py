@@ -4,7 +4,9 @@ Invariant: where a thread starts, and that a decision is taken up, is written do
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +14,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphRecursionError, NodeTimeoutError
 from langgraph.pregel import Pregel
 from langgraph.runtime import RunControl
-from langgraph.types import Command, StateSnapshot, StreamMode
+from langgraph.types import Command, Interrupt, StateSnapshot, StreamMode
 
 from core.access.viewer import Viewer
 from core.agents.answers import Question, find_answer
@@ -22,13 +24,13 @@ from core.agents.models import explain_model_error
 from core.agents.registry import Agents
 from core.agents.workspace import Workspace
 from core.calls.context import THREAD_KEY
-from core.checkpoints.edit import check_values
+from core.checkpoints.edit import check_values, edit_state
 from core.checkpoints.order import keep_thread_in_order
 from core.database import Database
 from core.errors import RunError, SkeinError
 from core.history.approval_steps import list_decided
 from core.history.artifacts import Ref, find_named, settle_versions
-from core.history.interrupts import Asked, exactly, with_schemas
+from core.history.interrupts import SAID, Asked, exactly, with_schemas
 from core.history.rules import Rule, find_rules
 from core.history.turns import list_path_threads
 from core.ids import ThreadId
@@ -41,6 +43,8 @@ from core.tables import clean_text
 
 STREAM_MODES: tuple[StreamMode, ...] = ("tasks", "updates", "custom", "checkpoints")
 MOST_STATES = 50
+# In the metadata of a checkpoint: the approval with which a person edited the state at a pause.
+EDITED_FOR = "edited_for"
 Graph = Pregel[Any, Any, Any, Any]
 
 
@@ -89,7 +93,7 @@ class Executor:
             async for part in self._stream(spec, graph, start, [gate, recorder], control):
                 recorder.take(part)
             if recorder.interrupts or recorder.paused:
-                return await self._read_asked(spec, graph)
+                return await self._read_asked(spec, graph, recorder.runs_again)
             await self._conclude(spec, graph, recorder)
             return []
 
@@ -98,16 +102,24 @@ class Executor:
             preparer = Preparer(self.database, self.saver)
             return await preparer.prepare(spec, graph, parent_is_done=parent_is_done)
         await keep_thread_in_order(self.saver, spec.thread_id)
-        asked = await self._read_asked(spec, graph)
-        if all(one.interrupt_id != spec.resume.interrupt_id for one in asked):
+        state, resume = await graph.aget_state(at(spec.thread_id)), spec.resume
+        known = message_ids(state)
+        if resume.edits and (state.metadata or {}).get(EDITED_FOR) == resume.approval_id:
+            # Another process had edited it, and was ended before it could go on.
+            return _edited_at(state.config["configurable"]["checkpoint_id"], known)
+        if resume.interrupt_id not in _open_interrupts(state):
             raise RunError(
                 "What this decision was about is not asked any more: the agent has changed since; "
                 "try again, and it starts from its last state."
             )
-        answer = {spec.resume.interrupt_id: spec.resume.response}
-        resume: Command[Any] | None = Command(resume=answer) if spec.resume.is_answer else None
-        state = await graph.aget_state(at(spec.thread_id))
-        return Start(None, None, None, resume=resume, known=message_ids(state))
+        if resume.edits:
+            noted = {EDITED_FOR: resume.approval_id}
+            edited = await edit_state(
+                graph, self.saver, thread_id=spec.thread_id, values=resume.edits, noted=noted
+            )
+            return _edited_at(edited, message_ids(await graph.aget_state(at(spec.thread_id))))
+        answer = Command(resume={resume.interrupt_id: resume.response}) if resume.is_answer else None
+        return Start(None, None, None, resume=answer, known=known)
 
     def _stream(
         self, spec: Spec, graph: Graph, start: Start, listeners: list[Any], control: RunControl
@@ -179,24 +191,26 @@ class Executor:
         with self.database.read() as db:
             return account_of(list_decided(db, spec.thread_id))
 
-    async def _read_asked(self, spec: Spec, graph: Graph) -> list[Asked]:
-        """The open interrupts of a thread, or the pause that it stands at."""
-        state = await graph.aget_state(at(spec.thread_id))
+    async def _read_asked(self, spec: Spec, graph: Graph, runs_again: Mapping[str, Sequence[str]]) -> list[Asked]:
+        """The open interrupts of a thread, or the pause that it stands at.
+
+        ``runs_again`` are the tools that run once more when it goes on, by the id of the interrupt.
+        """
         schemas = self.agents.tools(spec.agent_id)
-        asked = {
-            one.id: Asked(
-                one.id,
-                task.name,
-                with_schemas(exactly(one.value), schemas),
-                one.response_schema if isinstance(one.response_schema, dict) else None,
-            )
-            for task in state.tasks
-            for one in task.interrupts
-        }
-        if not asked and state.next:
-            where, node = state.config["configurable"]["checkpoint_id"], ", ".join(state.next)
-            asked[where] = Asked(where, node, {"next": list(state.next)}, is_pause=True)
-        return list(asked.values())
+        state = await graph.aget_state(at(spec.thread_id))
+        asked = []
+        for interrupt_id, (node, interrupt) in _open_interrupts(state).items():
+            is_pause = interrupt is None or not _can_be_answered(interrupt)
+            value: Any = {"next": list(state.next)}
+            schema: Any = None
+            again: Sequence[str] = ()
+            if interrupt is not None:
+                again = runs_again.get(interrupt.id, ())
+                said = exactly(interrupt.value)
+                value = {"next": [node], SAID: said} if is_pause else with_schemas(said, schemas)
+                schema = interrupt.response_schema if isinstance(interrupt.response_schema, dict) else None
+            asked.append(Asked(interrupt_id, node, value, schema, is_pause, tuple(dict.fromkeys(again))))
+        return asked
 
     def find_missing(self, agent_id: str, node: str) -> str | None:
         """Why an agent cannot go on at a node, in one sentence; None when it can."""
@@ -210,9 +224,7 @@ class Executor:
     async def find_asked(self, thread_id: str, agent_id: str) -> set[str]:
         """The ids of what a thread asks of people, as its agent's graph is now."""
         graph = self.agents.compiled(agent_id, self.saver)
-        state = await graph.aget_state(at(thread_id))
-        ids = {one.id for task in state.tasks for one in task.interrupts}
-        return ids or ({state.config["configurable"]["checkpoint_id"]} if state.next else set())
+        return set(_open_interrupts(await graph.aget_state(at(thread_id))))
 
     def check_edits(self, agent_id: str, edits: Mapping[str, Any]) -> None:
         """BadInputError says what of an edited state the agent's graph does not take."""
@@ -264,6 +276,32 @@ def _ids_of(spec: Spec) -> dict[str, str]:
         "conversation_id": spec.conversation_id,
         "message_id": spec.message_id,
     }
+
+
+def _edited_at(checkpoint_id: str, known: frozenset[str]) -> Start:
+    return Start(None, None, None, goes_on_at=checkpoint_id, edited_at=checkpoint_id, known=known)
+
+
+def _open_interrupts(state: StateSnapshot) -> dict[str, tuple[str, Interrupt[Any] | None]]:
+    """What a thread waits with, by its id: the node, and the interrupt; a pause that asks nothing has none.
+
+    A `NodeInterrupt` has no id of its own, so it is named by its node and its place there.
+    """
+    found: dict[str, tuple[str, Interrupt[Any] | None]] = {}
+    places: Counter[str] = Counter()
+    for task in state.tasks:
+        for one in task.interrupts:
+            key = one.id if _can_be_answered(one) else f"{task.name}.{places[task.name]}"
+            places[task.name] += 1
+            found[key] = (task.name, one)
+    if not found and state.next:
+        found[state.config["configurable"]["checkpoint_id"]] = (", ".join(state.next), None)
+    return found
+
+
+def _can_be_answered(interrupt: Interrupt[Any]) -> bool:
+    """Whether LangGraph takes an answer by this id: those of `interrupt` are 32 hexadecimal digits."""
+    return re.fullmatch("[0-9a-f]{32}", interrupt.id) is not None
 
 
 def _to_step(snapshot: StateSnapshot) -> StateStep:

@@ -6,6 +6,7 @@ same time never mix in one answer, the later one is an ``aside``. What streams i
 to its end, ``conclude`` sets right where the answer is another. And nothing here changes what the graph computes.
 """
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -75,6 +76,9 @@ class Recorder(BaseCallbackHandler):
         self.model: str | None = None
         self.interrupts: list[Any] = []
         self.paused = False
+        # By the id of an interrupt: the tools that its step has begun, and begins anew when it goes on.
+        self.runs_again: defaultdict[str, list[str]] = defaultdict(list)
+        self._begun: defaultdict[str, dict[UUID, str]] = defaultdict(dict)
         self._answer_nodes = frozenset(answer_nodes) if answer_nodes is not None else None
         self._speakers: dict[UUID, _Speaker] = {}
         self._speaking: UUID | None = None
@@ -187,8 +191,11 @@ class Recorder(BaseCallbackHandler):
             self._unstreamed_answer(data["name"], messages)
         task = self._tasks.pop(data["id"], None)
         payload = {"phase": "end", "task": data["id"], "ns": list(ns), "ms": task.ms if task else None}
+        begun = self._begun.pop("|".join((*ns, f"{data['name']}:{data['id']}")), {})
         if data.get("interrupts"):
             payload["waits"] = True
+            for interrupt in data["interrupts"]:
+                self.runs_again[interrupt["id"]] += begun.values()
         if data.get("error"):
             payload["error"] = clean_text(str(data["error"]))[:LONGEST_RESULT]
         self._write("node", data["name"], payload)
@@ -362,16 +369,24 @@ class Recorder(BaseCallbackHandler):
         *,
         run_id: UUID,
         inputs: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
+        self._begun[str((metadata or {}).get("langgraph_checkpoint_ns") or "")][run_id] = name
         self._tools.start(run_id, name, input_str if inputs is None else inputs, kwargs.get("tool_call_id"))
 
     async def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         self._tools.end(run_id, await read_end(output))
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        self._tools.end(run_id, {"waits": True} if isinstance(error, GraphInterrupt) else read_error(error))
+        if isinstance(error, GraphInterrupt):
+            # It is what asks: of it people know that it has not run.
+            for begun in self._begun.values():
+                begun.pop(run_id, None)
+            self._tools.end(run_id, {"waits": True})
+        else:
+            self._tools.end(run_id, read_error(error))
 
     def refuse(self, run_id: UUID, name: str, args: Any, call_id: str | None = None) -> None:
         """The run was stopped, and a plain function of it has asked for one more tool or model."""

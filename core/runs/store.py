@@ -101,7 +101,10 @@ class _Stored(NamedTuple):
 
 @dataclass(frozen=True)
 class Resume:
-    """The decision that a thread goes on with; ``is_answer`` where its graph is to be given the response."""
+    """The decision that a thread goes on with; ``is_answer`` where its graph is to be given the response.
+
+    ``edits`` are the keys of the state that were given new values at a pause.
+    """
 
     approval_id: ApprovalId
     interrupt_id: str
@@ -111,6 +114,7 @@ class Resume:
     tool: str
     by: str | None
     started_at: datetime | None
+    edits: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -198,6 +202,7 @@ def _find_resume(db: Db, thread: Thread) -> Resume | None:
         row.tool,
         row.decided_by_name,
         thread.started_at,
+        row.response if row.kind == "pause" and row.decision == "edit" else None,
     )
 
 

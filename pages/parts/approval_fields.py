@@ -35,10 +35,17 @@ def draw_decision(row: ApprovalRow, action: Action | None, kind: str, *, number:
         else:
             draw_fields(action.schema, key=key, value=action.arguments)
     elif kind == "answer":
-        st.text_area("Your answer, in place of the tool's result", key=key)
+        is_inbox = action is not None and action.is_inbox
+        st.text_area("Your response" if is_inbox else "Your answer, in place of the tool's result", key=key)
     elif kind == "refuse":
-        label = "Why? The agent is told." if action else "Why?"
-        st.text_area(label, key=key, max_chars=LONGEST_REASON, height=90)
+        st.text_area(_why(action), key=key, max_chars=LONGEST_REASON, height=90)
+
+
+def _why(action: Action | None) -> str:
+    if action is None:
+        return "Why?"
+    # The older form has no place for a reason.
+    return "Why? It is kept here; the agent is not told." if action.is_inbox else "Why? The agent is told."
 
 
 def read_decision(

@@ -1,4 +1,6 @@
-"""Deciding an approval where it stands: approve, edit, answer or refuse, as it allows; continue or stop a pause.
+"""Deciding an approval where it stands: approve, edit, answer or refuse, as it allows.
+
+A pause is continued, as it is or with another state, or stopped.
 
 Invariant: what a form holds is read in the callback that sends it, and stays as typed until it is taken.
 """
@@ -10,6 +12,7 @@ from typing import Any
 import streamlit as st
 
 from core.access.viewer import Viewer
+from core.errors import SkeinError
 from core.history.approvals import ApprovalRow
 from core.history.interrupts import Action, Decision
 from core.runs.decisions import find_obstacle
@@ -28,11 +31,14 @@ from pages.parts.approval_fields import (
 )
 from pages.parts.approval_sending import is_too_late, send, send_at_once, start_anew, stop
 from pages.parts.approval_texts import in_a_line, options_of, visible
+from pages.parts.state_edits import draw_edits, read_edits, typed_edits
 from pages.parts.text import plain, shortened
 
 _NAMES = {"approve": "Approve", "edit": "Edit", "answer": "Answer", "refuse": "Refuse"}
+_INBOX_NAMES = {"approve": "Accept", "edit": "Edit arguments", "answer": "Respond", "refuse": "Ignore"}
 _ICONS = {"edit": "edit", "answer": "reply", "refuse": "block"}
 _SEND = {"edit": "Approve with these arguments", "answer": "Send the answer", "refuse": "Refuse"}
+_INBOX_SEND = {"edit": "Accept with these arguments", "answer": "Send the response", "refuse": "Ignore"}
 _LONGEST_OPTION = 80
 
 
@@ -45,6 +51,7 @@ def draw_form(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
         _draw_obstacle(skein, viewer, row, obstacle)
         return
     actions = row.actions
+    _draw_runs_again(row)
     if row.kind == "pause":
         _draw_pause(skein, viewer, row)
     elif not actions:
@@ -56,10 +63,26 @@ def draw_form(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
     _draw_refused(row)
 
 
+def _draw_runs_again(row: ApprovalRow) -> None:
+    """LangGraph begins the whole step anew: whoever lets it go on should know what then happens twice."""
+    if not row.runs_again:
+        return
+    names = ", ".join(f"**{plain(visible(tool, 120))}**" for tool in row.runs_again)
+    st.warning(
+        f"When this goes on, its step begins anew: {names} has run already, and runs once more.",
+        icon=":material/replay:",
+    )
+
+
 def holds_typing(row: ApprovalRow) -> bool:
     """Whether its form may hold what somebody is typing, which drawing the page without it would lose."""
-    is_single = len(row.actions) == 1
-    return row.kind == "question" or not is_single or bool(state.get(widget_key(row, "opened")))
+    has_fields = row.kind != "pause" and len(row.actions) != 1
+    return has_fields or bool(state.get(widget_key(row, "opened")))
+
+
+def _name_of(action: Action | None, kind: str) -> str:
+    """What a decision is called, in the words of the form that asks for it."""
+    return (_INBOX_NAMES if action is not None and action.is_inbox else _NAMES)[kind]
 
 
 # -- one tool call ------------------------------------------------------------------------------------------
@@ -72,15 +95,15 @@ def _draw_one(skein: Skein, viewer: Viewer, row: ApprovalRow, action: Action) ->
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if "approve" in action.allowed:
-            _draw_approve(skein, viewer, row)
+            _draw_approve(skein, viewer, row, action)
         for kind in (kind for kind in _SEND if kind in action.allowed):
-            _draw_opener(row, kind)
+            _draw_opener(row, kind, _name_of(action, kind))
         _draw_stop(skein, viewer, row)
 
 
-def _draw_opener(row: ApprovalRow, kind: str) -> None:
+def _draw_opener(row: ApprovalRow, kind: str, name: str) -> None:
     st.button(
-        _NAMES[kind],
+        name,
         icon=f":material/{_ICONS[kind]}:",
         key=widget_key(row, kind),
         on_click=state.put,
@@ -88,9 +111,9 @@ def _draw_opener(row: ApprovalRow, kind: str) -> None:
     )
 
 
-def _draw_approve(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
+def _draw_approve(skein: Skein, viewer: Viewer, row: ApprovalRow, action: Action) -> None:
     st.button(
-        "Approve",
+        _name_of(action, "approve"),
         icon=":material/check:",
         type="primary",
         key=widget_key(row, "approve"),
@@ -111,6 +134,7 @@ def _draw_approve(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
 def _draw_opened(skein: Skein, viewer: Viewer, row: ApprovalRow, action: Action | None, kind: str) -> None:
     """The fields of one kind of decision, and the way back."""
     asks_scope = kind == "refuse" and action is not None
+    send_name = (_INBOX_SEND if action is not None and action.is_inbox else _SEND)[kind]
 
     def submit() -> None:
         scope = read_scope(row) if asks_scope else None
@@ -121,7 +145,7 @@ def _draw_opened(skein: Skein, viewer: Viewer, row: ApprovalRow, action: Action 
         if asks_scope:
             draw_scope(viewer, row, "Always deny it")
         with st.container(horizontal=True, gap="small"):
-            st.form_submit_button(_SEND[kind], type="primary", key=widget_key(row, f"send.{kind}"), on_click=submit)
+            st.form_submit_button(send_name, type="primary", key=widget_key(row, f"send.{kind}"), on_click=submit)
             st.form_submit_button(
                 "Back",
                 type="tertiary",
@@ -168,7 +192,7 @@ def _draw_several(skein: Skein, viewer: Viewer, row: ApprovalRow, actions: Seque
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if all("approve" in action.allowed for action in actions):
             st.button(
-                "Approve all",
+                f"{_name_of(actions[0], 'approve')} all",
                 icon=":material/done_all:",
                 key=widget_key(row, "approve"),
                 on_click=partial(send_at_once, skein, viewer, row, Decision("approve"), times=len(actions)),
@@ -196,14 +220,16 @@ def _draw_choice(row: ApprovalRow, number: int, action: Action) -> str | None:
     return st.segmented_control(
         f"{number + 1}. {plain(visible(action.tool, 120))}",
         list(action.allowed),
-        format_func=_NAMES.__getitem__,
+        format_func=partial(_name_of, action),
         key=widget_key(row, f"choice.{number}"),
     )
 
 
 def _draw_named(row: ApprovalRow, action: Action, kind: str, number: int) -> None:
     if kind in _SEND:
-        st.markdown(f"**{number + 1}. {plain(visible(action.tool, 120))}** :small[{_NAMES[kind].lower()}]")
+        st.markdown(
+            f"**{number + 1}. {plain(visible(action.tool, 120))}** :small[{_name_of(action, kind).lower()}]"
+        )
     draw_decision(row, action, kind, number=number)
 
 
@@ -228,7 +254,7 @@ def _draw_question(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
         st.form_submit_button(
             "Send the answer", type="primary", key=widget_key(row, "send.question"), on_click=submit
         )
-    _draw_opener(row, "refuse")
+    _draw_opener(row, "refuse", _NAMES["refuse"])
 
 
 def _draw_options(skein: Skein, viewer: Viewer, row: ApprovalRow, options: Sequence[Any]) -> None:
@@ -242,6 +268,9 @@ def _draw_options(skein: Skein, viewer: Viewer, row: ApprovalRow, options: Seque
 
 
 def _draw_pause(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
+    if state.get(widget_key(row, "opened")) == "edit":
+        _draw_state(skein, viewer, row)
+        return
     with st.container(horizontal=True, gap="small"):
         st.button(
             "Continue",
@@ -250,12 +279,47 @@ def _draw_pause(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
             key=widget_key(row, "approve"),
             on_click=partial(send_at_once, skein, viewer, row, Decision("approve")),
         )
+        _draw_opener(row, "edit", "Edit the state")
         st.button(
             "Stop",
             icon=":material/stop:",
             key=widget_key(row, "refuse"),
             help="End the run here; what has been said is kept",
             on_click=partial(send_at_once, skein, viewer, row, Decision("refuse")),
+        )
+
+
+def _draw_state(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
+    """The parts of the state that are to be other ones when it goes on."""
+    key = widget_key(row, "state.field")
+    try:
+        step = skein.engine.get_state(viewer, row.thread_id)
+    except SkeinError as error:
+        st.warning(plain(str(error)), icon=":material/info:")
+        return
+    st.caption("What is changed here holds when it goes on, in the same thread; all else stays as it is.")
+    parts = draw_edits(skein, row.agent_id, step, key=key)
+
+    def submit() -> None:
+        edits, problems = read_edits(typed_edits(parts, key=key), step.values)
+        if not edits and not problems:
+            problems = ["Nothing has been changed yet; change a part of the state, or go back and continue."]
+        _submit(skein, viewer, row, [(Decision("edit", arguments=edits), problems)])
+
+    with st.container(horizontal=True, gap="small"):
+        st.button(
+            "Continue with this state",
+            icon=":material/play_arrow:",
+            type="primary",
+            key=widget_key(row, "send.state"),
+            on_click=submit,
+        )
+        st.button(
+            "Back",
+            type="tertiary",
+            key=widget_key(row, "back.state"),
+            on_click=state.take,
+            args=(widget_key(row, "opened"),),
         )
 
 

@@ -115,7 +115,7 @@ def _told(row: ApprovalRow, decisions: Sequence[Decision]) -> str:
     if row.kind != "tool" and decisions[0].kind == "refuse":
         return "The run was stopped; what had been said is kept."
     if row.kind == "pause":
-        return "The run goes on."
+        return "The run goes on with the edited state." if decisions[0].kind == "edit" else "The run goes on."
     if len(decisions) > 1:
         return f"You decided about {len(decisions)} tool calls; the run goes on."
     return f"{_DONE[decisions[0].kind].format(what=what(row))}; the run goes on."

@@ -35,7 +35,11 @@ _UNDECIDED = {
     "gone": "{what} is not asked any more",
     "withdrawn": "{what} was withdrawn",
 }
-_PAUSES = {"approve": "{who} let it go on", "refuse": "{who} stopped it"}
+_PAUSES = {
+    "approve": "{who} let it go on",
+    "edit": "{who} let it go on with another state",
+    "refuse": "{who} stopped it",
+}
 
 
 def visible(text: str, most: int = LONG) -> str:
@@ -151,7 +155,13 @@ def rest_of(value: Any) -> Any:
 
 
 def edits_of(row: ApprovalRow) -> tuple[Any, Any] | None:
-    """The arguments before and after, where a person changed some; what was not approved has none after."""
+    """The arguments before and after, where a person changed some; what was not approved has none after.
+
+    Of a pause it is what was edited of the state.
+    """
+    if row.kind == "pause":
+        after = row.arguments_after
+        return (after["before"], after["after"]) if isinstance(after, dict) else None
     before = [action.arguments for action in row.actions]
     after = row.arguments_after if len(before) > 1 else [row.arguments_after]
     if not before or not isinstance(after, list) or len(after) != len(before):
@@ -177,7 +187,9 @@ def asking(row: ApprovalRow) -> str:
     agent = visible(row.agent_id, 80)
     if row.kind == "tool":
         return f"{agent} wants to use {what(row)}"
-    return f"{agent} pauses before it goes on" if row.kind == "pause" else f"{agent} asks"
+    if row.kind == "pause":
+        return f"{agent} pauses and says why" if row.said is not None else f"{agent} pauses before it goes on"
+    return f"{agent} asks"
 
 
 def decided(row: ApprovalRow) -> str:

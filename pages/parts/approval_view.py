@@ -21,6 +21,7 @@ from pages.parts import state
 from pages.parts.approval_form import draw_form, holds_typing
 from pages.parts.approval_said import draw_said
 from pages.parts.approval_texts import (
+    LONG,
     ahead,
     arguments_html,
     as_json,
@@ -135,18 +136,20 @@ def draw_asked(row: ApprovalRow) -> None:
         if len(actions) > 1:
             st.markdown(f"**{number + 1}. {plain(visible(action.tool, 120))}**")
         draw_action(action, key=f"{row.approval_id}.{number}")
-    if row.kind == "pause":
+    if row.kind == "pause" and row.said is not None:
+        _draw_question(row, row.said)
+    elif row.kind == "pause":
         st.caption(f"It was built to stop here, before {plain(visible(row.node, 80)) or 'its next step'}.")
     elif not actions and row.kind == "tool":
         draw_data(row.arguments, key=f"approval.arguments.{row.approval_id}")
     elif not actions:
-        _draw_question(row)
+        _draw_question(row, row.value)
 
 
 def draw_action(action: Action, *, key: str) -> None:
     """One tool call: what its author says of it, and its arguments."""
     if action.description and not _tells_nothing_new(action):
-        draw_text(action.description, most=_CONTEXT)
+        draw_text(action.description, most=LONG)
     draw_data(action.arguments, key=f"approval.arguments.{key}")
 
 
@@ -191,10 +194,10 @@ def draw_text(text: str, *, most: int) -> None:
         st.text(visible(text, most))
 
 
-def _draw_question(row: ApprovalRow) -> None:
-    if said := question_of(row.value):
+def _draw_question(row: ApprovalRow, value: Any) -> None:
+    if said := question_of(value):
         draw_text(said, most=_CONTEXT)
-    rest = rest_of(row.value)
+    rest = rest_of(value)
     if rest is not None:
         draw_data(rest, key=f"approval.value.{row.approval_id}")
 

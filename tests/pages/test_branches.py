@@ -21,9 +21,9 @@ from core.runs.execute import StateStep
 from core.skein import Skein
 from pages.parts.compare_view import totals_rows
 from pages.parts.differing import in_words, words_html
-from pages.parts.fork_form import read_edits
 from pages.parts.node_ways import file_stem
 from pages.parts.places import BRANCHES
+from pages.parts.state_edits import read_edits
 from pages.parts.time_machine import describe_step, find_step, step_at
 from pages.parts.tree_colours import ColourBy
 from pages.parts.tree_data import cost_of
