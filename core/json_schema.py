@@ -20,6 +20,8 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 MOST_SENTENCES = 5
+# The path to a place in a value, and what is wrong there.
+Mismatch = tuple[tuple[str | int, ...], str]
 _LARGEST_SCHEMA, _MOST_STEPS = 200_000, 50_000
 _DEEPEST, _MOST_PARTS, _MOST_BITS = 50, 100_000, 1_024
 _TYPES = {
@@ -65,21 +67,30 @@ def find_mismatches(schema: dict[str, Any] | None, value: Any) -> list[str]:
 
     A place is ``to.0.address``. Empty when all fits, and when the schema is none, broken or too large to check.
     """
+    sentences = []
+    for path, problem in find_mismatches_by_place(schema, value, most=MOST_SENTENCES):
+        place = _short(".".join(map(str, path))) if path else "The value"
+        sentences.append(f"{place} {problem}.")
+    return sentences
+
+
+def find_mismatches_by_place(schema: dict[str, Any] | None, value: Any, *, most: int = 100) -> list[Mismatch]:
+    """The same, each as the path to the place and what is wrong there: ``(("to", 0), "must be text")``."""
     if problem := _find_unfit(value):
-        return [problem]
+        return [((), problem)]
     validator = _ensure_validator(schema)
     if validator is None:
         return []
     _steps_left.set([_MOST_STEPS])
-    sentences: dict[str, None] = {}
+    found: dict[Mismatch, None] = {}
     try:
         for error in validator.iter_errors(value):
-            sentences.update(dict.fromkeys(_sentences(error)))
-            if len(sentences) >= MOST_SENTENCES:
+            found.update(dict.fromkeys(_mismatches(error)))
+            if len(found) >= most:
                 break
     except (_TooLongError, RecursionError, Unresolvable, ArithmeticError):
         pass  # the schema's fault; what was found so far holds
-    return list(sentences)[:MOST_SENTENCES]
+    return list(found)[:most]
 
 
 def _find_unfit(value: Any) -> str | None:
@@ -88,11 +99,11 @@ def _find_unfit(value: Any) -> str | None:
     while level:
         parts, depth = parts + len(level), depth + 1
         if parts > _MOST_PARTS:
-            return f"The value is too large: it has more than {_MOST_PARTS:,} parts."
+            return f"is too large: it has more than {_MOST_PARTS:,} parts"
         if depth > _DEEPEST:
-            return f"The value is nested more than {_DEEPEST} levels deep."
+            return f"is nested more than {_DEEPEST} levels deep"
         if any(_is_no_number(part) for part in level):
-            return "The value holds a number that is infinite, undefined or far too large."
+            return "holds a number that is infinite, undefined or far too large"
         level = [inner for part in level for inner in _inside(part)]
     return None
 
@@ -197,12 +208,12 @@ _Careful = create(
 )
 
 
-def _sentences(error: ValidationError) -> list[str]:
-    """The error's sentence; of a choice between forms, the sentences of the only form that was meant."""
+def _mismatches(error: ValidationError) -> list[Mismatch]:
+    """What the error says; of a choice between forms, what those of the only form say that was meant."""
     meant = _meant(error)
     if meant:
-        return [sentence for inner in meant for sentence in _sentences(inner)]
-    return [f"{_place(error)} {_problem(error)}."]
+        return [mismatch for inner in meant for mismatch in _mismatches(inner)]
+    return [(tuple(error.absolute_path), _problem(error))]
 
 
 def _meant(error: ValidationError) -> list[ValidationError]:
@@ -215,11 +226,6 @@ def _meant(error: ValidationError) -> list[ValidationError]:
 
 def _is_other_kind(error: ValidationError) -> bool:
     return not error.path and error.validator in {"type", "const", "enum", None}
-
-
-def _place(error: ValidationError) -> str:
-    path = ".".join(str(part) for part in error.absolute_path)
-    return _short(path) if path else "The value"
 
 
 def _problem(error: ValidationError) -> str:

@@ -17,7 +17,8 @@ from pages.parts.chat_header import Header, chosen_show
 from pages.parts.conversation_list import OwnRow, draw_conversation_list
 from pages.parts.guard import require_viewer
 from pages.parts.held_back import draw_held_back
-from pages.parts.opened import Opened, load
+from pages.parts.input_form import draw_input_form
+from pages.parts.opened import load
 from pages.parts.resources import get_skein
 from pages.parts.talk import Places, Talk
 from pages.parts.text import plain
@@ -34,13 +35,17 @@ def main(skein: Skein, viewer: Viewer) -> None:
     talk = Talk(skein, opened, show=show)
     is_own = opened.conversation is None or opened.conversation.user_id == viewer.user_id
     dock = st.bottom.container(key="chat_dock")
-    if is_own:
+    agent_id = chosen_agent(skein, opened)
+    form = skein.agents.input_form(agent_id)
+    if is_own and form is None:
         draw_input(talk.take_sent)
     with dock:
         stop = st.empty()
         draw_problem(opened.conversation_id)
         is_held = draw_held_back(skein, viewer, opened, send=talk.send)
         draw_chosen(state.FAN)
+        if is_own and form is not None:
+            draw_input_form(skein, opened, agent_id, form, send=talk.send_filled)
     at_top, beside = st.container(key="chat_header_place"), st.container(key="chat_beside")
     around: list[tuple[Header, OwnRow]] = []
 
@@ -61,7 +66,7 @@ def main(skein: Skein, viewer: Viewer) -> None:
         draw_around()
         if not is_held:
             with welcome.container():
-                _draw_welcome(skein, opened, talk)
+                _draw_welcome(skein, agent_id, talk, has_form=form is not None)
     if is_held and opened.head is not None and opened.head.is_live:
         st.rerun()  # what is held back can simply be sent now
     header, row = around[0]
@@ -72,9 +77,8 @@ def main(skein: Skein, viewer: Viewer) -> None:
         talk.stand_below(drawn, places)
 
 
-def _draw_welcome(skein: Skein, opened: Opened, talk: Talk) -> None:
+def _draw_welcome(skein: Skein, agent_id: str, talk: Talk, *, has_form: bool) -> None:
     st.markdown("##### What would you like to talk about?")
-    agent_id = chosen_agent(skein, opened)
     described = next((agent.description for agent in skein.agents.list() if agent.agent_id == agent_id), "")
     st.caption(f":material/smart_toy: **{plain(agent_id)}** · {plain(described)}")
     if "model" in skein.agents.takes(agent_id) and skein.chat_models.is_offline(state.get(state.MODEL) or ""):
@@ -83,7 +87,8 @@ def _draw_welcome(skein: Skein, opened: Opened, talk: Talk) -> None:
             "Set `OPENAI_API_KEY` or `OPENAI_BASE_URL` for a real one.",
             icon=":material/cloud_off:",
         )
-    st.pills("Try", _EXAMPLES, key=state.EXAMPLE, label_visibility="collapsed", on_change=talk.take_example)
+    if not has_form:
+        st.pills("Try", _EXAMPLES, key=state.EXAMPLE, label_visibility="collapsed", on_change=talk.take_example)
 
 
 main(get_skein(), viewer)

@@ -6,15 +6,14 @@ model chosen in Skein reaches only graphs that ask for it; the context is made a
 so a secret may be reached through it.
 """
 
-import dataclasses
 from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Required, get_args, get_origin
+from typing import Any, Required, get_origin
 
-from pydantic import BaseModel, Field, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
-from pydantic import create_model as make_model
+from pydantic import TypeAdapter, ValidationError
 from typing_extensions import is_typeddict
 
+from core.agents.field_schemas import describe_fields, find_adapter
 from core.agents.limits import LIMITS
 from core.agents.shapes import read_fields, required_fields
 from core.errors import BadInputError
@@ -127,18 +126,9 @@ def describe_settings(schema: Any, left: Collection[str] = ()) -> dict[str, Any]
     Those that Skein gives, or that are ``left`` to its own options, are not among them.
     """
     given = {*given_names(schema), *left}
-    fields: dict[str, Any] = {
-        name: (hint, _describe(schema, name, hint))
-        for name, hint in (read_fields(schema) or {}).items()
-        if name not in given and _adapter(hint) is not None
-    }
-    if not fields:
-        return None
-    try:
-        described: dict[str, Any] = make_model("Settings", **fields).model_json_schema()
-    except (PydanticUserError, TypeError, ValueError, NameError):
-        return None
-    return described
+    fields = {name: hint for name, hint in (read_fields(schema) or {}).items() if name not in given}
+    required = _required(schema) if fields else ()
+    return describe_fields(schema, fields, required=required, name="Settings")
 
 
 def _check(schema: Any, name: str, value: Any) -> Any:
@@ -154,35 +144,7 @@ def _check(schema: Any, name: str, value: Any) -> Any:
 @lru_cache(maxsize=256)
 def _adapter_of(schema: Any, name: str) -> TypeAdapter[Any] | None:
     """What checks a field; to make it takes longer than all else that comes before a run's first step."""
-    return _adapter(_fields_of(schema)[0][name])
-
-
-def _adapter(hint: Any) -> TypeAdapter[Any] | None:
-    """What checks values of this type; None for Python objects that JSON data cannot describe."""
-    try:
-        adapter = TypeAdapter(hint)
-        adapter.json_schema()
-    except (PydanticUserError, PydanticUndefinedAnnotation, RecursionError, TypeError, NameError):
-        return None
-    return adapter
-
-
-def _describe(schema: Any, name: str, hint: Any) -> Any:
-    """The field as pydantic describes it: its default, and what is said about it."""
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
-        return schema.model_fields[name]
-    said: dict[str, Any] = {"description": _description(hint)}
-    if not dataclasses.is_dataclass(schema):
-        needed = name in _required(schema)
-        # A factory says "not required" without naming a default that nobody wrote.
-        return Field(**said) if needed else Field(default_factory=lambda: None, **said)
-    field = next(one for one in dataclasses.fields(schema) if one.name == name)
-    said["description"] = field.metadata.get("description") or said["description"]
-    if field.default is not dataclasses.MISSING:
-        return Field(default=field.default, **said)
-    if field.default_factory is not dataclasses.MISSING:
-        return Field(default=field.default_factory(), **said)
-    return Field(**said)
+    return find_adapter(_fields_of(schema)[0][name])
 
 
 def _problem(error: ValidationError, name: str = "") -> str:
@@ -190,9 +152,3 @@ def _problem(error: ValidationError, name: str = "") -> str:
     place = ".".join(map(str, (*((name,) if name else ()), *first["loc"])))
     said = first["msg"].removeprefix("Value error, ")
     return f"The setting {place!r} cannot be used: {said[0].lower()}{said[1:]}."
-
-
-def _description(hint: Any) -> str | None:
-    """A text written beside a type, as ``Annotated[str, "what it is"]``."""
-    tags = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
-    return next((tag for tag in tags if isinstance(tag, str)), None)

@@ -42,8 +42,12 @@ def to_input(graph: Graph, messages: Sequence[AnyMessage], *, key: str | None = 
                 f"This agent takes {_words(shape.whole)}, and what you wrote is not that: write it as JSON."
             )
         return value
-    given = _written_out(shape, messages) or _placed(shape, messages, key)
-    return _made(shape, given)
+    return _made(shape, to_fields(shape, messages, key))
+
+
+def to_fields(shape: Shape, messages: Sequence[AnyMessage], key: str | None = None) -> dict[str, Any]:
+    """The fields of an input that these messages say, before it is looked at whether they fit."""
+    return _written_out(shape, list(messages), key) or _placed(shape, list(messages), key)
 
 
 def messages_key(graph: Graph) -> str | None:
@@ -52,16 +56,40 @@ def messages_key(graph: Graph) -> str | None:
     return next((name for name, hint in (shape.fields or {}).items() if takes_messages(hint, name)), None)
 
 
-def _written_out(shape: Shape, messages: list[AnyMessage]) -> dict[str, Any] | None:
-    """The input as a JSON object, when the person wrote one with keys of the input, and no others."""
-    text = messages[-1].text.strip() if messages else ""
+def _written_out(shape: Shape, messages: list[AnyMessage], key: str | None) -> dict[str, Any] | None:
+    """The input as a JSON object, when the person wrote one with keys of the input, and no others.
+
+    A text in the field for what is said becomes what the field takes, as if it had been written alone.
+    """
+    text = _words_of(messages[-1]) if messages else ""
     if not text.startswith("{") or not shape.fields:
         return None
     try:
         written = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return written if written and isinstance(written, dict) and written.keys() <= shape.fields.keys() else None
+    if not written or not isinstance(written, dict) or not written.keys() <= shape.fields.keys():
+        return None
+    chosen = key or find_key(shape)
+    if chosen is not None and isinstance(written.get(chosen), str):
+        spoken = [*messages[:-1], _with_words(messages[-1], written[chosen])]
+        value = fit(shape.fields[chosen], spoken, name=chosen)
+        written[chosen] = written[chosen] if value is NOTHING else value
+    return written
+
+
+def _words_of(message: AnyMessage) -> str:
+    """What was typed; the texts of attached files stand in blocks behind it."""
+    content = message.content
+    first = content[0] if isinstance(content, list) and content else content
+    return str(first.get("text", "") if isinstance(first, dict) else first).strip()
+
+
+def _with_words(message: AnyMessage, words: str) -> AnyMessage:
+    content = message.content
+    if isinstance(content, list):
+        return message.model_copy(update={"content": [{"type": "text", "text": words}, *content[1:]]})
+    return message.model_copy(update={"content": words})
 
 
 def _placed(shape: Shape, messages: list[AnyMessage], key: str | None) -> dict[str, Any]:

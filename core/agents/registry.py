@@ -26,6 +26,7 @@ from core.agents.context import (
 )
 from core.agents.environment import set_environment
 from core.agents.factories import Factory, build, for_running
+from core.agents.input_form import InputForm, find_form, find_problems
 from core.agents.limits import LIMITS, Limits, apply_limits, choose_limits, copy_graph, own_limits
 from core.agents.loading import LOADING_SECONDS, explain_failure, find_embedding, load, load_each
 from core.agents.manifest import (
@@ -42,6 +43,7 @@ from core.agents.projects import Project, open_project
 from core.agents.tool_schemas import list_tools
 from core.checkpoints.own_types import allow_own_types
 from core.errors import BadInputError, BusyError, NotFoundError
+from core.json_schema import Mismatch
 from core.settings import CallText, Settings
 
 Graph = Pregel[Any, Any, Any, Any]
@@ -98,6 +100,7 @@ class Agents:
         self._store = store or InMemoryStore()
         self._compiled: dict[str, tuple[BaseCheckpointSaver[Any], Graph]] = {}
         self._settings_schemas: dict[str, dict[str, Any] | None] = {}
+        self._input_forms: dict[str, InputForm | None] = {}
         manifests, self.problems = read_manifests(settings.langgraph_json)
         self._projects = {manifest.file: self._open_project(manifest) for manifest in manifests}
         self._indexed: dict[Path, BaseStore] = {}
@@ -289,6 +292,20 @@ class Agents:
         if agent_id not in self._settings_schemas:
             self._settings_schemas[agent_id] = describe_settings(graph.context_schema, self.get(agent_id).takes)
         return self._settings_schemas[agent_id]
+
+    def input_form(self, agent_id: str) -> InputForm | None:
+        """The form for what this agent takes; None where a text is enough, or while the agent is not there."""
+        agent = self._agents.get(agent_id)
+        if agent is None or agent.graph is None:
+            return None
+        if agent_id not in self._input_forms:
+            self._input_forms[agent_id] = find_form(agent.graph, key=agent.input_key)
+        return self._input_forms[agent_id]
+
+    def input_problems(self, agent_id: str, value: Any) -> tuple[Mismatch, ...]:
+        """What of its filled form this agent does not take, each with the path to the field."""
+        agent, form = self.get(agent_id), self.input_form(agent_id)
+        return tuple(find_problems(_graph(agent), form, value, key=agent.input_key)) if form is not None else ()
 
     def tools(self, agent_id: str) -> dict[str, dict[str, Any]]:
         """The JSON schema of each tool's arguments, by the tool's name."""

@@ -121,8 +121,10 @@ def hold_conversation(db: Db, conversation_id: ConversationId) -> None:
 
 
 def default_title(text: str) -> str:
-    """The first line of what was said, shortened at a word where there is one."""
+    """The first line of what was said, shortened at a word where there is one; of a JSON object the whole."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    if line in {"{", "["}:
+        line = " ".join(text.split())
     if len(line) <= 60:
         return line
     head = line[:60].rsplit(" ", 1)[0] if " " in line[30:60] else line[:60]

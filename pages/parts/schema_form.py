@@ -6,13 +6,13 @@ default), and what no widget shows is kept. Titles and descriptions are other pe
 
 import datetime
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import streamlit as st
 
-from core.json_schema import find_mismatches
+from core.json_schema import Mismatch, find_mismatches
 from pages.parts import state
 from pages.parts.schema_fields import MISSING, Field, fits, place_of, read_field, spelled
 from pages.parts.text import plain, shortened
@@ -25,19 +25,54 @@ _FIRST, _LAST = datetime.date(1, 1, 1), datetime.date(9999, 12, 31)
 
 @dataclass(frozen=True)
 class Filled:
-    """What the form holds now, None when nothing; and a sentence in plain text for each thing that is wrong."""
+    """What the form holds now, None when nothing; and a sentence in plain text for each thing that is wrong.
+
+    ``unread`` are those about what could not be read at all, by the key of the widget.
+    """
 
     value: Any
     problems: list[str] = field(default_factory=list)
+    unread: dict[str, list[str]] = field(default_factory=dict)
 
 
-def draw_fields(schema: dict[str, Any] | None, *, key: str, value: Any = None) -> Filled:
+# By a widget's key, what is wrong with what it holds; by "" what is wrong with no single one.
+Said = Mapping[str, Sequence[str]]
+
+
+def draw_fields(schema: dict[str, Any] | None, *, key: str, value: Any = None, said: Said | None = None) -> Filled:
     """Draw the schema's fields filled with the value, and give what they hold; inside of ``st.form`` and outside.
 
     ``value`` counts when the widgets of this ``key`` are first drawn: another value needs another key. A widget's
     own key is ``<key>.<property>``, of an object in it ``<key>.<property>.<property>``, of a lone value ``<key>.``.
+    Below each widget stands what is ``said`` of it.
     """
-    return _fill(schema, _Form(is_drawn=True), key=key, value=value)
+    return _fill(schema, _Form(is_drawn=True, said=said or {}), key=key, value=value)
+
+
+def say_at_fields(
+    schema: dict[str, Any] | None, mismatches: Iterable[Mismatch], *, key: str
+) -> dict[str, list[str]]:
+    """What is wrong, by the widget of this form that holds it, as ``draw_fields`` takes it."""
+    said: dict[str, list[str]] = {}
+    for path, problem in mismatches:
+        place, rest = _find_widget(read_field(schema), path, key)
+        inside = f"{'.'.join(map(str, rest))} " if rest else ""
+        sentence = f"{inside}{problem}."
+        said.setdefault(place, []).append(sentence[:1].upper() + sentence[1:])
+    return said
+
+
+def _find_widget(root: Field, path: Sequence[str | int], key: str) -> tuple[str, Sequence[str | int]]:
+    """The key of the widget for the place, "" for none, and what of the path is left inside of it."""
+    if root.kind != "object":
+        return f"{key}.", path
+    here, at = root, ""
+    for depth, name in enumerate(path):
+        inner = next((one for one in here.fields if one.name == name), None)
+        if inner is None:
+            return at, path[depth:]
+        here, at = inner, _key(at or key, inner)
+    return at, ()
 
 
 def read_fields(schema: dict[str, Any] | None, *, key: str, value: Any = None) -> Filled:
@@ -50,7 +85,13 @@ class _Form:
     """Whether the widgets are to be drawn, or only what they hold is wanted; and what is wrong with that."""
 
     is_drawn: bool
-    problems: list[str] = field(default_factory=list)
+    unread: dict[str, list[str]] = field(default_factory=dict)
+    said: Said = field(default_factory=dict)
+
+    def say(self, key: str) -> None:
+        """Below the widget that was just drawn: what is wrong with what it holds."""
+        for sentence in self.said.get(key, ()):
+            st.caption(f":red[:material/error: {plain(sentence)}]")
 
 
 def _fill(schema: dict[str, Any] | None, form: _Form, *, key: str, value: Any) -> Filled:
@@ -60,7 +101,8 @@ def _fill(schema: dict[str, Any] | None, form: _Form, *, key: str, value: Any) -
     else:
         held = _fill_one(root, MISSING if value is None else value, f"{key}.", form)
     held = None if held is MISSING else held
-    return Filled(held, form.problems or find_mismatches(schema or {}, held))
+    unread = [sentence for sentences in form.unread.values() for sentence in sentences]
+    return Filled(held, unread or find_mismatches(schema or {}, held), form.unread)
 
 
 def _fill_one(field: Field, value: Any, key: str, form: _Form) -> Any:
@@ -73,6 +115,7 @@ def _fill_one(field: Field, value: Any, key: str, form: _Form) -> Any:
     begun = None if shown is MISSING else shown
     if form.is_drawn:
         _WIDGETS[field.kind](field, begun, key)
+        form.say(key)
     now = _held(field, begun, key)
     if _is_same(field, now, begun):
         return untouched(field, value)
@@ -124,6 +167,7 @@ def _fill_object(field: Field, value: Any, key: str, form: _Form) -> Any:
         with st.container(border=True):
             st.markdown(f"**{_title(field)}**", help=_help(field))
             now = _fill_inside(field, held, key, form)
+            form.say(key)
     else:
         now = _fill_inside(field, held, key, form)
     if not isinstance(value, dict) and not (value is MISSING and field.is_required):
@@ -148,7 +192,7 @@ def _fill_more(more: dict[str, Any], key: str, form: _Form) -> dict[str, Any]:
     if given is MISSING:
         return {}
     if not isinstance(given, dict):
-        form.problems.append("More fields must be a JSON object.")
+        form.unread.setdefault(key, []).append("More fields must be a JSON object.")
         return more
     return given
 
@@ -161,6 +205,7 @@ def _fill_json(field: Field, value: Any, key: str, form: _Form) -> Any:
         label = f"{_title(field)} :small[JSON]"
         height = 68 + 24 * min(12, begun.count("\n"))
         st.text_area(label, begun, key=key, help=_help(field), placeholder=_UNSET, height=height)
+        form.say(key)
     text = ((state.get(key) if state.has(key) else begun) or "").strip()
     if text == begun.strip():
         return shown if value is MISSING and field.is_required else value
@@ -169,7 +214,8 @@ def _fill_json(field: Field, value: Any, key: str, form: _Form) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        form.problems.append(f"{shortened(field.title, _LONGEST_TITLE)} is not JSON{_where(error)}.")
+        sentence = f"{shortened(field.title, _LONGEST_TITLE)} is not JSON{_where(error)}."
+        form.unread.setdefault(key, []).append(sentence)
         return value
 
 

@@ -80,7 +80,11 @@ class Talk:
         if example:
             self.send(Given(example))
 
-    def send(self, given: Given) -> None:
+    def send_filled(self, given: Given) -> None:
+        """The same for what was filled into a form: the page is drawn anew, for the form begins anew too."""
+        self.send(given, in_slot=False)
+
+    def send(self, given: Given, *, in_slot: bool = True) -> None:
         """Start the run at once; what cannot be sent is held back, never lost. For callbacks."""
         opened, viewer = self._opened, find_here()
         if viewer is None:
@@ -102,7 +106,7 @@ class Talk:
             forget_choice()
         if st.query_params.get("branch") != added.branch_id or "message" in st.query_params:
             go_to(added)
-        if not variants and not given.files and self._can_draw(added):
+        if in_slot and not variants and not given.files and self._can_draw(added):
             self._asked = _Asked(viewer, _as_turn(viewer, new, added), is_new)
             self._opened = _with_turn(opened, viewer, added, self._asked.turn)
             st.rerun(self._slot)

@@ -1,0 +1,143 @@
+"""Graphs that need more than a text have a form, and what is filled in reaches them as if it were given bare."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.access.viewer import Viewer
+from core.agents.input_form import find_form, find_problems, read_text, write_text
+from core.history.conversations import default_title
+from core.runs.branching import edit, regenerate
+from core.settings import Settings
+from core.skein import Skein
+from tests.conftest import make_settings
+from tests.core.support import ROOT, answered, ask, turn_at
+from tests.graphs import filling
+
+NAMES = ("order", "trip", "numbers", "area", "plain", "doubled")
+ORDER = {"messages": "please", "customer": "Ada", "copies": 2}
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    listed = {name: f"{ROOT / 'tests' / 'graphs' / 'filling.py'}:{name}" for name in NAMES}
+    path = tmp_path / "langgraph.json"
+    path.write_text(json.dumps({"graphs": listed}))
+    return make_settings(tmp_path, database_url=database_url, langgraph_json=path)
+
+
+@pytest.fixture
+def alice(person: Callable[..., Viewer]) -> Viewer:
+    return person("alice")
+
+
+def graph_of(name: str) -> Any:
+    made = getattr(filling, name)
+    return made.compile() if hasattr(made, "compile") else made
+
+
+def say(skein: Skein, viewer: Viewer, value: Any, agent: str, **more: Any) -> Any:
+    turn = ask(skein, viewer, write_text(value), agent=agent, **more)
+    return answered(skein, viewer, turn.thread_id)
+
+
+class TestWhoHasAForm:
+    def test_a_text_beside_required_fields(self) -> None:
+        form = find_form(graph_of("order"))
+        assert form is not None
+        assert (form.text_key, form.schema["required"]) == ("messages", ["messages", "customer", "copies"])
+        fields = form.schema["properties"]
+        assert list(fields) == ["messages", "customer", "copies", "size", "is_gift"]
+        assert fields["messages"] == {"type": "string", "format": "textarea", "title": "Message"}
+        assert fields["customer"]["description"] == "Who it is for"
+        assert (fields["size"]["enum"], fields["size"]["default"]) == (["small", "large"], "small")
+        assert (fields["copies"]["minimum"], fields["copies"]["maximum"]) == (1, 9)
+
+    def test_a_dataclass_with_its_defaults(self) -> None:
+        form = find_form(graph_of("trip"))
+        assert form is not None
+        assert form.schema["required"] == ["start", "nights"]
+        assert form.schema["properties"]["via"]["default"] == []
+
+    def test_no_text_among_the_keys(self) -> None:
+        numbers, area = find_form(graph_of("numbers")), find_form(graph_of("area"))
+        assert numbers is not None
+        assert area is not None
+        # A state's keys may be the graph's own to fill; an input schema's are asked for.
+        assert (numbers.schema["required"], numbers.text_key) == ([], None)
+        assert (area.schema["required"], list(area.schema["properties"])) == (
+            ["width", "height"],
+            ["width", "height"],
+        )
+
+    def test_one_value_that_is_no_text(self) -> None:
+        form = find_form(graph_of("doubled"))
+        assert form is not None
+        assert form.schema == {"type": "integer"}
+
+    def test_nobody_else(self, opened: Skein) -> None:
+        assert find_form(graph_of("plain")) is None
+        assert opened.agents.input_form("plain") is None
+        assert opened.agents.input_form("not there") is None
+
+
+class TestWhatIsFilledIn:
+    @pytest.mark.parametrize(
+        ("agent", "value", "answer"),
+        [
+            ("order", ORDER, "2 small for Ada: please"),
+            ("order", {**ORDER, "size": "large", "is_gift": True}, "2 large for Ada as a gift: please"),
+            ("trip", {"start": "Ulm", "nights": 3, "via": ["Rom"]}, "from Ulm, 3 nights via Rom"),
+            ("numbers", {"numbers": [1, 2, 3]}, "6"),
+            ("area", {"width": 2, "height": 1.5}, "3.0"),
+            ("doubled", 21, "42"),
+        ],
+    )
+    def test_reaches_the_graph(self, opened: Skein, alice: Viewer, agent: str, value: Any, answer: str) -> None:
+        assert opened.agents.input_problems(agent, value) == ()
+        turn = say(opened, alice, value, agent)
+        assert (turn.status, turn.error_message, answer in turn.answer) == ("done", None, True), turn.answer
+
+    def test_is_gone_on_with_edited_and_asked_again(self, opened: Skein, alice: Viewer) -> None:
+        first = say(opened, alice, ORDER, "order")
+        second = say(opened, alice, {**ORDER, "messages": "more"}, "order", under=first)
+        assert second.answer == f"2 small for Ada: please / {first.answer} / more"
+        changed = edit(opened.engine, alice, second.message_id, write_text({**ORDER, "messages": "less"}))
+        again = regenerate(opened.engine, alice, second.message_id)
+        for added, last in ((changed, "less"), (again, "more")):
+            answered(opened, alice, added.thread_id)
+            assert turn_at(opened, alice, added.message_id).answer.endswith(f" / {last}")
+
+    @pytest.mark.parametrize(
+        ("agent", "value", "path", "sentence"),
+        [
+            ("order", {**ORDER, "copies": 12}, ("copies",), "must be at most 9"),
+            ("order", {"messages": "x", "copies": 1}, ("customer",), "is missing"),
+            ("order", {**ORDER, "customer": "nobody"}, ("customer",), "nobody is no customer of ours"),
+            ("order", {**ORDER, "size": "huge"}, ("size",), 'must be one of "small", "large"'),
+            ("trip", {"start": "Ulm", "nights": "x"}, ("nights",), "must be a whole number"),
+            ("numbers", {"numbers": [1, "x"]}, ("numbers", 1), "must be a whole number"),
+            ("numbers", {}, (), "is empty: fill in at least one field"),
+            ("area", {"width": 1}, ("height",), "is missing"),
+        ],
+    )
+    def test_what_does_not_fit_is_named_at_its_place(
+        self, agent: str, value: Any, path: tuple[Any, ...], sentence: str
+    ) -> None:
+        graph = graph_of(agent)
+        form = find_form(graph)
+        assert form is not None
+        assert (path, sentence) in find_problems(graph, form, value)
+
+    def test_the_next_form_begins_with_it_but_for_what_was_said(self) -> None:
+        form = find_form(graph_of("order"))
+        assert form is not None
+        assert read_text(form, write_text(ORDER)) == {"customer": "Ada", "copies": 2}
+        assert read_text(form, "a text") is None
+        assert read_text(form, '{"other": 1}') is None
+
+    def test_a_conversation_is_called_by_it(self) -> None:
+        assert default_title(write_text({"start": "Ulm", "nights": 3})) == '{ "start": "Ulm", "nights": 3 }'
