@@ -419,7 +419,7 @@ class Approval(Table, table=True):
     the interrupt said, as plain data. ``response`` is what the graph is given for it; ``applied_at`` is when a run
     took it up. ``decided_by`` is None where a rule or the time decided. Where the state was edited at a pause,
     ``response`` are the keys with their new values, and ``arguments_after`` says ``before`` and ``after``.
-    ``runs_again`` are the tools that the step had run by then, and runs once more when it goes on.
+    ``runs_again`` are the tools that the step had run by then, and runs a second time when it goes on.
     """
 
     __tablename__ = "approval"

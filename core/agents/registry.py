@@ -40,7 +40,7 @@ from core.agents.manifest import (
 )
 from core.agents.models import ChatModels
 from core.agents.projects import Project, open_project
-from core.agents.tool_schemas import list_tools
+from core.agents.tool_schemas import list_tool_nodes, list_tools
 from core.checkpoints.own_types import allow_own_types
 from core.errors import BadInputError, BusyError, NotFoundError
 from core.json_schema import Mismatch
@@ -101,6 +101,7 @@ class Agents:
         self._compiled: dict[str, tuple[BaseCheckpointSaver[Any], Graph]] = {}
         self._settings_schemas: dict[str, dict[str, Any] | None] = {}
         self._input_forms: dict[str, InputForm | None] = {}
+        self._tool_nodes: dict[str, frozenset[str]] = {}
         manifests, self.problems = read_manifests(settings.langgraph_json)
         self._projects = {manifest.file: self._open_project(manifest) for manifest in manifests}
         self._indexed: dict[Path, BaseStore] = {}
@@ -310,6 +311,15 @@ class Agents:
     def tools(self, agent_id: str) -> dict[str, dict[str, Any]]:
         """The JSON schema of each tool's arguments, by the tool's name."""
         return list_tools(_graph(self.get(agent_id)))
+
+    def tool_nodes(self, agent_id: str) -> frozenset[str]:
+        """The names of this agent's nodes that are a ToolNode; none while the agent is not there."""
+        agent = self._agents.get(agent_id)
+        if agent is None or agent.graph is None:
+            return frozenset()
+        if agent_id not in self._tool_nodes:
+            self._tool_nodes[agent_id] = list_tool_nodes(agent.graph)
+        return self._tool_nodes[agent_id]
 
     def _ready(self, agent_id: str, graph: Graph, saver: BaseCheckpointSaver[Any]) -> Graph:
         project = self._projects[self._named[agent_id][0].file]

@@ -15,22 +15,28 @@ Graph = Pregel[Any, Any, Any, Any]
 
 def list_tools(graph: Graph) -> dict[str, dict[str, Any]]:
     """The JSON schema of each tool's arguments, by name, of every ToolNode in the graph and the graphs within."""
-    return {name: _schema(tool) for node in _tool_nodes(graph, set()) for name, tool in node.tools_by_name.items()}
+    nodes = [node for _, node in _tool_nodes(graph, set())]
+    return {name: _schema(tool) for node in nodes for name, tool in node.tools_by_name.items()}
 
 
-def _tool_nodes(graph: Graph, seen: set[int]) -> Iterator[ToolNode]:
+def list_tool_nodes(graph: Graph) -> frozenset[str]:
+    """The names of the nodes, in the graph and the graphs within, that are a ToolNode."""
+    return frozenset(name for name, _ in _tool_nodes(graph, set()))
+
+
+def _tool_nodes(graph: Graph, seen: set[int]) -> Iterator[tuple[str, ToolNode]]:
     if id(graph) in seen:
         return
     seen.add(id(graph))
-    for node in graph.nodes.values():
-        yield from _within(node.bound, seen)
+    for name, node in graph.nodes.items():
+        yield from _within(name, node.bound, seen)
         for inner in node.subgraphs or ():
-            yield from _within(inner, seen)
+            yield from _within(name, inner, seen)
 
 
-def _within(runnable: Any, seen: set[int]) -> Iterator[ToolNode]:
+def _within(name: str, runnable: Any, seen: set[int]) -> Iterator[tuple[str, ToolNode]]:
     if isinstance(runnable, ToolNode):
-        yield runnable
+        yield name, runnable
     elif isinstance(runnable, Pregel):
         yield from _tool_nodes(runnable, seen)
     else:
@@ -38,7 +44,7 @@ def _within(runnable: Any, seen: set[int]) -> Iterator[ToolNode]:
         parts = list(steps) if isinstance(steps, Sequence) else [getattr(runnable, "bound", None)]
         for part in parts:
             if part is not None:
-                yield from _within(part, seen)
+                yield from _within(name, part, seen)
 
 
 def _schema(tool: BaseTool) -> dict[str, Any]:

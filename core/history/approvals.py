@@ -37,7 +37,7 @@ _MOST_IDS = 500
 class ApprovalRow:
     """An approval with what led to it: ``question`` is the message, ``answer`` what was said until now.
 
-    ``runs_again`` are the tools that the step has run by then, and runs once more when it goes on.
+    ``runs_again`` are the tools that the step has run by then, and runs a second time when it goes on.
     """
 
     approval_id: ApprovalId

@@ -74,7 +74,7 @@ class Decision:
 class Asked:
     """One interrupt as LangGraph tells of it: plain ``value`` and ``response_schema`` (JSON schema).
 
-    ``runs_again`` are the tools that its step has run, and runs once more when it goes on.
+    ``runs_again`` are the tools that its step has run, and runs a second time when it goes on.
     """
 
     interrupt_id: str

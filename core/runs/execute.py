@@ -93,7 +93,8 @@ class Executor:
             async for part in self._stream(spec, graph, start, [gate, recorder], control):
                 recorder.take(part)
             if recorder.interrupts or recorder.paused:
-                return await self._read_asked(spec, graph, recorder.runs_again)
+                denied = {one.call.tool for one in gate.denied}
+                return await self._read_asked(spec, graph, recorder.runs_again, denied)
             await self._conclude(spec, graph, recorder)
             return []
 
@@ -191,10 +192,13 @@ class Executor:
         with self.database.read() as db:
             return account_of(list_decided(db, spec.thread_id))
 
-    async def _read_asked(self, spec: Spec, graph: Graph, runs_again: Mapping[str, Sequence[str]]) -> list[Asked]:
+    async def _read_asked(
+        self, spec: Spec, graph: Graph, runs_again: Mapping[str, Sequence[str]], denied: set[str]
+    ) -> list[Asked]:
         """The open interrupts of a thread, or the pause that it stands at.
 
-        ``runs_again`` are the tools that run once more when it goes on, by the id of the interrupt.
+        ``runs_again`` are the tools that run a second time when it goes on, by the id of the interrupt; those that
+        rules have ``denied`` did not run at all.
         """
         schemas = self.agents.tools(spec.agent_id)
         state = await graph.aget_state(at(spec.thread_id))
@@ -205,7 +209,7 @@ class Executor:
             schema: Any = None
             again: Sequence[str] = ()
             if interrupt is not None:
-                again = runs_again.get(interrupt.id, ())
+                again = [tool for tool in runs_again.get(interrupt.id, ()) if tool not in denied]
                 said = exactly(interrupt.value)
                 value = {"next": [node], SAID: said} if is_pause else with_schemas(said, schemas)
                 schema = interrupt.response_schema if isinstance(interrupt.response_schema, dict) else None

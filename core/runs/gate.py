@@ -139,7 +139,7 @@ class Gate(BaseCallbackHandler):
         """A node begins: remember which tool calls it was given."""
         place = _place_of(metadata)
         if place and kwargs.get("name") == (metadata or {}).get("langgraph_node") and place not in self._steps:
-            self._steps[place] = _Step(list(_calls_in(inputs)))
+            self._steps[place] = _Step(list(calls_in(inputs)))
 
     def on_tool_start(
         self,
@@ -248,7 +248,7 @@ def _place_of(metadata: Mapping[str, Any] | None) -> str:
     return str((metadata or {}).get("langgraph_checkpoint_ns") or "")
 
 
-def _calls_in(inputs: Any) -> Iterator[Call]:
+def calls_in(inputs: Any) -> Iterator[Call]:
     """The tool calls that a node is given: one of its own, or those of the AI message that came last.
 
     What does not look like one is none: a graph's state may hold anything.

@@ -6,7 +6,6 @@ same time never mix in one answer, the later one is an ``aside``. What streams i
 to its end, ``conclude`` sets right where the answer is another. And nothing here changes what the graph computes.
 """
 
-from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -24,6 +23,7 @@ from core.runs.events import VOICE, Event, EventKind, plain
 from core.runs.gate import RunStoppedError
 from core.runs.log import RunLog
 from core.runs.loop import is_on_loop
+from core.runs.reruns import Reruns
 from core.runs.tool_events import LONGEST_RESULT, ToolEvents, Working, messages_in, read_end, read_error
 from core.tables import clean_text
 
@@ -63,7 +63,12 @@ class Recorder(BaseCallbackHandler):
     ignore_chain = ignore_retriever = ignore_retry = ignore_custom_event = True
 
     def __init__(
-        self, log: RunLog, *, answer_nodes: Iterable[str] | None = None, inner_nodes: set[str] | None = None
+        self,
+        log: RunLog,
+        *,
+        answer_nodes: Iterable[str] | None = None,
+        inner_nodes: set[str] | None = None,
+        tool_nodes: Collection[str] = (),
     ) -> None:
         self.log = log
         self.answer: list[str] = []
@@ -76,9 +81,7 @@ class Recorder(BaseCallbackHandler):
         self.model: str | None = None
         self.interrupts: list[Any] = []
         self.paused = False
-        # By the id of an interrupt: the tools that its step has begun, and begins anew when it goes on.
-        self.runs_again: defaultdict[str, list[str]] = defaultdict(list)
-        self._begun: defaultdict[str, dict[UUID, str]] = defaultdict(dict)
+        self._reruns = Reruns(tool_nodes)
         self._answer_nodes = frozenset(answer_nodes) if answer_nodes is not None else None
         self._speakers: dict[UUID, _Speaker] = {}
         self._speaking: UUID | None = None
@@ -94,6 +97,11 @@ class Recorder(BaseCallbackHandler):
         self._tasks: dict[str, Working] = {}
         self._length = 0
         self._tools = ToolEvents(lambda name, told: self._write("tool", name, told), lambda: self._length)
+
+    @property
+    def runs_again(self) -> Mapping[str, Sequence[str]]:
+        """By the id of an interrupt: the tools that run a second time when it goes on."""
+        return self._reruns.by_interrupt
 
     @property
     def working_node(self) -> str | None:
@@ -173,6 +181,7 @@ class Recorder(BaseCallbackHandler):
     def _task(self, ns: tuple[str, ...], data: Mapping[str, Any]) -> None:
         if "triggers" in data:
             self._tasks[data["id"]] = Working(data["name"])
+            self._reruns.start(ns, data)
             if not ns:
                 self._seen.update(message.id for message in messages_in(data["input"]) if message.id)
             self._write("node", data["name"], {"phase": "start", "task": data["id"], "ns": list(ns)})
@@ -191,11 +200,9 @@ class Recorder(BaseCallbackHandler):
             self._unstreamed_answer(data["name"], messages)
         task = self._tasks.pop(data["id"], None)
         payload = {"phase": "end", "task": data["id"], "ns": list(ns), "ms": task.ms if task else None}
-        begun = self._begun.pop("|".join((*ns, f"{data['name']}:{data['id']}")), {})
+        self._reruns.end(ns, data)
         if data.get("interrupts"):
             payload["waits"] = True
-            for interrupt in data["interrupts"]:
-                self.runs_again[interrupt["id"]] += begun.values()
         if data.get("error"):
             payload["error"] = clean_text(str(data["error"]))[:LONGEST_RESULT]
         self._write("node", data["name"], payload)
@@ -373,7 +380,7 @@ class Recorder(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
-        self._begun[str((metadata or {}).get("langgraph_checkpoint_ns") or "")][run_id] = name
+        self._reruns.begin_tool(run_id, name, str((metadata or {}).get("langgraph_checkpoint_ns") or ""))
         self._tools.start(run_id, name, input_str if inputs is None else inputs, kwargs.get("tool_call_id"))
 
     async def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
@@ -381,9 +388,7 @@ class Recorder(BaseCallbackHandler):
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         if isinstance(error, GraphInterrupt):
-            # It is what asks: of it people know that it has not run.
-            for begun in self._begun.values():
-                begun.pop(run_id, None)
+            self._reruns.tool_asks(run_id)
             self._tools.end(run_id, {"waits": True})
         else:
             self._tools.end(run_id, read_error(error))

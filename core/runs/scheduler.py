@@ -89,6 +89,7 @@ class Scheduler:
             run_log,
             answer_nodes=self._executor.agents.answer_nodes(spec.agent_id),
             inner_nodes=self._inner_nodes[spec.agent_id],
+            tool_nodes=self._executor.agents.tool_nodes(spec.agent_id),
         )
         recorder.resume(events)
         gate = self._executor.gate(spec)

@@ -69,7 +69,7 @@ def _draw_runs_again(row: ApprovalRow) -> None:
         return
     names = ", ".join(f"**{plain(visible(tool, 120))}**" for tool in row.runs_again)
     st.warning(
-        f"When this goes on, its step begins anew: {names} has run already, and runs once more.",
+        f"When this goes on, its whole step begins anew, so that these tools run a second time: {names}.",
         icon=":material/replay:",
     )
 

@@ -321,6 +321,15 @@ class TestToolsBesideOneThatAsks:
         [row] = of_thread(opened, alice, turn)
         assert row.runs_again == ["count"]
 
+    def test_where_a_rule_asks_none_has_run(self, opened: Skein, alice: Viewer, tmp_path: Path) -> None:
+        file = tmp_path / "lines"
+        opened.database.write(lambda db: add_rule(alice, db, effect="ask", tool="count"))
+        turn, [row] = waiting(opened, alice, str(file), "tool_node")
+        assert (row.tool, row.runs_again, sent(file)) == ("count", [], [])
+        settle(opened, alice, row, Decision("approve"))
+        [question] = open_of(opened, alice, turn)
+        assert question.runs_again == ["count"]
+
     def test_where_nothing_ran_nothing_is_named(self, opened: Skein, alice: Viewer) -> None:
         for agent in ("inbox", "before", "node_interrupt"):
             _, [row] = waiting(opened, alice, "a long winter", agent)
