@@ -3,6 +3,7 @@
 Invariant: a conversation belongs to the owner of its session, and is *not found* for whoever may not read it.
 """
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -121,14 +122,26 @@ def hold_conversation(db: Db, conversation_id: ConversationId) -> None:
 
 
 def default_title(text: str) -> str:
-    """The first line of what was said, shortened at a word where there is one; of a JSON object the whole."""
+    """The first line of what was said, shortened at a word where there is one; of a JSON object its values."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    if line in {"{", "["}:
-        line = " ".join(text.split())
+    if line.startswith("{"):
+        line = _values_in_a_line(text) or line
     if len(line) <= 60:
         return line
     head = line[:60].rsplit(" ", 1)[0] if " " in line[30:60] else line[:60]
     return head.rstrip() + "…"
+
+
+def _values_in_a_line(text: str) -> str:
+    """The values of a JSON object, as a form fills one in; "" when it is none."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(values, dict):
+        return ""
+    told = (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values.values())
+    return " · ".join(" ".join(one.split()) for one in told if one.strip())
 
 
 def _rows() -> Select[Any]:

@@ -22,8 +22,9 @@ from pages.parts.text import plain, shortened
 # The conversation stays in sight above the form, however many fields that has.
 _STYLE = """<style>
 .st-key-chat_input_fields {
-  max-height: 38vh; overflow-y: auto; overflow-x: hidden; padding: 0.25rem 0.5rem 0.25rem 0;
+  max-height: 38vh; overflow-y: auto; overflow-x: hidden; padding: 0.25rem 0.5rem 0.25rem 0; gap: 0.5rem;
 }
+.st-key-chat_input_fields > * { flex-shrink: 0; }
 </style>"""
 
 
@@ -39,9 +40,15 @@ def draw_input_form(
         _submit(skein, agent_id, form, key=key, value=value, send=send)
 
     st.html(_STYLE)
-    label = f"What {plain(shortened(agent_id, 60))} needs"
+    # Below what was said it is folded, so that the answer can be read on a small screen too.
+    is_open = not opened.turns or bool(said)
     with (
-        st.expander(label, icon=":material/list_alt:", expanded=True),
+        st.expander(
+            f"Message to {plain(shortened(agent_id, 60))}",
+            icon=":material/list_alt:",
+            expanded=is_open,
+            key=f"{key}.fold",
+        ),
         st.form(f"{key}.form", border=False),
     ):
         with st.container(key="chat_input_fields"):

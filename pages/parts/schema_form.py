@@ -91,7 +91,7 @@ class _Form:
     def say(self, key: str) -> None:
         """Below the widget that was just drawn: what is wrong with what it holds."""
         for sentence in self.said.get(key, ()):
-            st.caption(f":red[:material/error: {plain(sentence)}]")
+            st.markdown(f":small[:red[:material/error: {plain(sentence)}]]")
 
 
 def _fill(schema: dict[str, Any] | None, form: _Form, *, key: str, value: Any) -> Filled:

@@ -140,4 +140,8 @@ class TestWhatIsFilledIn:
         assert read_text(form, '{"other": 1}') is None
 
     def test_a_conversation_is_called_by_it(self) -> None:
-        assert default_title(write_text({"start": "Ulm", "nights": 3})) == '{ "start": "Ulm", "nights": 3 }'
+        assert (
+            default_title(write_text({"start": "Ulm\nor so", "nights": 3, "via": ["Rom"]}))
+            == 'Ulm or so · 3 · ["Rom"]'
+        )
+        assert [default_title(text) for text in ("{", "{1}\nx", "[1]", "")] == ["{", "{1}", "[1]", ""]
