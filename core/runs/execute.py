@@ -115,11 +115,11 @@ class Executor:
             )
         if resume.edits:
             noted = {EDITED_FOR: resume.approval_id}
-            edited = await edit_state(
-                graph, self.saver, thread_id=spec.thread_id, values=resume.edits, noted=noted
-            )
+            edited = await edit_state(graph, self.saver, thread_id=spec.thread_id, values=resume.edits, noted=noted)
             return _edited_at(edited, message_ids(await graph.aget_state(at(spec.thread_id))))
-        answer = Command(resume={resume.interrupt_id: resume.response}) if resume.is_answer else None
+        answer: Command[Any] | None = (
+            Command(resume={resume.interrupt_id: resume.response}) if resume.is_answer else None
+        )
         return Start(None, None, None, resume=answer, known=known)
 
     def _stream(
