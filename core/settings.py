@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     temperature: float = Field(default=0.0, ge=0, le=2)
     model_timeout_seconds: float = Field(default=120, gt=0, allow_inf_nan=False)
     model_max_retries: int = Field(default=2, ge=0)
+    echo_reasoning: bool = False
     demo_tokens_per_second: float = Field(default=50, ge=0, allow_inf_nan=False)
 
     langgraph_json: Annotated[tuple[Path, ...], NoDecode] = (_ROOT / "langgraph.json",)

@@ -7,6 +7,7 @@ Run it alone: ``python -m tests.model_server --port 8001 --tokens-per-second 50`
 
 import argparse
 import asyncio
+import gzip
 import json
 import re
 import socket
@@ -43,8 +44,23 @@ class Behaviour:
     """None takes the server's own pace; 0 means without delay."""
     dialect: Dialect | None = None
     usage: bool = True
+    usage_is: dict[str, Any] | None = None
+    """What is told as the usage, in place of what was used."""
+    usage_in_each: bool = False
+    """Tell the usage so far in every chunk of a stream, also unasked."""
+    reasoning: str = ""
+    """What is thought before the answer."""
+    reasoning_key: str = "reasoning_content"
+    refusal: str = ""
+    finish: bool = True
+    """Whether a finish reason is told."""
     done: bool = True
     """Whether a stream ends with [DONE]."""
+    page: str | None = None
+    """Send this body, of `page_type`, in place of an answer."""
+    page_type: str = "text/html"
+    gzip: bool = False
+    """Compress an answer that is not streamed."""
     status: int = 200
     error: str = "The server failed."
     error_code: str | None = None
@@ -53,7 +69,9 @@ class Behaviour:
     cut_after: int | None = None
     """Abort the connection after this many tokens."""
     error_after: int | None = None
-    """Send an error event in the middle of the stream after this many tokens."""
+    """Send an error in the middle of the stream after this many tokens."""
+    error_event: str | None = None
+    """Send the error as an `event: error` with this data."""
     wait_for: threading.Event | None = None
     """Send no more than the first `wait_after` tokens before this is set."""
     wait_after: int = 0
@@ -94,6 +112,7 @@ class ModelServer:
         port: int = 0,
         behave: Callable[[dict[str, Any], dict[str, str]], Behaviour | None] | None = None,
         strict: bool = False,
+        takes_stream_options: bool = True,
     ) -> None:
         """``behave`` chooses by a request's body and headers; None from it takes the script's next.
 
@@ -101,6 +120,7 @@ class ModelServer:
         """
         self._behave = behave
         self._strict = strict
+        self._takes_stream_options = takes_stream_options
         self.dialect: Dialect = dialect
         self.tokens_per_second = tokens_per_second
         self.default_tokens = default_tokens
@@ -146,6 +166,8 @@ class ModelServer:
         return Starlette(
             routes=[
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                Route("/v1/embeddings", self._embeddings, methods=["POST"]),
+                Route("/v1/responses", self._responses, methods=["POST"]),
                 Route("/v1/models", self._models),
                 Route("/{path:path}", self._unknown, methods=["GET", "POST"]),
             ]
@@ -163,6 +185,24 @@ class ModelServer:
         model = {"id": "test-model", "object": "model", "created": 0, "owned_by": "tests"}
         return JSONResponse({"object": "list", "data": [model]})
 
+    async def _embeddings(self, request: Request) -> Response:
+        recorded = await self._record(request)
+        given = recorded.body["input"]
+        texts = given if isinstance(given, list) else [given]
+        vectors = [{"object": "embedding", "index": at, "embedding": [0.5, 0.25]} for at, _ in enumerate(texts)]
+        recorded.ended = "whole"
+        usage = {"prompt_tokens": 7, "total_tokens": 7}
+        return JSONResponse({"object": "list", "data": vectors, "model": recorded.body["model"], "usage": usage})
+
+    async def _responses(self, request: Request) -> Response:
+        recorded = await self._record(request)
+        behaviour = self._script.popleft() if self._script else Behaviour()
+        answer = _ResponsesAnswer(behaviour, recorded)
+        if recorded.body.get("stream"):
+            return StreamingResponse(answer.stream(), media_type="text/event-stream")
+        recorded.ended = "whole"
+        return JSONResponse(answer.whole())
+
     async def _unknown(self, request: Request) -> Response:
         recorded = await self._record(request)
         recorded.ended = "refused"
@@ -173,16 +213,26 @@ class ModelServer:
         if self._strict and (wrong := find_wrong_order(recorded.body.get("messages", []))):
             recorded.ended = "refused"
             return _refuse(Behaviour(status=400, error=wrong), self.dialect)
+        if not self._takes_stream_options and "stream_options" in recorded.body:
+            recorded.ended = "refused"
+            return _refuse(Behaviour(status=400, error="Unknown field: stream_options"), self.dialect)
         behaviour = self._behave(recorded.body, recorded.headers) if self._behave else None
         if behaviour is None:
             behaviour = self._script.popleft() if self._script else Behaviour()
+        if behaviour.page is not None:
+            recorded.ended = "refused"
+            return Response(behaviour.page, behaviour.status, media_type=behaviour.page_type)
         if behaviour.status != 200:
             recorded.ended = "refused"
             return _refuse(behaviour, behaviour.dialect or self.dialect)
         answer = _Answer(self, behaviour, recorded, place=len(self.requests))
         if recorded.body.get("stream"):
             return StreamingResponse(answer.stream(), media_type="text/event-stream")
-        return JSONResponse(await answer.whole())
+        whole = await answer.whole()
+        if behaviour.gzip:
+            packed = gzip.compress(json.dumps(whole).encode())
+            return Response(packed, media_type="application/json", headers={"content-encoding": "gzip"})
+        return JSONResponse(whole)
 
 
 def find_wrong_order(messages: list[dict[str, Any]]) -> str:
@@ -221,14 +271,19 @@ class _Answer:
         wanted = enumerate(self._behaviour.tool_calls)
         calls = [_call(self._place, index, name, json.dumps(args)) for index, (name, args) in wanted]
         message = {"role": "assistant", "content": None if calls else "".join(self._tokens)}
+        if self._behaviour.reasoning:
+            message[self._behaviour.reasoning_key] = self._behaviour.reasoning
+        if self._behaviour.refusal:
+            message |= {"content": None, "refusal": self._behaviour.refusal}
         choice = {"index": 0, "message": message | ({"tool_calls": calls} if calls else {})}
         choice["finish_reason"] = self._finish
-        return self._frame("chat.completion", [choice]) | {"usage": self._usage()}
+        usage = {"usage": self._usage()} if self._behaviour.usage else {}
+        return self._frame("chat.completion", [choice]) | usage
 
     async def stream(self) -> AsyncIterator[bytes]:
         try:
             async for event in self._events():
-                yield _event(event)
+                yield event if isinstance(event, bytes) else _event(event)
             if self._behaviour.done:
                 yield b"data: [DONE]\n\n"
             self._recorded.ended = "whole"
@@ -238,21 +293,36 @@ class _Answer:
         finally:
             self._recorded.ended = self._recorded.ended or "left"
 
-    async def _events(self) -> AsyncIterator[dict[str, Any]]:
+    async def _events(self) -> AsyncIterator[dict[str, Any] | bytes]:
         if not self._behaviour.wait_after:
             await self._wait()
         if self._dialect != "ollama":
             yield self._chunk({"role": "assistant", "content": ""})
-        for delta in self._call_deltas():
+        for delta in self._deltas_before():
             yield self._chunk(delta)
         async for token in self._paced():
             yield self._chunk({"content": token})
-        if self._behaviour.error_after is not None:
-            yield _error_body(self._behaviour, self._dialect)
+        for event in self._failure():
+            yield event
             return
-        yield self._last()
+        if self._behaviour.finish:
+            yield self._last()
         if (self._recorded.body.get("stream_options") or {}).get("include_usage") and self._behaviour.usage:
             yield self._frame("chat.completion.chunk", []) | {"usage": self._usage()}
+
+    def _deltas_before(self) -> Iterator[dict[str, Any]]:
+        """What is told before the words: thoughts, a refusal, calls of tools."""
+        for word in re.findall(r"\s*\S+", self._behaviour.reasoning):
+            yield {self._behaviour.reasoning_key: word, "content": ""}
+        for word in re.findall(r"\s*\S+", self._behaviour.refusal):
+            yield {"refusal": word}
+        yield from self._call_deltas()
+
+    def _failure(self) -> Iterator[dict[str, Any] | bytes]:
+        if self._behaviour.error_event is not None:
+            yield f"event: error\ndata: {self._behaviour.error_event}\n\n".encode()
+        elif self._behaviour.error_after is not None:
+            yield _error_body(self._behaviour, self._dialect)
 
     async def _paced(self) -> AsyncIterator[str]:
         begun = time.monotonic()
@@ -287,7 +357,8 @@ class _Answer:
         choice = {"index": 0, "delta": delta, "finish_reason": None} | more
         if self._dialect != "ollama":
             choice["logprobs"] = None
-        return self._frame("chat.completion.chunk", [choice])
+        usage = {"usage": self._usage()} if self._behaviour.usage_in_each else {}
+        return self._frame("chat.completion.chunk", [choice]) | usage
 
     def _last(self) -> dict[str, Any]:
         more = {"finish_reason": self._finish} | ({"stop_reason": None} if self._dialect == "vllm" else {})
@@ -305,6 +376,8 @@ class _Answer:
                 yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
 
     def _usage(self) -> dict[str, Any]:
+        if self._behaviour.usage_is is not None:
+            return self._behaviour.usage_is
         given = sum(len(_text(message).split()) for message in self._recorded.body.get("messages", ()))
         said = len(self._recorded.sent)
         usage: dict[str, Any] = {"prompt_tokens": given, "completion_tokens": said}
@@ -313,6 +386,74 @@ class _Answer:
             usage["prompt_tokens_details"] = {"cached_tokens": 0, "audio_tokens": 0}
             usage["completion_tokens_details"] = {"reasoning_tokens": 0, "audio_tokens": 0}
         return usage | ({"prompt_tokens_details": None} if self._dialect == "vllm" else {})
+
+
+class _ResponsesAnswer:
+    """An answer in the form of OpenAI's Responses API: thoughts as a summary, then words, or a refusal."""
+
+    def __init__(self, behaviour: Behaviour, recorded: Recorded) -> None:
+        self._behaviour, self._recorded = behaviour, recorded
+        self._words = re.findall(r"\s*\S+", behaviour.text or "w1 w2")
+        self._thoughts = re.findall(r"\s*\S+", behaviour.reasoning)
+
+    def whole(self) -> dict[str, Any]:
+        output = [self._reasoning("".join(self._thoughts))] if self._thoughts else []
+        return self._frame("completed", [*output, self._message()]) | {"usage": self._usage()}
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        events = [{"type": "response.created", "response": self._frame("in_progress", [])}]
+        events += [*self._reasoning_events(), *self._word_events()]
+        if self._behaviour.finish:
+            events.append({"type": "response.completed", "response": self.whole()})
+        for number, event in enumerate(events):
+            if event["type"].endswith(".delta"):
+                self._recorded.sent.append((time.monotonic(), event["delta"]))
+            yield f"event: {event['type']}\n".encode() + _event(event | {"sequence_number": number})
+        self._recorded.ended = "whole"
+
+    def _reasoning_events(self) -> Iterator[dict[str, Any]]:
+        if not self._thoughts:
+            return
+        at = {"output_index": 0, "item_id": "rs_1", "summary_index": 0}
+        yield {
+            "type": "response.output_item.added",
+            "output_index": 0,
+            "item": self._reasoning("") | {"summary": []},
+        }
+        part = {"type": "summary_text", "text": ""}
+        yield {"type": "response.reasoning_summary_part.added", **at, "part": part}
+        for word in self._thoughts:
+            yield {"type": "response.reasoning_summary_text.delta", **at, "delta": word}
+
+    def _word_events(self) -> Iterator[dict[str, Any]]:
+        place = int(bool(self._thoughts))
+        at = {"output_index": place, "item_id": "msg_1", "content_index": 0}
+        item = {"type": "message", "id": "msg_1", "role": "assistant", "status": "in_progress", "content": []}
+        yield {"type": "response.output_item.added", "output_index": place, "item": item}
+        if self._behaviour.refusal:
+            yield {"type": "response.refusal.done", **at, "refusal": self._behaviour.refusal}
+            return
+        for word in self._words:
+            yield {"type": "response.output_text.delta", **at, "delta": word, "logprobs": []}
+
+    def _message(self) -> dict[str, Any]:
+        content = {"type": "output_text", "text": "".join(self._words), "annotations": []}
+        if self._behaviour.refusal:
+            content = {"type": "refusal", "refusal": self._behaviour.refusal}
+        return {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [content]}
+
+    def _reasoning(self, text: str) -> dict[str, Any]:
+        return {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": text}]}
+
+    def _frame(self, status: str, output: list[dict[str, Any]]) -> dict[str, Any]:
+        model = self._recorded.body["model"]
+        known = {"id": "resp_1", "object": "response", "created_at": 1, "status": status, "model": model}
+        return known | {"output": output, "parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
+
+    def _usage(self) -> dict[str, Any]:
+        said = len(self._words)
+        details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 1}}
+        return {"input_tokens": 4, "output_tokens": said, "total_tokens": 4 + said, **details}
 
 
 def _choose_tokens(behaviour: Behaviour, body: dict[str, Any], default: int) -> list[str]:

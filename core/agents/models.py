@@ -7,9 +7,11 @@ or anything that a person or a model wrote.
 
 import re
 import threading
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from json import JSONDecodeError
 from typing import Any
 
 from langchain_core.exceptions import ModelError
@@ -43,6 +45,8 @@ class ChatModels:
         self._lock = threading.Lock()
         self._made = lru_cache(maxsize=_MODELS_KEPT)(self._make)
         self._client: Any = None
+        self._sync_client: Any = None
+        self._traits: Any = None
 
     def get(self, name: str = "", *, temperature: float | None = None) -> BaseChatModel:
         """Give the model of this name; without a name or temperature, those of the settings."""
@@ -54,9 +58,12 @@ class ChatModels:
         """Close the connections to the server; await it in the loop that asked the models, before it ends."""
         with self._lock:
             client, self._client = self._client, None
+            sync_client, self._sync_client = self._sync_client, None
             self._made.cache_clear()
         if client is not None:
             await client.aclose()
+        if sync_client is not None:
+            sync_client.close()
 
     def offered(self) -> list[ModelInfo]:
         """List the models to choose from, the default one first."""
@@ -85,23 +92,32 @@ class ChatModels:
                 f"your own, or choose the model {DEMO_MODEL!r}, which works offline."
             )
         # Here, not at the top: the client takes a second to import, and the demo model needs none of it.
-        from langchain_openai import ChatOpenAI  # noqa: PLC0415
-        from openai import DefaultAsyncHttpxClient  # noqa: PLC0415
+        from core.agents.server_model import (  # noqa: PLC0415
+            ServerModel,
+            ServerTraits,
+            open_async_client,
+            open_client,
+        )
 
         # The client's own default is shared by the whole process, and fails in a second event loop.
-        self._client = self._client or DefaultAsyncHttpxClient(timeout=settings.model_timeout_seconds)
+        self._client = self._client or open_async_client(settings.model_timeout_seconds)
+        self._sync_client = self._sync_client or open_client(settings.model_timeout_seconds)
+        self._traits = self._traits or ServerTraits()
         # Everything the client would otherwise look up in the environment is given, so that settings decide.
-        return ChatOpenAI(
+        return ServerModel(
             model=name,
             temperature=temperature,
             api_key=settings.openai_api_key or SecretStr(_NO_KEY),
             base_url=settings.openai_base_url or _OPENAI_URL,
             http_async_client=self._client,
+            http_client=self._sync_client,
             timeout=settings.model_timeout_seconds,
             stream_chunk_timeout=settings.model_timeout_seconds,
             max_retries=settings.model_max_retries,
             stream_usage=True,
             use_responses_api=False,
+            echo_reasoning=settings.echo_reasoning,
+            traits=self._traits,
             metadata={KEY_SOURCE_KEY: "settings" if settings.openai_api_key else "none"},
         )
 
@@ -118,11 +134,16 @@ _NOT_ALLOWED = "The key may not use this model: choose another model, or another
 _UNKNOWN = "The model server does not know this model: check its name and OPENAI_BASE_URL."
 _TOO_OFTEN = "The model server is asked too often just now: wait a little, then retry."
 _SERVER_FAILED = "The model server had a failure of its own: retry in a moment."
+_NO_COMPLETION = (
+    "The model server answered with something that is no completion, such as an error page or broken data: "
+    "check OPENAI_BASE_URL and what stands between, then retry."
+)
 
 # By the name of a class anywhere among an error's bases, the most telling first: asking by name spares a
 # process that only ever uses the demo model the import of the client.
 _SENTENCES = {
     "ContextOverflowError": _TOO_LONG,
+    "NoCompletionError": _NO_COMPLETION,
     "StreamChunkTimeoutError": _STALLED,
     "APITimeoutError": _TIMED_OUT,
     "ModelTimeoutError": _TIMED_OUT,
@@ -146,6 +167,9 @@ _LENGTH_WORDS = re.compile(
     re.IGNORECASE,
 )
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]]{0,39}", re.ASCII)
+# Where the clients read an answer: an error of another kind than theirs, raised in here, was the answer's fault.
+_READING = {"_create_chat_result", "_convert_chunk_to_generation_chunk"}
+_EMPTY_STREAM = "No generation chunks were returned"
 _BROKEN_LINE = {"RemoteProtocolError", "ReadError", "WriteError", "EndOfStream"}
 
 
@@ -155,6 +179,8 @@ def explain_model_error(error: BaseException) -> str | None:
     for position, one in enumerate(chain):
         if _is_model_error(one):
             return _explain(one, causes=chain[position:])
+        if _is_unreadable_answer(one):
+            return _NO_COMPLETION
     return None
 
 
@@ -175,6 +201,23 @@ def _is_model_error(error: BaseException) -> bool:
     if isinstance(error, ModelError) or "StreamChunkTimeoutError" in _names(error):
         return True
     return any(kind.__module__.partition(".")[0] == "openai" for kind in type(error).__mro__)
+
+
+def _is_unreadable_answer(error: BaseException) -> bool:
+    """Whether a client could not read what the server had sent; its own words may quote that."""
+    if not isinstance(error, (ValueError, KeyError, TypeError, AttributeError)):
+        return False
+    places = [
+        (str(frame.f_globals.get("__name__")), frame.f_code.co_name)
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    if isinstance(error, JSONDecodeError):
+        # What a model wrote as JSON for a form of the caller's is read in openai.lib.
+        return any(module.startswith("openai.") and not module.startswith("openai.lib.") for module, _ in places)
+    module, function = places[-1] if places else ("", "")
+    if module.startswith("langchain_core.language_models."):
+        return str(error) == _EMPTY_STREAM
+    return module.startswith("langchain_openai.") and function in _READING
 
 
 def _explain(error: BaseException, *, causes: list[BaseException]) -> str:

@@ -18,7 +18,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.errors import GraphInterrupt
 
-from core.agents.chunks import split_content
+from core.calls.chunks import ChunkUsage, split_content
 from core.runs.events import VOICE, Event, EventKind, plain
 from core.runs.gate import RunStoppedError
 from core.runs.log import RunLog
@@ -46,8 +46,10 @@ class _Speaker:
     answers: bool
     fills_form: bool = False
     spoke: bool = False
+    thought: bool = False
     voice: str = ""
     words: list[str] = field(default_factory=list)
+    usage: ChunkUsage = field(default_factory=ChunkUsage)
 
 
 class Recorder(BaseCallbackHandler):
@@ -282,11 +284,15 @@ class Recorder(BaseCallbackHandler):
         if (speaker := self._speakers.get(run_id)) is None:
             return
         message = getattr(chunk, "message", None)
-        text, thought = split_content(token, getattr(message, "additional_kwargs", None))
+        # Of a list of blocks, a model may tell no more than the text as its token.
+        content = getattr(message, "content", token)
+        text, thought = split_content(content, getattr(message, "additional_kwargs", None))
         if thought:
-            self._write("thought", speaker.node or None, clean_text(thought))
+            self._think(speaker, thought)
         if text:
             self._hear(run_id, speaker, text)
+        if usage := getattr(message, "usage_metadata", None):
+            speaker.usage.hear(usage)
         calls = getattr(message, "tool_call_chunks", None)
         if calls and not speaker.fills_form:
             self._tools.hear(run_id, calls)
@@ -305,8 +311,11 @@ class Recorder(BaseCallbackHandler):
         self._fall_silent(run_id)
 
     def _conclude(self, run_id: UUID, speaker: _Speaker, message: BaseMessage) -> None:
-        if not speaker.spoke and message.text:
-            self._hear(run_id, speaker, message.text)
+        text, thought = split_content(message.content, message.additional_kwargs)
+        if thought and not speaker.thought:
+            self._think(speaker, thought)
+        if text and not speaker.spoke:
+            self._hear(run_id, speaker, text)
         if not speaker.fills_form:
             self._tools.conclude(run_id, message)
         if speaker.answers and not speaker.voice:
@@ -320,11 +329,17 @@ class Recorder(BaseCallbackHandler):
             return
         self.finish_reason = message.response_metadata.get("finish_reason") or self.finish_reason
         self.model = message.response_metadata.get("model_name") or self.model
-        usage = getattr(message, "usage_metadata", None)
-        if usage:
+        # What comes out of LangChain's cache may have a cost of nothing, and no counts.
+        usage = speaker.usage.whole or getattr(message, "usage_metadata", None) or {}
+        taken, said = usage.get("input_tokens") or 0, usage.get("output_tokens") or 0
+        if taken or said:
             self.has_usage = True
-            self.usage["input_tokens"] += usage["input_tokens"]
-            self.usage["output_tokens"] += usage["output_tokens"]
+            self.usage["input_tokens"] += taken
+            self.usage["output_tokens"] += said
+
+    def _think(self, speaker: _Speaker, thought: str) -> None:
+        speaker.thought = True
+        self._write("thought", speaker.node or None, clean_text(thought))
 
     def _hear(self, run_id: UUID, speaker: _Speaker, text: str) -> None:
         speaker.spoke = True

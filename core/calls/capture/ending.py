@@ -29,7 +29,7 @@ class Ending:
         body = {**(call.body or {}), "response": rows.end_body(call)}
         policy, refused = self.policy(row["agent_id"]), rows.was_refused(call)
         rows.set_error(row, call.error, hide=self.hide, policy=policy)
-        reported = read_usage(call.message, call.llm_output)
+        reported = read_usage(call.message, call.llm_output, whole=call.usage.whole)
         elsewhere = rows.is_counted_elsewhere(call)
         usage = rows.measure(row, body, reported, refused=refused, is_counted_elsewhere=elsewhere)
         uncharged = rows.why_uncharged(call, refused=refused)
@@ -46,7 +46,7 @@ class Ending:
             "duration_ms": max((ended_at - began).total_seconds() * 1000, 0.0),
             "streamed": bool(texts),
         }
-        said = partial_response(texts, [])
+        said = partial_response(texts)
         body: dict[str, Any] = dict(orphan.body or {"call_id": row["call_id"], "prompt": None, "tools": None})
         body["response"] = rows.to_json(said) if said else None
         rows.set_cost(row, self.prices.cost_of_call(row, rows.measure(row, body, None, refused=False)))

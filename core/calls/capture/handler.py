@@ -22,7 +22,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.context import register_configure_hook
 
-from core.calls.capture.observed import ObservedCall, plain_message
+from core.calls.capture.observed import ObservedCall, plain_answer, plain_message
 from core.calls.capture.requests import current_call, watch_requests
 from core.calls.context import THREAD_KEY, given_context, run_thread
 from core.ids import new_call_id
@@ -181,7 +181,7 @@ def _copied(value: Any) -> Any:
 def _take_response(call: ObservedCall, response: LLMResult) -> None:
     found = [one for generations in response.generations for one in generations]
     messages = [one.message for one in found if isinstance(one, ChatGeneration)]
-    call.response = [plain_message(message) for message in messages] or [
+    call.response = [plain_answer(message) for message in messages] or [
         {"role": "assistant", "content": one.text} for one in found
     ]
     call.message, call.llm_output = messages[0] if messages else None, response.llm_output

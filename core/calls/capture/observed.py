@@ -10,6 +10,7 @@ from uuid import UUID
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
+from core.calls.chunks import REASONING, ChunkUsage, split_blocks, split_content
 from core.calls.context import CallContext
 
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "system": "system", "tool": "tool"}
@@ -45,6 +46,8 @@ class ObservedCall:
     http_status: int | None = None
     request_id: str | None = None
     tokens: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
+    usage: ChunkUsage = field(default_factory=ChunkUsage)
     tool_parts: list[Mapping[str, Any]] = field(default_factory=list)
     response: list[dict[str, Any]] | None = None
     message: BaseMessage | None = None
@@ -67,23 +70,27 @@ class ObservedCall:
         return self.ended_at is None
 
     def hear(self, token: object, chunk: Any) -> None:
-        """Take a piece of the answer; the first one that is not empty is the first token."""
+        """Take a piece of the answer; the first one that says, thinks or asks for something is the first token."""
         message = getattr(chunk, "message", None)
-        # A list is a list of content blocks, whose text the chunk knows.
-        text = token if isinstance(token, str) else str(getattr(message, "text", ""))
-        if text:
-            self.tokens.append(text)
-        elif parts := getattr(message, "tool_call_chunks", None):
+        # Of a list of blocks, a model may tell no more than the text as its token.
+        content = getattr(message, "content", token)
+        words, thoughts = split_content(content, getattr(message, "additional_kwargs", None))
+        if usage := getattr(message, "usage_metadata", None):
+            self.usage.hear(usage)
+        parts = getattr(message, "tool_call_chunks", None)
+        if words:
+            self.tokens.append(words)
+        if thoughts:
+            self.thoughts.append(thoughts)
+        if parts:
             self.tool_parts.extend(parts)
-        elif not token:
-            return
-        if self.first_token_at is None:
+        if self.first_token_at is None and (words or thoughts or parts):
             self.first_token_at = time.monotonic()
 
     def reduce(self) -> None:
         """Let go of what may be why this call cannot be stored; what is stored of its start stays as it is."""
         self.reduced = True
-        self.tokens, self.tool_parts, self.response = [], [], None
+        self.tokens, self.thoughts, self.tool_parts, self.response = [], [], [], None
         self.message, self.llm_output, self.error, self.request_id = None, None, None, None
         if self.stored != "start":
             self.row, self.body, self.prompt, self.params, self.serialized = None, None, [], {}, {}
@@ -120,19 +127,35 @@ def _plain_message(message: BaseMessage) -> dict[str, Any]:
     if isinstance(message, AIMessage):
         if message.tool_calls:
             found["tool_calls"] = copy.deepcopy(message.tool_calls)
-        if reasoning := message.additional_kwargs.get("reasoning_content"):
+        if reasoning := message.additional_kwargs.get(REASONING):
             found["reasoning"] = reasoning
     elif isinstance(message, ToolMessage):
         found["tool_call_id"] = message.tool_call_id
     return found
 
 
-def partial_response(tokens: Iterable[str], tool_parts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def plain_answer(message: BaseMessage) -> dict[str, Any]:
+    """A model's answer as ``plain_message`` gives it, with what was thought apart from what was said."""
+    found = plain_message(message)
+    if isinstance(found["content"], list):
+        found["content"], thoughts = split_blocks(found["content"])
+        if thoughts:
+            found["reasoning"] = thoughts
+    elif not found["content"]:
+        found["content"] = split_content("", message.additional_kwargs)[0]
+    return found
+
+
+def partial_response(
+    tokens: Iterable[str], tool_parts: Iterable[Mapping[str, Any]] = (), thoughts: Iterable[str] = ()
+) -> list[dict[str, Any]]:
     """What was said before the end came, as far as it was heard; nothing when nothing was."""
-    text, calls = "".join(tokens), _joined(tool_parts)
-    if not text and not calls:
-        return []
-    return [{"role": "assistant", "content": text, **({"tool_calls": calls} if calls else {})}]
+    found: dict[str, Any] = {"role": "assistant", "content": "".join(tokens)}
+    if calls := _joined(tool_parts):
+        found["tool_calls"] = calls
+    if thought := "".join(thoughts):
+        found["reasoning"] = thought
+    return [found] if any(found[name] for name in found if name != "role") else []
 
 
 def _joined(parts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -123,7 +123,9 @@ def end_row(row: dict[str, Any], call: ObservedCall) -> dict[str, Any]:
 
 def end_body(call: ObservedCall) -> str | None:
     """What the model said, as JSON text; of a call that was cut, what was heard of it."""
-    said = call.response if call.response is not None else partial_response(call.tokens, call.tool_parts)
+    said = call.response
+    if said is None:
+        said = partial_response(call.tokens, call.tool_parts, call.thoughts)
     return to_json(without_files(said)) if said else None
 
 
@@ -136,6 +138,8 @@ def measure(
     is_counted_elsewhere: bool = False,
 ) -> Usage | None:
     """Write the usage into the row: what the model reported, else an estimate, for a refused request nothing."""
+    if usage is not None and not usage.input_tokens and not usage.output_tokens and body.get("response"):
+        usage = None  # whoever answers something has used something
     if usage is not None:
         row["usage_source"] = "model"
     elif refused:
@@ -158,7 +162,7 @@ def measure(
 
 def was_refused(call: ObservedCall) -> bool:
     """Whether no model saw the call: it was answered with an error, or never reached a server."""
-    if call.error is None or call.tokens or call.tool_parts:
+    if call.error is None or call.tokens or call.thoughts or call.tool_parts:
         return False
     names = {kind.__name__ for kind in type(call.error).__mro__}
     status = getattr(call.error, "status_code", None) or 0

@@ -113,9 +113,14 @@ _TOTALS = ("total_tokens", "totalTokenCount", "total_token_count", "totalTokens"
 _WRITTEN_BY_AGE = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 
 
-def read_usage(message: BaseMessage | None, llm_output: Reported | None) -> Usage | None:
-    """What the provider reported for a call; None when it reported nothing that can be used."""
-    standard = getattr(message, "usage_metadata", None)
+def read_usage(
+    message: BaseMessage | None, llm_output: Reported | None, *, whole: Reported | None = None
+) -> Usage | None:
+    """What the provider reported for a call; None when it reported nothing that can be used.
+
+    ``whole`` is what it repeated while it answered, which the message then holds added up.
+    """
+    standard = whole or getattr(message, "usage_metadata", None)
     usage = _read_standard(standard) if isinstance(standard, Mapping) else None
     if usage is not None and None not in (usage.cache_read_tokens, usage.reasoning_tokens):
         return usage
