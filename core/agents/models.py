@@ -169,7 +169,7 @@ _LENGTH_WORDS = re.compile(
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]]{0,39}", re.ASCII)
 # Where the clients read an answer: an error of another kind than theirs, raised in here, was the answer's fault.
 _READING = {"_create_chat_result", "_convert_chunk_to_generation_chunk"}
-_EMPTY_STREAM = "No generation chunks were returned"
+_EMPTY_STREAM = {"No generation chunks were returned", "No generations found in stream."}
 _BROKEN_LINE = {"RemoteProtocolError", "ReadError", "WriteError", "EndOfStream"}
 
 
@@ -216,7 +216,7 @@ def _is_unreadable_answer(error: BaseException) -> bool:
         return any(module.startswith("openai.") and not module.startswith("openai.lib.") for module, _ in places)
     module, function = places[-1] if places else ("", "")
     if module.startswith("langchain_core.language_models."):
-        return str(error) == _EMPTY_STREAM
+        return str(error) in _EMPTY_STREAM
     return module.startswith("langchain_openai.") and function in _READING
 
 

@@ -67,9 +67,11 @@ class ServerModel(ChatOpenAI):
 
     def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
         result = super()._create_chat_result(response, generation_info)
-        whole = response if isinstance(response, dict) else response.model_dump(warnings=False)
-        for generation, choice in zip(result.generations, whole["choices"], strict=True):
-            if thought := _thought_in(choice["message"]):
+        choices = response["choices"] if isinstance(response, dict) else response.choices
+        for generation, choice in zip(result.generations, choices, strict=True):
+            # Of a message that the client has read, what it does not know stands apart.
+            message = choice["message"] if isinstance(choice, dict) else choice.message.model_extra
+            if thought := _thought_in(message or {}):
                 generation.message.additional_kwargs[REASONING] = thought
         return result
 

@@ -40,6 +40,7 @@ def split_blocks(blocks: list[Any]) -> tuple[str | list[Any], str]:
     Tool calls are left out where all else is words: a message tells them beside its content.
     """
     words, thoughts = split_content(blocks)
+    blocks = [_standard(block) for block in blocks]
     others = [block for block in blocks if _kind(block) not in _CALLS and not _is_spoken(block)]
     if not others:
         return words, thoughts
@@ -74,6 +75,12 @@ class ChunkUsage:
         return self.last if self.times > 1 and self.is_repeated else None
 
 
+def _standard(block: Any) -> Any:
+    """A provider's own block, out of what LangChain wraps it in."""
+    is_wrapped = _kind(block) == "non_standard" and isinstance(block.get("value"), Mapping)
+    return block["value"] if is_wrapped else block
+
+
 def _kind(block: Any) -> str:
     return str(block.get("type")) if isinstance(block, Mapping) else "text"
 
@@ -89,16 +96,15 @@ def _words(block: Any) -> Iterator[str]:
     if isinstance(block, str):
         yield block
     elif isinstance(block, Mapping):
-        kind = _kind(block)
-        if kind in _WORDS:
+        block = _standard(block)
+        if (kind := _kind(block)) in _WORDS:
             yield from _texts(block, _WORDS[kind])
-        elif kind == "non_standard":
-            yield from _words(block.get("value"))
 
 
 def _thoughts(block: Any) -> Iterator[str]:
     if not isinstance(block, Mapping):
         return
+    block = _standard(block)
     kind = _kind(block)
     if kind == "thinking":
         yield from _texts(block, "thinking")
@@ -109,8 +115,6 @@ def _thoughts(block: Any) -> Iterator[str]:
     elif kind == REASONING:
         inner = block.get(REASONING)
         yield from _texts(inner if isinstance(inner, Mapping) else block, "text")
-    elif kind == "non_standard":
-        yield from _thoughts(block.get("value"))
 
 
 def _thoughts_beside(beside: Mapping[str, Any]) -> Iterator[str]:

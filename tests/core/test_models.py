@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from pydantic import BaseModel
 
 from core.agents.demo import DemoChatModel
 from core.agents.models import ChatModels, ModelInfo, explain_model_error
@@ -186,7 +187,129 @@ class TestStreaming:
             assert joined(await collect(chat_models.get("test-model"), "2 tokens")).text == "w1 w2"
 
 
+class TestServersOtherThanOpenAIs:
+    @pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])
+    async def test_what_was_thought_stands_beside_the_answer(self, server: ModelServer, key: str) -> None:
+        thinking = Behaviour(reasoning="let me think", reasoning_key=key)
+        server.script(*[thinking] * 4)
+        async with opened(server) as chat_models:
+            model: Any = chat_models.get("test-model")
+            answers = [
+                joined(await collect(model, "3 tokens")),
+                await model.ainvoke("3 tokens"),
+                joined(await asyncio.to_thread(lambda: list(model.stream("3 tokens")))),
+                await asyncio.to_thread(model.invoke, "3 tokens"),
+            ]
+        for answer in answers:
+            assert (answer.text, answer.additional_kwargs["reasoning_content"]) == ("w1 w2 w3", "let me think")
+
+    @pytest.mark.parametrize("echo", [False, True])
+    async def test_it_is_sent_back_only_where_that_is_set(self, server: ModelServer, echo: bool) -> None:
+        said = AIMessage("4", additional_kwargs={"reasoning_content": "2 and 2"})
+        async with opened(server, echo_reasoning=echo) as chat_models:
+            await chat_models.get("test-model").ainvoke([HumanMessage("2+2?"), said, HumanMessage("sure?")])
+        assert [message.get("reasoning_content") for message in server.requests[0].body["messages"]] == [
+            None,
+            "2 and 2" if echo else None,
+            None,
+        ]
+
+    @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # langchain-openai's own
+    async def test_a_form_is_filled_and_the_thoughts_told_once(self, server: ModelServer) -> None:
+        class Form(BaseModel):
+            number: int
+
+        server.script(Behaviour(text='{"number": 4}', reasoning="let me think"))
+        async with opened(server) as chat_models:
+            model: Any = chat_models.get("test-model").bind(response_format=Form)
+            answer = joined(await collect(model, "2+2?"))
+        assert answer.additional_kwargs["parsed"] == Form(number=4)
+        assert answer.additional_kwargs["reasoning_content"] == "let me think"
+
+    @pytest.mark.parametrize("usage", [None, {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}])
+    async def test_usage_in_every_chunk_is_no_more_than_told_once(self, server: ModelServer, usage: Any) -> None:
+        server.script(Behaviour(tokens=5, usage_in_each=True, usage_is=usage))
+        found = joined(await ask(server, "five words are in here")).usage_metadata
+        assert found is not None
+        assert (found["input_tokens"], found["output_tokens"], found["total_tokens"]) == (5, 5, 10)
+
+    async def test_usage_of_nothing_is_none(self, server: ModelServer) -> None:
+        zeros = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+        server.script(Behaviour(usage_in_each=True, usage_is=zeros))
+        assert joined(await ask(server, "3 tokens")).usage_metadata is None
+
+    @pytest.mark.parametrize("how", ["astream", "stream"])
+    async def test_a_server_without_stream_options_is_asked_without_from_then_on(self, how: str) -> None:
+        with ModelServer(takes_stream_options=False) as older:
+            async with opened(older) as chat_models:
+                for name in ("one-model", "another"):
+                    model: Any = chat_models.get(name)
+                    if how == "stream":
+                        chunks = await asyncio.to_thread(lambda model=model: list(model.stream("3 tokens")))
+                    else:
+                        chunks = await collect(model, "3 tokens")
+                    assert joined(chunks).text == "w1 w2 w3"
+        assert ["stream_options" in request.body for request in older.requests] == [True, False, False]
+
+    async def test_another_refusal_is_not_tried_again(self, server: ModelServer) -> None:
+        assert "refused the request" in await explained(server, Behaviour(status=400, error="no such parameter"))
+        assert len(server.requests) == 1
+
+
 class TestFailures:
+    @pytest.mark.parametrize("how", ["astream", "stream"])
+    @pytest.mark.parametrize(
+        "behaviour",
+        [
+            Behaviour(tokens=3, finish=False, done=False),
+            Behaviour(tokens=3, error_event='{"message": "no"}'),
+            Behaviour(tokens=3, error_event='{"message": "no"}', finish=False),
+        ],
+    )
+    async def test_a_stream_that_ends_too_early_loses_nothing_that_came(
+        self, server: ModelServer, model: Any, how: str, behaviour: Behaviour
+    ) -> None:
+        server.script(behaviour)
+        seen: list[str] = []
+
+        def read() -> None:
+            seen.extend(chunk.text for chunk in model.stream("go"))
+
+        async def read_async() -> None:
+            async for chunk in model.astream("go"):
+                seen.append(chunk.text)  # noqa: PERF401 - what came before the end counts
+
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever the client raises
+            await (asyncio.to_thread(read) if how == "stream" else read_async())
+        assert "broke before the answer was complete" in str(explain_model_error(caught.value))
+        assert how == "stream" or "".join(seen) == "w1 w2 w3"
+
+    @pytest.mark.parametrize("how", ["ainvoke", "astream"])
+    @pytest.mark.parametrize("kind", ["text/html", "application/json"])
+    async def test_what_is_no_completion_is_called_so(self, server: ModelServer, how: str, kind: str) -> None:
+        server.script(Behaviour(page=f"<html>{KEY} {PROMPT}</html>", page_type=kind))
+        async with opened(server) as chat_models:
+            model: Any = chat_models.get("test-model")
+            with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever the client raises
+                await (collect(model, PROMPT) if how == "astream" else model.ainvoke(PROMPT))
+        sentence = str(explain_model_error(caught.value))
+        assert "no completion" in sentence
+        assert KEY not in sentence
+
+    @pytest.mark.parametrize("text", ['{"number": "four"}', "not JSON"])
+    async def test_what_a_model_wrote_into_a_form_is_not_the_servers_fault(
+        self, server: ModelServer, text: str
+    ) -> None:
+        class Form(BaseModel):
+            number: int
+
+        server.script(Behaviour(text=text))
+        async with opened(server) as chat_models:
+            model: Any = chat_models.get("test-model").with_structured_output(Form, method="json_schema")
+            with pytest.raises(ValueError, match=r"number|JSON|json") as caught:
+                await model.ainvoke("2+2?")
+        assert explain_model_error(caught.value) is None
+
     async def test_a_busy_server_is_asked_again_when_it_said(self, server: ModelServer) -> None:
         server.script(Behaviour(status=429, retry_after=1, error="Slow down."))
         chunks = await ask(server, "3 tokens", model_max_retries=1)

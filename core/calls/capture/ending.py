@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from core.calls.capture import rows
+from core.calls.capture.exchange import read_overheard, read_response
 from core.calls.capture.observed import ObservedCall, partial_response
 from core.calls.capture.store import Ended, Orphan
 from core.calls.pricing.prices import Cost, Prices
@@ -25,6 +26,10 @@ class Ending:
 
     def of_call(self, call: ObservedCall) -> Ended:
         """A call of this process, whose start has been made a row and body of."""
+        if call.wire is not None:
+            read_response(call)
+        elif call.overheard:
+            read_overheard(call)
         row = rows.end_row(call.row or {}, call)
         body = {**(call.body or {}), "response": rows.end_body(call)}
         policy, refused = self.policy(row["agent_id"]), rows.was_refused(call)

@@ -1,9 +1,9 @@
 """Hears every LLM call of this process, whoever makes it, and tells the log whose run it belongs to.
 
 LangChain attaches the one handler to every call: with callbacks or without, in tools, subgraphs, batches and bare
-threads. Invariant: what it does on a call's way takes microseconds and cannot fail the call; who a call belongs to
-is read from the call and its own context (a given one, the thread in its metadata, the run it is made in), never
-from what runs beside it.
+threads. Of calls without LangChain it is told by ``requests``. Invariant: what it does on a call's way takes
+microseconds and cannot fail the call; who a call belongs to is read from the call and its own context (a given one,
+the thread in its metadata, the run it is made in), never from what runs beside it.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
@@ -22,6 +22,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.context import register_configure_hook
 
+from core.calls.capture.exchange import Exchange, UnfinishedAnswerError
 from core.calls.capture.observed import ObservedCall, plain_answer, plain_message
 from core.calls.capture.requests import current_call, watch_requests
 from core.calls.context import THREAD_KEY, given_context, run_thread
@@ -55,6 +56,7 @@ class CallHandler(BaseCallbackHandler):
 
     def add_sink(self, sink: Sink) -> None:
         self._sinks = [*self._sinks, sink]
+        watch_requests(self)
 
     def remove_sink(self, sink: Sink) -> None:
         self._sinks = [one for one in self._sinks if one is not sink]
@@ -63,6 +65,7 @@ class CallHandler(BaseCallbackHandler):
     def begin_run(self, thread_id: str, sink: Sink) -> None:
         """Let this sink have the calls of a run that begins."""
         self._sink_of_run[thread_id] = sink
+        watch_requests(self)
 
     def end_run(self, thread_id: str) -> None:
         """Remember a while whose it was: what it left behind in threads may still call."""
@@ -101,10 +104,26 @@ class CallHandler(BaseCallbackHandler):
             try:
                 _take_response(found[0], response)
             finally:
-                self._finish(run_id, "ok")
+                if found[0].is_unfinished:
+                    self._finish(run_id, "error", UnfinishedAnswerError())
+                else:
+                    self._finish(run_id, "ok")
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         self._finish(run_id, "cancelled" if isinstance(error, _LEFT) else "error", error)
+
+    # -- what goes over the wire without LangChain ------------------------------------------------------
+
+    def begin_raw(self, exchange: Exchange) -> ObservedCall | None:
+        """Begin a call that nobody else tells of; what it asks is read by the writer. None where nobody listens."""
+        metadata = {"ls_provider": "openai", **_metadata_around()}
+        return self._begin(uuid4(), metadata, parent_run_id=_run_around(), wire=exchange)
+
+    def end_raw(self, call: ObservedCall, status: str, error: BaseException | None) -> None:
+        """End it; one that has ended stays as it is."""
+        self._finish(call.run_id, status, error)
+
+    # -- both -------------------------------------------------------------------------------------------
 
     def _start(
         self,
@@ -115,36 +134,46 @@ class CallHandler(BaseCallbackHandler):
         more: Mapping[str, Any],
     ) -> None:
         metadata = dict(more.get("metadata") or {})
-        context = given_context()
-        if context is None and THREAD_KEY not in metadata:
+        if given_context() is None and THREAD_KEY not in metadata:
             metadata = _metadata_around() | metadata
+        self._finish(run_id, "cancelled")  # an id that is used again belongs to a new call
+        before = current_call.get()
+        call = self._begin(
+            run_id,
+            metadata,
+            parent_run_id=more.get("parent_run_id"),
+            operation=operation,
+            prompt=prompt,
+            params=_own(more.get("invocation_params") or {}),
+            serialized=serialized or {},
+            tags=list(more.get("tags") or ()),
+            previous=before if before is not None and before.is_open else None,
+            watched=watch_requests(self),
+        )
+        if call is not None:
+            current_call.set(call)
+
+    def _begin(self, run_id: UUID, metadata: dict[str, Any], **known: Any) -> ObservedCall | None:
+        """Open a call and tell whoever has it; None where nobody listens."""
+        context = given_context()
         thread_id = context.thread_id if context else metadata.get(THREAD_KEY) or metadata.get("thread_id")
         sink = self._sink_for(str(thread_id) if thread_id else None)
         if sink is None:
-            return
-        self._finish(run_id, "cancelled")  # an id that is used again belongs to a new call
-        before = current_call.get()
+            return None
         call = ObservedCall(
             call_id=new_call_id(),
             run_id=run_id,
-            parent_run_id=more.get("parent_run_id"),
             created_at=utc_now(),
             began=time.monotonic(),
             os_thread=threading.get_ident(),
             context=context,
             thread_id=str(thread_id) if thread_id else None,
-            operation=operation,
-            prompt=prompt,
-            params=_own(more.get("invocation_params") or {}),
             metadata=metadata,
-            serialized=serialized or {},
-            tags=list(more.get("tags") or ()),
-            previous=before if before is not None and before.is_open else None,
-            watched=watch_requests(),
+            **known,
         )
         self._open[run_id] = (call, sink)
-        current_call.set(call)
         sink.put(call)
+        return call
 
     def _sink_for(self, thread_id: str | None) -> Sink | None:
         if thread_id is not None and (sink := self._sink_of_run.get(thread_id)) is not None:
@@ -164,6 +193,13 @@ def _metadata_around() -> dict[str, Any]:
         return {}
     around = (var_child_runnable_config.get() or {}).get("metadata") or {}
     return {**around, THREAD_KEY: thread_id}
+
+
+def _run_around() -> UUID | None:
+    """The LangChain run that a call without LangChain is made in."""
+    callbacks = (var_child_runnable_config.get() or {}).get("callbacks")
+    found = getattr(callbacks, "parent_run_id", None)
+    return found if isinstance(found, UUID) else None
 
 
 def _own(params: Mapping[str, Any]) -> Mapping[str, Any]:

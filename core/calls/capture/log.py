@@ -17,6 +17,7 @@ from sqlmodel import Session as Db
 
 from core.calls.capture import rows
 from core.calls.capture.ending import Ending
+from core.calls.capture.exchange import read_request
 from core.calls.capture.handler import handler
 from core.calls.capture.observed import ObservedCall
 from core.calls.capture.store import Orphan, find_orphans, write_calls
@@ -260,6 +261,8 @@ class CallLog:
 
     def _prepare(self, call: ObservedCall, contexts: dict[str, CallContext]) -> None:
         if call.row is None:
+            if call.wire is not None:
+                read_request(call)
             context = call.context or contexts.get(call.thread_id or "")
             call.row = rows.start_row(call, context)
             call.body = rows.start_body(call)

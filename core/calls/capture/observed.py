@@ -32,14 +32,17 @@ class ObservedCall:
     os_thread: int
     context: CallContext | None
     thread_id: str | None
-    operation: str
-    prompt: list[dict[str, Any]]
-    params: Mapping[str, Any]
     metadata: Mapping[str, Any]
-    serialized: Mapping[str, Any]
-    tags: list[str]
+    operation: str = "chat"
+    prompt: list[dict[str, Any]] = field(default_factory=list)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    serialized: Mapping[str, Any] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
     previous: "ObservedCall | None" = None
+    wire: Any = None
+    """The Exchange of a call that was made without LangChain."""
     requests: int = 0
+    last_try: Literal["", "sent", "failed", "left", "answered"] = ""
     watched: bool = False
     first_request_at: float | None = None
     first_token_at: float | None = None
@@ -49,6 +52,10 @@ class ObservedCall:
     thoughts: list[str] = field(default_factory=list)
     usage: ChunkUsage = field(default_factory=ChunkUsage)
     tool_parts: list[Mapping[str, Any]] = field(default_factory=list)
+    overheard: list[tuple[float, bytes]] = field(default_factory=list)
+    """Parts of the server's answer that hold thoughts, and when they came."""
+    is_unfinished: bool = False
+    """Whether the server's stream ended without saying that the answer was whole."""
     response: list[dict[str, Any]] | None = None
     message: BaseMessage | None = None
     llm_output: Mapping[str, Any] | None = None
@@ -92,6 +99,7 @@ class ObservedCall:
         self.reduced = True
         self.tokens, self.thoughts, self.tool_parts, self.response = [], [], [], None
         self.message, self.llm_output, self.error, self.request_id = None, None, None, None
+        self.wire, self.overheard = None, []
         if self.stored != "start":
             self.row, self.body, self.prompt, self.params, self.serialized = None, None, [], {}, {}
             known = ("skein_", "langgraph_node", "langgraph_checkpoint_ns", "ls_provider", "ls_model_name")
@@ -137,12 +145,13 @@ def _plain_message(message: BaseMessage) -> dict[str, Any]:
 def plain_answer(message: BaseMessage) -> dict[str, Any]:
     """A model's answer as ``plain_message`` gives it, with what was thought apart from what was said."""
     found = plain_message(message)
-    if isinstance(found["content"], list):
-        found["content"], thoughts = split_blocks(found["content"])
-        if thoughts:
-            found["reasoning"] = thoughts
-    elif not found["content"]:
-        found["content"] = split_content("", message.additional_kwargs)[0]
+    content, thoughts = found["content"], ""
+    if isinstance(content, list):
+        content, thoughts = split_blocks(content)
+    words_beside, thoughts_beside = split_content("", message.additional_kwargs)
+    found["content"] = content or words_beside
+    if thoughts := thoughts or thoughts_beside:
+        found["reasoning"] = thoughts
     return found
 
 

@@ -27,6 +27,7 @@ _LONGEST_ERROR = 2_000
 _LONGEST_KEY = 120
 _INLINE_FILE = re.compile(r"[A-Za-z0-9+/=_-]{1000,}")
 _TOKENS_OF_A_FILE = 800
+_NOT_REACHED = {"APIConnectionError", "ConnectError", "ConnectTimeout", "PoolTimeout"}
 _PARAMS = (
     "stop",
     "seed",
@@ -148,7 +149,7 @@ def measure(
     elif is_counted_elsewhere:
         usage = Usage(0, 0)
         row["usage_source"] = "batch"
-    elif row["status"] == "ok" and body.get("response") is None:
+    elif row["status"] == "ok" and body.get("response") is None and row["operation"] != "embeddings":
         row["usage_source"] = None
     else:
         usage = Usage(_estimate(body.get("prompt"), body.get("tools")), _estimate(body.get("response")))
@@ -166,7 +167,7 @@ def was_refused(call: ObservedCall) -> bool:
         return False
     names = {kind.__name__ for kind in type(call.error).__mro__}
     status = getattr(call.error, "status_code", None) or 0
-    return status >= 400 or ("APIConnectionError" in names and "APITimeoutError" not in names)
+    return status >= 400 or bool(names & _NOT_REACHED and "APITimeoutError" not in names)
 
 
 def why_uncharged(call: ObservedCall, *, refused: bool) -> str | None:
