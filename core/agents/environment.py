@@ -26,10 +26,10 @@ def read_environment(manifest: Manifest) -> dict[str, str]:
     if isinstance(named, dict):
         return {str(key): value if isinstance(value, str) else str(value) for key, value in named.items()}
     if not isinstance(named, str):
-        raise BadInputError(f"{manifest.label}: `env` should be the path of a file, or an object.")
+        raise BadInputError(f"{manifest.label}: env should be the path of a file, or an object.")
     file = manifest.folder / named
     if not file.is_file():
-        raise BadInputError(f"{manifest.label}: there is no file {named} that `env` names.")
+        raise BadInputError(f"{manifest.label}: there is no file {named} that env names.")
     try:
         return {key: value for key, value in dotenv_values(file).items() if value is not None}
     except (OSError, ValueError) as error:
@@ -61,16 +61,16 @@ def set_environment(manifests: Sequence[Manifest]) -> tuple[list[str], list[str]
 def _set(name: str, value: str, set_by: Mapping[str, str]) -> str | None:
     """Set one that is not set yet; gives why it is not, in a sentence's end."""
     if name.startswith(_OURS):
-        return f"`{name}` in its `env` is a setting of Skein's own, and left alone."
+        return f"{name} in its env is a setting of Skein's own, and left alone."
     try:
         now = os.environ.setdefault(name, value)
     except (OSError, ValueError):
-        return f"`{name}` in its `env` cannot be set."
+        return f"{name} in its env cannot be set."
     if now == value:
         return None
     if name in set_by:
-        return f"`{name}` has another value in {set_by[name]}, which holds for both; give one of them another name."
-    return f"`{name}` in its `env` is not used: it is set already where Skein was started."
+        return f"{name} has another value in {set_by[name]}, which holds for both; give one of them another name."
+    return f"{name} in its env is not used: it is set already where Skein was started."
 
 
 def _secrets_in(name: str, value: str) -> list[str]:

@@ -18,11 +18,10 @@ from core.agents.limits import LONGEST_TIMEOUT, MOST_ATTEMPTS, MOST_STEPS
 from core.errors import BadInputError
 from core.settings import CallText
 
-# Of no concern here: how an image is built for LangGraph's own server, in which Python and from where.
-_USED = {"graphs", "dependencies", "env", "store", "$schema"}
-_NO_CONCERN = {
-    *("python_version", "node_version", "pip_config_file", "pip_installer", "image_distro", "base_image"),
-    *("api_version", "keep_pkg_tools"),
+# Those in the second line say how an image is built for LangGraph's own server, which is of no concern here.
+_KNOWN = {
+    *("graphs", "dependencies", "env", "store", "$schema"),
+    *("python_version", "pip_config_file", "pip_installer", "image_distro", "base_image", "api_version"),
 }
 
 
@@ -115,7 +114,7 @@ def name_agents(manifests: Sequence[Manifest]) -> dict[str, tuple[Manifest, str]
 
 def find_unsupported(manifest: Manifest) -> str | None:
     """One sentence about the keys that Skein does nothing with; None when there are none."""
-    keys = [f"`{key}`" for key in manifest.data if key not in _USED and key not in _NO_CONCERN]
+    keys = [key for key, value in manifest.data.items() if value and key not in _KNOWN]
     if not keys:
         return None
     return (
@@ -145,10 +144,14 @@ def find_description(described: Any) -> str:
 
 @dataclass(frozen=True)
 class Places:
-    """Where a project's modules are: ``roots`` to search, and folders that are a package themselves."""
+    """Where a project's modules are: ``roots`` to search, and folders that are a package themselves.
+
+    ``beside`` are the folders of its graphs' files: what is there may be imported by name as when the file is run.
+    """
 
     roots: list[Path]
     packages: list[Path]
+    beside: list[Path]
     problems: list[str]
 
 
@@ -171,7 +174,13 @@ def find_places(manifest: Manifest) -> Places:
             roots += _declared_roots(place)
         except (OSError, ValueError, TypeError, AttributeError) as error:
             problems.append(f"{manifest.label}: {place.name}/pyproject.toml cannot be read ({error}).")
-    return Places(list(dict.fromkeys(roots)), packages, problems)
+    beside = [(manifest.folder / place).resolve().parent for place in map(_place_of, manifest.graphs.values())]
+    return Places(list(dict.fromkeys(roots)), packages, [one for one in beside if one.is_dir()], problems)
+
+
+def _place_of(described: Any) -> str:
+    path = described.get("path") if isinstance(described, dict) else described
+    return path.rpartition(":")[0] if isinstance(path, str) else ""
 
 
 def _declared_roots(folder: Path) -> list[Path]:

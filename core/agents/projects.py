@@ -47,7 +47,8 @@ class Project:
     """The modules of one ``langgraph.json``.
 
     ``roots`` are folders whose modules it imports by name, in their order; ``packages`` are folders that are a
-    package themselves, each by its name with the folder it is in.
+    package themselves, each by its name with the folder it is in. ``path`` is where Python looks: the roots, and
+    behind all that anybody has, the folders that graphs' files are in.
     """
 
     def __init__(self, name: str, file: Path) -> None:
@@ -55,6 +56,7 @@ class Project:
         self.file = file
         self.folder = file.parent
         self.roots: list[str] = []
+        self.path: list[str] = []
         self.packages: dict[str, str] = {}
         self._alone: dict[str, Path] = {}
         self._owned: dict[str, bool] = {}
@@ -72,9 +74,9 @@ class Project:
         if top in sys.stdlib_module_names:
             return False
         if top not in self._owned:
-            spec = self.find_top(top)
             # A folder without __init__.py counts, as for Python itself, only where nobody else has the name.
-            self._owned[top] = spec is not None and (spec.loader is not None or not self._is_elsewhere(top))
+            is_sure = self._find_sure(top) is not None
+            self._owned[top] = is_sure or (self.find_top(top) is not None and not self._is_elsewhere(top))
         return self._owned[top]
 
     def full_name(self, name: str) -> str:
@@ -84,7 +86,7 @@ class Project:
 
     def name_of_file(self, path: Path) -> str:
         """The name to import this very file by, so that it is the same module for all who import it."""
-        if any(path.is_relative_to(folder) for folder in _HOUSE):
+        if _is_of_house(path):
             return _usual_name(path) or self._name_alone(path)
         return self._own_name(path) or _usual_name(path) or self._name_alone(path)
 
@@ -123,16 +125,18 @@ class Project:
         return f"{self.name}.{name}"
 
     def _is_elsewhere(self, top: str) -> bool:
-        """Whether somebody else, who is not Skein itself, has a module of this name."""
+        """Whether something else, that is not Skein itself, has this name: a module, or what is installed."""
         try:
             spec = importlib.util.find_spec(top)
         except (ImportError, ValueError):
             return False
         if spec is None:
             return False
-        places = spec.submodule_search_locations or [spec.origin or ""]
-        own = {str(_ROOT), *self.roots}
-        return any(str(Path(place).resolve().parent) not in own for place in places)
+        if spec.origin is not None:
+            found = Path(spec.origin if spec.submodule_search_locations is None else Path(spec.origin).parent)
+            return str(found.resolve().parent) not in {str(_ROOT), *self.path}
+        places = spec.submodule_search_locations or ()
+        return any("site-packages" in place or "dist-packages" in place for place in places)
 
     # -- importing --------------------------------------------------------------------------------------
 
@@ -141,11 +145,17 @@ class Project:
         name = f"{self.name}.{top}"
         if top in self._alone:
             return importlib.util.spec_from_file_location(name, self._alone[top])
+        return self._find_sure(top) or PathFinder.find_spec(name, self.path)
+
+    def _find_sure(self, top: str) -> ModuleSpec | None:
+        """The same where it goes before whatever else has the name: a module or package in one of the roots."""
         importlib.import_module(self.name)  # a folder without __init__.py is found by way of what it is in
-        spec = PathFinder.find_spec(name, self.roots)
-        if (spec is None or spec.loader is None) and top in self.packages:
-            return PathFinder.find_spec(name, [self.packages[top]])
-        return spec
+        name = f"{self.name}.{top}"
+        for place in (self.roots, [self.packages[top]] if top in self.packages else []):
+            spec = PathFinder.find_spec(name, place)
+            if spec is not None and spec.loader is not None:
+                return spec
+        return None
 
     def make_builtins(self) -> dict[str, Any]:
         """Python's built-in names, with the project's own way to import."""
@@ -275,7 +285,7 @@ class _Finder:
             return None
         if not inner:
             package = ModuleSpec(name, None, is_package=True)
-            package.submodule_search_locations = project.roots
+            package.submodule_search_locations = project.path
             return package
         spec = PathFinder.find_spec(name, path, target) if "." in inner else project.find_top(inner)
         if spec is not None and type(spec.loader) is SourceFileLoader:
@@ -301,7 +311,9 @@ _projects: dict[str, Project] = {}
 _lock = threading.Lock()
 
 
-def open_project(file: Path, roots: Sequence[Path], packages: Sequence[Path]) -> Project:
+def open_project(
+    file: Path, roots: Sequence[Path], packages: Sequence[Path] = (), beside: Sequence[Path] = ()
+) -> Project:
     """The project of this ``langgraph.json``, the same each time, with these folders to look for modules in.
 
     It is named after its folder, so that what a checkpoint says of its types holds when all is moved elsewhere;
@@ -316,8 +328,10 @@ def open_project(file: Path, roots: Sequence[Path], packages: Sequence[Path]) ->
             if name in _projects:
                 name = f"{name}_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
             project = _projects[name] = Project(name, file)
+        project.roots = [str(root) for root in roots if root != _ROOT]
+        more = [str(folder) for folder in beside if folder != _ROOT and not _is_of_house(folder)]
         # In place: Python keeps this very list as the path of the package that stands for the project.
-        project.roots[:] = [str(root) for root in roots if root != _ROOT]
+        project.path[:] = dict.fromkeys([*project.roots, *more])
         project.packages = {folder.name: str(folder.parent) for folder in packages if folder != _ROOT}
         project.forget_places()
         return project
@@ -334,6 +348,10 @@ def _tell_as_written(error: ImportError) -> None:
     if isinstance(error.msg, str):
         error.msg = as_written(error.msg)
         error.args = (error.msg, *error.args[1:])
+
+
+def _is_of_house(path: Path) -> bool:
+    return any(path.is_relative_to(folder) for folder in _HOUSE)
 
 
 def _usual_name(path: Path) -> str | None:

@@ -129,7 +129,7 @@ class Agents:
         self.problems += places.problems
         if unsupported := find_unsupported(manifest):
             self.problems.append(unsupported)
-        return open_project(manifest.file, places.roots, places.packages)
+        return open_project(manifest.file, places.roots, places.packages, places.beside)
 
     def _open_indexed(self, manifest: Manifest, open_store: Callable[[Any], BaseStore] | None) -> None:
         """Open the store with the index that a project asks for; without it where that cannot be had."""

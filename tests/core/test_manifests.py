@@ -123,7 +123,7 @@ class TestTheEnvironment:
 
         assert os.environ["OTTER_COLOUR"] == "green"
         [problem] = agents.problems
-        said = "one/langgraph.json: `OTTER_COLOUR` in its `env` is not used: it is set already"
+        said = "one/langgraph.json: OTTER_COLOUR in its env is not used: it is set already"
         assert problem == f"{said} where Skein was started."
 
     def test_a_value_that_two_projects_want_differently_is_named(self, tmp_path: Path) -> None:
@@ -135,20 +135,20 @@ class TestTheEnvironment:
 
         assert os.environ["OTTER_COLOUR"] == "red-as-a-rose"
         [problem] = agents.problems
-        said = "two/langgraph.json: `OTTER_COLOUR` has another value in one/langgraph.json, which holds for both"
+        said = "two/langgraph.json: OTTER_COLOUR has another value in one/langgraph.json, which holds for both"
         assert problem == f"{said}; give one of them another name."
 
     @pytest.mark.parametrize(
         ("env", "problem"),
         [
-            ("nowhere.env", "one/langgraph.json: there is no file nowhere.env that `env` names."),
-            (["A"], "one/langgraph.json: `env` should be the path of a file, or an object."),
+            ("nowhere.env", "one/langgraph.json: there is no file nowhere.env that env names."),
+            (["A"], "one/langgraph.json: env should be the path of a file, or an object."),
             (
                 {"SKEIN_MODEL": "gpt-4o"},
-                "one/langgraph.json: `SKEIN_MODEL` in its `env` is a setting of Skein's own, and left alone.",
+                "one/langgraph.json: SKEIN_MODEL in its env is a setting of Skein's own, and left alone.",
             ),
-            ({"OTTER=COLOUR": "red"}, "one/langgraph.json: `OTTER=COLOUR` in its `env` cannot be set."),
-            ({"OTTER_COLOUR": "r\0d"}, "one/langgraph.json: `OTTER_COLOUR` in its `env` cannot be set."),
+            ({"OTTER=COLOUR": "red"}, "one/langgraph.json: OTTER=COLOUR in its env cannot be set."),
+            ({"OTTER_COLOUR": "r\0d"}, "one/langgraph.json: OTTER_COLOUR in its env cannot be set."),
         ],
     )
     def test_what_cannot_be_used_is_one_sentence_and_harms_no_graph(
@@ -183,10 +183,16 @@ class TestTheEnvironment:
 class TestOtherKeys:
     def test_those_that_do_nothing_here_are_named_in_one_sentence(self, tmp_path: Path) -> None:
         listed = write_project(
-            tmp_path / "one", "a", http={"app": "x"}, auth={}, checkpointer={}, dockerfile_lines=[], store={}
+            tmp_path / "one",
+            "a",
+            http={"app": "x"},
+            auth={"path": "x"},
+            ui={"a": "x"},
+            webhooks={},
+            store={"index": {}},
         )
         assert open_agents(tmp_path, listed).problems == [
-            "one/langgraph.json: Skein does not support `http`, `auth`, `checkpointer` and `dockerfile_lines`."
+            "one/langgraph.json: Skein does not support http, auth and ui."
         ]
 
     def test_those_about_an_image_are_of_no_concern(self, tmp_path: Path) -> None:

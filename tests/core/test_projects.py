@@ -164,6 +164,15 @@ LAYOUTS: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
         {"my-agent/my-graph.py": saying("from utils import TEXT"), "utils.py": "TEXT = 'here'"},
         {},
     ),
+    "a file that imports what lies beside it, as when it is run": (
+        "./my-agent/src/graph.py:graph",
+        {
+            "my-agent/src/openai.py": "raise AssertionError('the installed one is meant')",
+            "my-agent/src/pages.py": "TEXT = 'here'",
+            "my-agent/src/graph.py": saying("from pages import TEXT\nfrom openai import OpenAI"),
+        },
+        {},
+    ),
     "a dot in the folder's name": (
         "./v1.2/graph.py:graph",
         {"v1.2/graph.py": saying("from utils import TEXT"), "utils.py": "TEXT = 'here'"},

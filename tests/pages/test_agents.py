@@ -124,6 +124,31 @@ class TestTheList:
         assert "own" not in texts(at)
 
 
+class TestSeveralFiles:
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> Settings:
+        listed = [tmp_path / name / "langgraph.json" for name in ("left", "right")]
+        for file in listed:
+            file.parent.mkdir()
+            (file.parent / "own.py").write_text(OWN)
+            file.write_text(json.dumps({"graphs": {"own": "./own.py:graph"}, "http": {"app": "x"}}))
+        return make_settings(tmp_path, langgraph_json=[tmp_path / "*no.json", *listed])
+
+    def test_each_agent_says_where_it_is_named_and_what_is_amiss_is_said_once(self, page):
+        at = page()
+        shown = texts(at)
+        assert "Named in right/langgraph.json." in shown
+        assert r"\*no.json cannot be read as a langgraph.json" in at.warning[0].value
+        assert [one.value for one in at.warning[1:]] == [
+            rf"{name}/langgraph.json\: Skein does not support http." for name in ("left", "right")
+        ]
+
+    def test_a_name_that_was_taken_opens_by_its_address(self, page):
+        at = page(agent="right/own")
+        assert "**right/own**" in texts(at)
+        assert at.warning.values == []
+
+
 class TestOneAgent:
     def test_details_are_opened_and_closed_by_the_address(self, page):
         at = page()
