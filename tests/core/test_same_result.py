@@ -17,7 +17,7 @@ from core.checking.here import RunHere
 from core.checking.outcomes import find_differences
 from core.skein import Skein, open_skein
 from tests.conftest import make_person, make_settings
-from tests.graphs import shapes
+from tests.graphs import all_shapes
 from tests.graphs.deeds import DEEDS
 from tests.model_server import Behaviour, ModelServer
 
@@ -119,7 +119,7 @@ def test_it_is_the_same_bare_and_here(skein: Skein, server: ModelServer, name: s
 
     DEEDS.clear()
     begun = len(server.requests)
-    context = shapes.Context() if name == "with_context" else None
+    context = all_shapes.Context() if name == "with_context" else None
     bare = skein.run_on_loop(BareRun(make(name), context=context).run(steps))
     bare_deeds, bare_requests = sorted(DEEDS), requests_since(server, begun)
 

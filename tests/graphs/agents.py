@@ -14,7 +14,7 @@ from langgraph.prebuilt import InjectedState
 from langgraph.types import Command
 from pydantic import BaseModel
 
-from tests.graphs.shapes import TOOLS, fails
+from tests.graphs.all_shapes import TOOLS, fails
 
 
 class Weather(BaseModel):

@@ -1,655 +1,242 @@
-"""Graphs of every shape that LangGraph has, for comparing what each does bare and in Skein.
+"""Graphs of every shape whose state a fork or an edit has to carry; none calls a model.
 
-What their nodes do besides is listed in ``DEEDS``, which both ways of running must leave alike.
+Each takes the saver, and a list in which its own nodes leave their names when they run.
 """
 
-import asyncio
+import itertools
 import operator
-import os
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
-from typing import Annotated, Any, Literal, NamedTuple, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, SystemMessage
-from langchain_core.output_parsers import StrOutputParser
-from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.runnables import RunnableConfig, RunnableLambda, RunnableParallel, RunnablePassthrough
-from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
-from langgraph.cache.memory import InMemoryCache
-from langgraph.channels import EphemeralValue, UntrackedValue
-from langgraph.config import get_store, get_stream_writer
-from langgraph.func import entrypoint, task
-from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.graph.message import REMOVE_ALL_MESSAGES, add_messages
-from langgraph.prebuilt import ToolNode, tools_condition
-from langgraph.runtime import Runtime
-from langgraph.types import CachePolicy, Command, Overwrite, RetryPolicy, Send, interrupt
-from pydantic import BaseModel
-from typing_extensions import TypedDict
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
+from langgraph.channels import DeltaChannel, EphemeralValue, LastValue
+from langgraph.channels.untracked_value import UntrackedValue
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.managed import RemainingSteps
+from langgraph.pregel import NodeBuilder, Pregel
+from langgraph.types import Send, interrupt
+from pydantic import BaseModel, Field
 
-from tests.graphs.deeds import DEEDS
+Ran = list[str]
 
 
-def _model(**more: Any) -> ChatOpenAI:
-    return ChatOpenAI(model="m", base_url=os.environ["MODEL_URL"], api_key="k", max_retries=0, **more)
+def append(state: list[str], writes: list[list[str]]) -> list[str]:
+    return [*state, *itertools.chain.from_iterable(writes)]
 
 
-class Text(TypedDict):
-    text: str
+def keep_largest(old: int, new: int) -> int:
+    return max(old, new)
 
 
-class Log(TypedDict):
-    text: str
-    log: Annotated[list[str], operator.add]
+class Memory(TypedDict):
+    calls: Annotated[int, operator.add]
+    asked: str
 
 
-class Secret(TypedDict):
-    text: str
-    secret: str
-    log: Annotated[list[str], operator.add]
+def remembering() -> Any:
+    """A subgraph that counts its calls over all turns, around another one that does so too."""
+    deep = StateGraph(Memory).add_node("count", lambda _: {"calls": 1}).add_edge(START, "count")
+    middle = StateGraph(Memory).add_node("count", lambda _: {"calls": 10}).add_edge(START, "count")
+    middle.add_node("deep", deep.compile(checkpointer=True)).add_edge("count", "deep")
+    return middle.compile(checkpointer=True)
 
 
-def _line(schema: Any, *nodes: Any, **more: Any) -> StateGraph:
-    graph, before = StateGraph(schema, **more), START
-    for node in nodes:
-        name = getattr(node, "__name__", None) or node.name
-        graph.add_node(name, node)
-        graph.add_edge(before, name)
-        before = name
-    graph.add_edge(before, END)
-    return graph
+class Mixed(TypedDict):
+    said: Annotated[list[str], operator.add]
+    best: Annotated[int, keep_largest]
+    long: Annotated[list[str], DeltaChannel(append, snapshot_frequency=3)]
+    topic: str
 
 
-# -- subgraphs and schemas ------------------------------------------------------------------------------
+class Hint(TypedDict):
+    hint: str
 
 
-def _inner(state: Secret) -> dict:
-    return {"text": f"inner {state['text']}", "secret": "INNER", "log": ["inner"]}
+class Part(TypedDict):
+    number: int
+    topic: str
 
 
-def _outer(state: Secret) -> dict:
-    return {"secret": "OUTER", "log": ["outer"]}
+def mixed(saver: Any, ran: Ran) -> Any:
+    """A private channel, reducers, a memory in a memory, parallel nodes, Sends, and a DeltaChannel."""
+    memory = remembering()
 
+    def begin(state: Mixed) -> Hint:
+        ran.append("begin")
+        return {"hint": f"of {state['topic']}", "long": [f"begin {len(state['long'])}"]}  # type: ignore[typeddict-unknown-key]
 
-def _tell(state: Secret) -> dict:
-    return {"text": f"secret={state['secret']} log={state['log']}"}
+    def whisper(state: Hint) -> dict[str, Any]:
+        ran.append("whisper")
+        return {"said": [f"hint {state['hint']}"], "long": ["whisper"]}
 
+    async def recall(state: Mixed) -> dict[str, Any]:
+        ran.append("recall")
+        found = await memory.ainvoke({"calls": 0, "asked": state["topic"]})
+        return {"said": [f"call {found['calls']} about {found['asked']}"], "best": found["calls"]}
 
-def _sub(**schemas: Any) -> Any:
-    graph = StateGraph(Secret, **schemas)
-    graph.add_node("inner", _inner)
-    graph.add_edge(START, "inner")
-    graph.add_edge("inner", END)
-    return graph
+    def spread(state: Mixed) -> list[Send]:
+        return [Send("part", {"number": n, "topic": state["topic"]}) for n in range(3)]
 
+    def part(state: Part) -> dict[str, Any]:
+        ran.append("part")
+        return {"said": [f"part {state['number']} of {state['topic']}"], "best": state["number"]}
 
-def _with(sub: Any) -> Any:
-    graph = StateGraph(Secret)
-    for name, node in (("outer", _outer), ("sub", sub), ("tell", _tell)):
-        graph.add_node(name, node)
-    graph.add_edge(START, "outer")
-    graph.add_edge("outer", "sub")
-    graph.add_edge("sub", "tell")
-    graph.add_edge("tell", END)
-    return graph.compile()
+    def gather(state: Mixed) -> dict[str, Any]:
+        ran.append("gather")
+        return {"said": [f"{len(state['said'])} said, best {state['best']}"], "long": [str(len(state["long"]))]}
 
+    builder = StateGraph(Mixed).add_node("begin", begin).add_node("whisper", whisper).add_node("recall", recall)
+    builder.add_node("plan", lambda _: ran.append("plan")).add_node("part", part).add_node("gather", gather)
+    builder.add_edge(START, "begin").add_edge("begin", "whisper").add_edge("begin", "recall")
+    builder.add_edge(["whisper", "recall"], "plan").add_conditional_edges("plan", spread, ["part"])
+    return builder.add_edge("part", "gather").compile(checkpointer=saver)
 
-subgraph_output = _with(_sub(output_schema=Text).compile())
-subgraph_input = _with(_sub(input_schema=Text, output_schema=Text).compile())
-subgraph_memory = _with(_sub().compile(checkpointer=True))
-subgraph_whole = _with(_sub().compile())
 
+def inner(saver: Any, ran: Ran) -> Any:
+    """Subgraphs as nodes: one of a call, in one with a memory, both on the same state."""
+    low = StateGraph(Mixed).add_node("low", lambda state: {"said": [f"low {state['topic']}"], "long": ["low"]})
+    high = StateGraph(Mixed).add_node("low graph", low.add_edge(START, "low").compile())
+    high.add_edge(START, "low graph")
+    builder = StateGraph(Mixed).add_node("before", lambda _: ran.append("before"))
+    builder.add_node("high", high.compile(checkpointer=True))
+    builder.add_node("after", lambda state: ran.append("after") or {"best": len(state["said"])})
+    builder.add_edge(START, "before").add_edge("before", "high").add_edge("high", "after")
+    return builder.compile(checkpointer=saver)
 
-def _calls_subgraph(state: Secret) -> dict:
-    return {"text": _sub(output_schema=Text).compile().invoke({"text": state["text"]})["text"]}
 
+def waiting(saver: Any, ran: Ran) -> Any:
+    """One node asks while its sibling finishes; what was answered is said at the end."""
 
-async def _calls_subgraph_async(state: Secret) -> dict:
-    return {"log": [str(await _sub().compile().ainvoke({"text": state["text"], "log": []}))]}
+    def ask(state: Mixed) -> dict[str, Any]:
+        return {"said": [f"{state['topic']}: {interrupt(state['topic'])}"]}
 
+    def quick(state: Mixed) -> dict[str, Any]:
+        ran.append("quick")
+        return {"said": ["quick"], "long": [f"quick {state['topic']}"]}
 
-subgraph_called = _line(Secret, _calls_subgraph, _calls_subgraph_async).compile()
+    builder = StateGraph(Mixed).add_node("ask", ask).add_node("quick", quick)
+    builder.add_node("end", lambda state: {"said": [f"end of {state['topic']}"]})
+    builder.add_edge(START, "ask").add_edge(START, "quick").add_edge(["ask", "quick"], "end")
+    return builder.compile(checkpointer=saver)
 
 
-class Private(TypedDict):
-    text: str
-    hidden: str
+def asking_inside(saver: Any, ran: Ran) -> Any:
+    """A subgraph with a memory that asks from its second call on."""
 
+    def think(state: Memory) -> dict[str, Any]:
+        if state["calls"]:
+            interrupt(state["asked"])
+        return {"calls": 1}
 
-def _hide(state: Text) -> Private:
-    return {"hidden": f"hidden {state['text']}"}
+    inside = StateGraph(Memory).add_node("think", think).add_edge(START, "think").compile(checkpointer=True)
 
+    async def call(state: Mixed) -> dict[str, Any]:
+        found = await inside.ainvoke({"calls": 0, "asked": state["topic"]})
+        return {"said": [f"call {found['calls']} about {found['asked']}"]}
 
-def _show(state: Private) -> dict:
-    return {"text": f"shown {state['hidden']}"}
+    return StateGraph(Mixed).add_node("call", call).add_edge(START, "call").compile(checkpointer=saver)
 
 
-private_state = _line(Text, _hide, _show).compile()
+class Talk(MessagesState):
+    topic: str
 
 
-class In(TypedDict):
-    question: str
+def talking(saver: Any, ran: Ran) -> Any:
+    """Two answers in two steps; each tells what it was given."""
 
+    def answer(name: str) -> Any:
+        def say(state: Talk) -> dict[str, Any]:
+            ran.append(name)
+            heard = ", ".join(message.text for message in state["messages"])
+            return {
+                "messages": [
+                    AIMessage(f"{name} on {state.get('topic')}: {heard}", id=f"{name} {len(state['messages'])}")
+                ]
+            }
 
-class Out(TypedDict):
-    reply: str
+        return say
 
+    builder = StateGraph(Talk).add_sequence([("first", answer("first")), ("second", answer("second"))])
+    return builder.add_edge(START, "first").compile(checkpointer=saver)
 
-class InOut(In, Out):
-    notes: list[str]
 
+def bare(saver: Any, ran: Ran) -> Any:
+    """No StateGraph: nodes that start when a key changes, one of them never, since nobody writes its key."""
 
-def _reply(state: InOut) -> dict:
-    return {"reply": f"to {state['question']}", "notes": ["kept inside"]}
+    def named(name: str, change: Any) -> Any:
+        return lambda value: ran.append(name) or change(value)
 
-
-schemas = _line(InOut, _reply, input_schema=In, output_schema=Out).compile()
-
-
-# -- fan out --------------------------------------------------------------------------------------------
-
-
-def _spread(state: Log) -> list[Send]:
-    return [Send("work", {"text": f"{state['text']} {n}", "log": []}) for n in range(4)]
-
-
-async def _work(state: Log) -> dict:
-    await asyncio.sleep(0)
-    return {"log": [f"worked {state['text']}"]}
-
-
-def _sum(state: Log) -> dict:
-    return {"text": f"{len(state['log'])} pieces"}
-
-
-def _sends() -> Any:
-    graph = StateGraph(Log)
-    graph.add_node("work", _work)
-    graph.add_node("sum", _sum)
-    graph.add_conditional_edges(START, _spread, ["work"])
-    graph.add_edge("work", "sum")
-    graph.add_edge("sum", END)
-    return graph.compile()
-
-
-sends = _sends()
-
-
-def _says(word: str) -> Any:
-    def say(state: Log) -> dict:
-        DEEDS.append(word)
-        return {"log": [word]}
-
-    return say
-
-
-def _deferred() -> Any:
-    graph = StateGraph(Log)
-    for name in ("a", "b", "b2"):
-        graph.add_node(name, _says(name))
-    graph.add_node("last", _sum, defer=True)
-    graph.add_edge(START, "a")
-    graph.add_edge(START, "b")
-    graph.add_edge("b", "b2")
-    graph.add_edge("a", "last")
-    graph.add_edge("b2", "last")
-    graph.add_edge("last", END)
-    return graph.compile()
-
-
-deferred = _deferred()
-
-
-def _once(state: Text) -> dict:
-    DEEDS.append(f"computed {state['text']}")
-    return {"text": state["text"].upper()}
-
-
-def cached() -> Any:
-    graph = StateGraph(Text)
-    graph.add_node("once", _once, cache_policy=CachePolicy())
-    graph.add_edge(START, "once")
-    graph.add_edge("once", END)
-    return graph.compile(cache=InMemoryCache())
-
-
-_FAILS: dict[str, int] = {}
-
-
-def _fails_once(state: Text, config: RunnableConfig) -> dict:
-    key = f"{config['configurable']['thread_id']} {state['text']}"
-    _FAILS[key] = _FAILS.get(key, 0) + 1
-    if _FAILS[key] == 1:
-        raise ConnectionError("not yet")
-    return {"text": f"at the second try: {state['text']}"}
-
-
-def _retried() -> Any:
-    graph = StateGraph(Text)
-    graph.add_node("fails", _fails_once, retry_policy=RetryPolicy(initial_interval=0.01, max_attempts=3))
-    graph.add_edge(START, "fails")
-    return graph.compile()
-
-
-retried = _retried()
-
-
-def _raises(state: Log) -> dict:
-    raise ValueError("a node's own error")
-
-
-def _error() -> Any:
-    graph = StateGraph(Log)
-    graph.add_node("first", _says("first"))
-    graph.add_node("raises", _raises)
-    graph.add_edge(START, "first")
-    graph.add_edge("first", "raises")
-    return graph.compile()
-
-
-error = _error()
-
-
-# -- commands -------------------------------------------------------------------------------------------
-
-
-def _goes(state: Log) -> Command[Literal["there"]]:
-    return Command(goto="there", update={"log": ["went"]})
-
-
-def _there(state: Log) -> dict:
-    return {"text": "there", "log": ["there"]}
-
-
-def _goto() -> Any:
-    graph = StateGraph(Log)
-    graph.add_node("goes", _goes)
-    graph.add_node("there", _there)
-    graph.add_edge(START, "goes")
-    return graph.compile()
-
-
-goto = _goto()
-
-
-def _to_parent(state: Log) -> Command:
-    return Command(goto="other", update={"log": ["from below"]}, graph=Command.PARENT)
-
-
-def _other(state: Log) -> dict:
-    return {"text": f"other {len(state['log'])}"}
-
-
-def _parent() -> Any:
-    sub = StateGraph(Log)
-    sub.add_node("up", _to_parent)
-    sub.add_edge(START, "up")
-    graph = StateGraph(Log)
-    graph.add_node("sub", sub.compile(), destinations=("other",))
-    graph.add_node("other", _other)
-    graph.add_edge(START, "sub")
-    graph.add_edge("other", END)
-    return graph.compile()
-
-
-parent = _parent()
-
-
-# -- functional -----------------------------------------------------------------------------------------
-
-
-@task
-def _double(text: str) -> str:
-    DEEDS.append(f"doubled {text}")
-    return text * 2
-
-
-@task
-async def _later(text: str) -> str:
-    await asyncio.sleep(0)
-    return f"later {text}"
-
-
-@entrypoint()
-async def functional(text: str) -> str:
-    both = await asyncio.gather(_later(text), _later("again"))
-    return f"{await _double(text)} {both}"
-
-
-@entrypoint()
-def remembering(text: str, *, previous: Any = None) -> Any:
-    words = [*(previous or []), text]
-    return entrypoint.final(value=f"{len(words)} so far", save=words)
-
-
-@entrypoint()
-def structured_return(given: dict) -> dict:
-    return {"given": given["question"], "length": len(given["question"])}
-
-
-# -- chains and runnables -------------------------------------------------------------------------------
-
-_chain = (
-    RunnablePassthrough.assign(length=lambda state: len(state["text"]))
-    | RunnableParallel(text=lambda state: f"{state['text']} has {state['length']}", log=lambda state: ["chained"])
-).with_config(run_name="chain")
-
-
-async def _in_pieces(state: Any) -> Any:
-    for word in ("one ", "two ", "three"):
-        yield {"text": word}
-
-
-def _chains() -> Any:
-    graph = StateGraph(Log)
-    graph.add_node("chain", _chain)
-    graph.add_node("piece", RunnableLambda(lambda state: {"log": [state["text"]]}, name="piece"))
-    graph.add_edge(START, "chain")
-    graph.add_edge("chain", "piece")
-    return graph.compile()
-
-
-chains = _chains()
-
-
-def _generator() -> Any:
-    graph = StateGraph(Log)
-    graph.add_node("pieces", RunnableLambda(_in_pieces, name="pieces"))
-    graph.add_edge(START, "pieces")
-    return graph.compile()
-
-
-generator = _generator()
-
-
-def prompted() -> Any:
-    prompt = ChatPromptTemplate.from_messages([("system", "Be short."), ("user", "{text}")])
-    graph = StateGraph(Log)
-    graph.add_node("ask", prompt | _model() | StrOutputParser() | (lambda said: {"text": said, "log": [said]}))
-    graph.add_edge(START, "ask")
-    return graph.compile()
-
-
-# -- questions ------------------------------------------------------------------------------------------
-
-
-def _asks(name: str) -> Any:
-    def ask(state: Log) -> dict:
-        return {"log": [f"{name} got {interrupt({'question': name})}"]}
-
-    return ask
-
-
-def _questions() -> Any:
-    graph = StateGraph(Log)
-    for name in ("left", "right"):
-        graph.add_node(name, _asks(name))
-        graph.add_edge(START, name)
-        graph.add_edge(name, END)
-    return graph.compile()
-
-
-questions = _questions()
-
-
-def _nested_question() -> Any:
-    sub = StateGraph(Log)
-    sub.add_node("before", _says("before"))
-    sub.add_node("ask", _asks("below"))
-    sub.add_edge(START, "before")
-    sub.add_edge("before", "ask")
-    graph = StateGraph(Log)
-    graph.add_node("sub", sub.compile())
-    graph.add_node("sum", _sum)
-    graph.add_edge(START, "sub")
-    graph.add_edge("sub", "sum")
-    return graph.compile()
-
-
-nested_question = _nested_question()
-
-
-def _asks_twice(state: Log) -> dict:
-    DEEDS.append("asking")
-    return {"log": [f"{interrupt('first?')} and {interrupt('second?')}"]}
-
-
-asks_twice = _line(Log, _asks_twice).compile()
-
-
-# -- states of all kinds --------------------------------------------------------------------------------
-
-
-class Colour(Enum):
-    RED = "red"
-
-
-class Tone(StrEnum):
-    LOW = "low"
-
-
-class Point(NamedTuple):
-    x: int
-    y: int
-
-
-@dataclass
-class Thing:
-    name: str
-    parts: list[int] = field(default_factory=list)
-
-
-class Model(BaseModel):
-    name: str
-    size: float = 1.5
-
-
-class Anything(TypedDict):
-    text: str
-    any: Any
-    tone: Any
-    odd: Any
-    things: Annotated[list[Any], operator.add]
-    maybe: NotRequired[Thing]
-
-
-def _keeps(state: Anything) -> dict:
-    found = state.get("any")
-    kind = type(found).__name__
-    size = found.size if isinstance(found, Model) else 0
-    odd = {"tone": Tone.LOW, "odd": float("nan") if state.get("odd") == "a\x00b" else "a\x00b"}
-    made = [Thing("a", [1]), Model(name="b"), Colour.RED, Point(1, 2), {"plain": {1, 2}}, b"bytes", float("inf")]
-    return {"text": f"{kind} {size}", "any": Model(name="c", size=2), "things": made, "maybe": Thing("m"), **odd}
-
-
-kept_types = _line(Anything, _keeps).compile()
-
-
-class PydanticState(BaseModel):
-    question: str
-    answer: str = ""
-    steps: Annotated[list[str], operator.add] = []
-
-
-def _validated(state: PydanticState) -> dict:
-    return {"answer": state.question.upper(), "steps": [type(state).__name__]}
-
-
-pydantic_state = _line(PydanticState, _validated).compile()
-
-
-@dataclass
-class DataState:
-    question: str = ""
-    answer: str = ""
-
-
-def _of_dataclass(state: DataState) -> dict:
-    return {"answer": f"{state.question}!"}
-
-
-dataclass_state = _line(DataState, _of_dataclass).compile()
-
-
-class Channels(TypedDict):
-    text: str
-    fleeting: Annotated[str, EphemeralValue]
-    untracked: Annotated[Any, UntrackedValue]
-
-
-def _writes_channels(state: Channels) -> dict:
-    return {"fleeting": "only here", "untracked": object()}
-
-
-def _reads_channels(state: Channels) -> dict:
-    return {"text": f"{state.get('fleeting')} {type(state.get('untracked')).__name__}"}
-
-
-channels = _line(Channels, _writes_channels, _reads_channels).compile()
-
-
-def _overwrites(state: Log) -> dict:
-    return {"log": Overwrite([f"only {state['text']}"])}
-
-
-overwrite = _line(Log, _overwrites).compile()
-
-
-class Chat(TypedDict):
-    messages: Annotated[list[AnyMessage], add_messages]
-
-
-def _forgets(state: Chat) -> dict:
-    return {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), *state["messages"][-1:], AIMessage("forgotten")]}
-
-
-forgetting = _line(Chat, _forgets).compile()
-
-
-def _adds_people(state: Chat) -> dict:
-    return {
-        "messages": [AIMessage("a draft"), HumanMessage("the critic: better", name="critic"), AIMessage("final")]
+    nodes = {
+        "one": NodeBuilder().subscribe_only("a").do(named("one", lambda v: v + "1")).write_to("b"),
+        "two": NodeBuilder().subscribe_only("b").do(named("two", lambda v: v + "2")).write_to("c"),
+        "never": NodeBuilder().subscribe_only("d").do(named("never", str)).write_to("c"),
+        "passing": NodeBuilder().subscribe_only("e").do(named("passing", str)).write_to("c"),
     }
+    channels = {**{key: LastValue(str, key) for key in "abcd"}, "e": EphemeralValue(str)}
+    return Pregel(
+        nodes=nodes, channels=channels, input_channels=["a"], output_channels=["b", "c"], checkpointer=saver
+    )
 
 
-critic = _line(Chat, _adds_people).compile()
+class Step(TypedDict):
+    title: str
+    done: NotRequired[bool]
 
 
-# -- runtime --------------------------------------------------------------------------------------------
+class Task(BaseModel):
+    name: str
+    weight: int = Field(default=1, gt=0)
 
 
 @dataclass
-class Context:
-    style: str = "plain"
-    count: int = 2
+class Place:
+    city: str
+    tags: set[str] = field(default_factory=set)
 
 
-def _in_style(state: Log, runtime: Runtime[Context], config: RunnableConfig) -> dict:
-    get_stream_writer()({"progress": 0.5})
-    return {"log": [f"{runtime.context.style} {runtime.context.count} {config.get('recursion_limit')}"]}
+class Unknown:
+    """What pydantic knows nothing of."""
 
 
-with_context = _line(Log, _in_style, context_schema=Context).compile()
+class Wide(TypedDict):
+    """A key of every kind."""
+
+    messages: Annotated[list[AnyMessage], operator.add]
+    plain: NotRequired[list[BaseMessage]]
+    last: HumanMessage | None
+    count: Annotated[int, operator.add]
+    price: float
+    flag: bool
+    mode: Literal["fast", "slow"]
+    steps: list[Step]
+    task: Task
+    place: Place
+    tags: set[str]
+    anything: Any
+    tool: Unknown
+    gone: Annotated[str, UntrackedValue]
+    left: RemainingSteps
 
 
-def _remembers(state: Log, runtime: Runtime) -> dict:
-    runtime.store.put(("words",), state["text"], {"text": state["text"]})
-    return {"log": [str(sorted(item.key for item in runtime.store.search(("words",))))]}
+def wide(saver: Any = None) -> Any:
+    def private(_: Hint) -> None:
+        """Brings in a key that is in no other schema."""
+
+    builder = StateGraph(Wide).add_node("private", private, input_schema=Hint)
+    return builder.add_edge(START, "private").compile(checkpointer=saver)
 
 
-async def _remembers_async(state: Log) -> dict:
-    store = get_store()
-    await store.aput(("words",), "fixed", {"n": 1})
-    inside = store.get(("words",), "fixed")
-    return {"log": [str(inside.value), str(len(await store.asearch(("words",))))]}
+class Form(BaseModel):
+    age: int = Field(default=0, ge=0)
+    names: Annotated[list[str], operator.add] = []
 
 
-def stored() -> Any:
-    return _line(Log, _remembers, _remembers_async).compile()
+@dataclass
+class Sheet:
+    title: str
+    rows: Annotated[list[int], operator.add] = field(default_factory=list)
 
 
-def _loops(state: Log) -> Command[Literal["loops", "__end__"]]:
-    done = len(state["log"]) % 130 == 129
-    return Command(goto=END if done else "loops", update={"log": ["x"]})
-
-
-def _loop() -> Any:
-    graph = StateGraph(Log)
-    graph.add_node("loops", _loops)
-    graph.add_edge(START, "loops")
-    return graph.compile()
-
-
-long_loop = _loop()
-
-
-# -- models and tools -----------------------------------------------------------------------------------
-
-
-@tool
-def add(a: int, b: int) -> int:
-    """Add two numbers."""
-    DEEDS.append(f"add {a} {b}")
-    return a + b
-
-
-@tool
-async def shout(text: str) -> str:
-    """Say it louder."""
-    DEEDS.append(f"shout {text}")
-    return text.upper()
-
-
-@tool
-def fails(text: str) -> str:
-    """Fail."""
-    raise ValueError(f"cannot {text}")
-
-
-TOOLS = [add, shout]
-
-
-def _asking_node(state: MessagesState) -> dict:
-    return {"messages": [_model().bind_tools(TOOLS).invoke(state["messages"])]}
-
-
-async def _asking_node_async(state: MessagesState) -> dict:
-    return {"messages": [await _model().bind_tools(TOOLS).ainvoke(state["messages"])]}
-
-
-def _react(node: Any) -> Any:
-    graph = StateGraph(MessagesState)
-    graph.add_node("ask", node)
-    graph.add_node("tools", ToolNode(TOOLS))
-    graph.add_edge(START, "ask")
-    graph.add_conditional_edges("ask", tools_condition)
-    graph.add_edge("tools", "ask")
-    return graph.compile()
-
-
-def react_sync() -> Any:
-    return _react(_asking_node)
-
-
-def react_async() -> Any:
-    return _react(_asking_node_async)
-
-
-async def _streams_itself(state: MessagesState) -> dict:
-    said = [chunk async for chunk in _model().astream([SystemMessage("Be brief."), *state["messages"]])]
-    return {"messages": [AIMessage("".join(chunk.text for chunk in said))]}
-
-
-def self_streaming() -> Any:
-    return _line(MessagesState, _streams_itself).compile()
-
-
-async def _asks_many(state: MessagesState) -> dict:
-    model = _model()
-    answers = await asyncio.gather(*(model.ainvoke(f"{n}: {state['messages'][-1].text}") for n in range(3)))
-    return {"messages": [AIMessage(" | ".join(sorted(answer.text for answer in answers)))]}
-
-
-def many_at_once() -> Any:
-    return _line(MessagesState, _asks_many).compile()
+def of_schema(schema: Any, saver: Any = None) -> Any:
+    """One node that does nothing, on a state of any schema."""
+    return StateGraph(schema).add_node("idle", lambda _: None).add_edge(START, "idle").compile(checkpointer=saver)
