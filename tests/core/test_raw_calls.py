@@ -1,5 +1,6 @@
 """Calls that graphs make without LangChain: one row for each request that the server saw, with whose it was."""
 
+import gc
 import json
 import threading
 from collections.abc import Iterator
@@ -73,6 +74,7 @@ def assert_is_of(turn: Turn, skein: Skein, viewer: Viewer, call: LlmCall) -> Non
 
 
 class TestARequestWithoutLangChain:
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it closes no client
     def test_of_a_foreign_graph_is_a_row_whole_and_streamed(
         self, skein: Skein, ada: Viewer, server: ModelServer
     ) -> None:
@@ -99,6 +101,7 @@ class TestARequestWithoutLangChain:
         assert (first.streamed, first.ttft_ms, first.usage_source, first.output_tokens) == (False, None, "model", 3)
         assert (second.streamed, second.usage_source) == (True, "estimated")
         assert 0 <= (second.ttft_ms or -1) <= (second.duration_ms or 0)
+        gc.collect()
 
     def test_keeps_its_parameters_and_never_its_key(self, skein: Skein, ada: Viewer) -> None:
         say(skein, ada, "whole")
@@ -251,12 +254,22 @@ class TestBesideLangChain:
         for call in calls:
             assert_is_of(turn, skein, ada, call)
 
+    def test_what_is_asked_while_another_model_answers_is_a_row_of_its_own(
+        self, skein: Skein, ada: Viewer, server: ModelServer
+    ) -> None:
+        assert say(skein, ada, "amid_another").answer == "w1 w2 w3"
+        assert sorted(call.model or "" for call in calls_of(skein)) == ["", "gpt-4o"]
+
     def test_what_is_asked_after_a_call_was_given_up_is_a_row_of_its_own(
         self, skein: Skein, ada: Viewer, server: ModelServer
     ) -> None:
         go = threading.Event()
+        raw_calls.RECEIVED.clear()
         server.script(Behaviour(wait_for=go), Behaviour(text="the second"))
-        turn = say(skein, ada, "after_a_timeout")
+        turn = ask(skein, ada, "after_a_timeout", agent="raw")
+        wait_until(lambda: bool(server.requests))
+        raw_calls.RECEIVED.set()
+        turn = answered(skein, ada, turn.thread_id)
         go.set()
         raw = [call for call in calls_of(skein) if call.base_url == server.base_url and call.status == "ok"]
         assert turn.answer == "the second"

@@ -2,14 +2,18 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from langgraph.graph import END, START, MessagesState, StateGraph
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAI
 
+RECEIVED = threading.Event()
+"""Set by a test once its server has the request that is to be given up."""
 ASKED = [{"role": "user", "content": "asked raw"}]
 
 
@@ -21,8 +25,8 @@ def _sync_client() -> OpenAI:
     return OpenAI(api_key="sk-raw-secret-0123456789", max_retries=1)
 
 
-def _chat_model() -> Any:
-    return ChatOpenAI(model="gpt-4o", api_key="k", max_retries=1, stream_usage=True)  # type: ignore[arg-type]
+def _chat_model(**more: Any) -> Any:
+    return ChatOpenAI(model="gpt-4o", api_key="k", max_retries=1, stream_usage=True, **more)  # type: ignore[arg-type]
 
 
 async def whole(client: AsyncOpenAI) -> str:
@@ -84,12 +88,27 @@ async def mixed(client: AsyncOpenAI) -> str:
     return before + await whole(client)
 
 
+async def amid_another(client: AsyncOpenAI) -> str:
+    """Ask while a model answers whose requests cannot be seen."""
+    async for _ in FakeListChatModel(responses=["ab"]).astream("langchain fake"):
+        answer = await whole(client)
+        break
+    return answer
+
+
 async def after_a_timeout(client: AsyncOpenAI) -> str:
-    """LangChain is given up after a moment, in the same context that then asks another way."""
+    """LangChain is given up once its request is there, in the same context that then asks another way."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(0.2):
-            await _chat_model().ainvoke("langchain slow")
+        async with asyncio.timeout(None) as limit:
+            giving_up = asyncio.create_task(_give_up(limit))
+            await _chat_model(disable_streaming=True).ainvoke("langchain slow")
+    await giving_up
     return await whole(client)
+
+
+async def _give_up(limit: asyncio.Timeout) -> None:
+    await asyncio.to_thread(RECEIVED.wait, 10)
+    limit.reschedule(asyncio.get_running_loop().time())
 
 
 async def in_a_thread(_: AsyncOpenAI) -> str:
@@ -113,6 +132,7 @@ WAYS: dict[str, Callable[[AsyncOpenAI], Awaitable[str]]] = {
         embedded,
         caught,
         mixed,
+        amid_another,
         after_a_timeout,
         in_a_thread,
     )

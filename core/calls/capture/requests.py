@@ -136,7 +136,8 @@ def _sender(*, is_first: bool) -> ObservedCall | None:
     """
     call, failed = current_call.get(), None
     while call is not None:
-        if call.is_open and not call.requests and is_first:
+        # What answers already has sent its own request, also where that cannot be seen.
+        if call.is_open and is_first and not call.requests and call.first_token_at is None:
             return call
         if call.is_open and call.last_try == "failed" and failed is None:
             failed = call
