@@ -23,7 +23,7 @@ from core.records import commands
 from core.records.export.command import export
 from core.runs.crowd import Report, run_crowd
 from core.settings import load_settings, share_model_server
-from core.skein import Skein, open_skein
+from core.skein import Skein, open_skein, serve_project
 from core.tables import User, utc_now
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Manage Skein from the command line.")
@@ -135,6 +135,7 @@ def demo(
 
 
 app.command()(export)
+app.command(hidden=True)(serve_project)  # begun by Skein, not by people
 app.add_typer(commands.app)
 
 

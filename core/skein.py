@@ -4,11 +4,13 @@ Invariant: what is opened here is closed here, in the opposite order, whatever f
 """
 
 import logging
+import os
 import threading
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, ExitStack
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -22,6 +24,7 @@ from core.checkpoints.postgres_saver import open_postgres_saver
 from core.checkpoints.sqlite_saver import open_sqlite_saver
 from core.checkpoints.stores import open_store
 from core.database import Database
+from core.errors import SkeinError
 from core.records.background import Background
 from core.records.export.jobs import Exports
 from core.records.housekeeper import Housekeeper
@@ -31,6 +34,8 @@ from core.runs.execute import Executor
 from core.runs.gate import quiet_callbacks
 from core.runs.loop import LoopThread
 from core.runs.node_threads import NodeThreads
+from core.runs.processes import OPENED, ProjectProcess, read_told
+from core.runs.share import Share
 from core.settings import Settings, load_settings
 
 _SYNC_NODE_THREADS = 64
@@ -40,8 +45,10 @@ T = TypeVar("T")
 class Skein:
     """Everything that is open in this process; ``close`` finishes or hands over what runs."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, only: Path | None = None) -> None:
+        """Open all; or, as the process of a project, what carries out the runs of that file ``only``."""
         self.settings = settings
+        environment = dict(os.environ)  # before any project adds to it: the process of one gets none of another's
         with ExitStack() as stack:
             self.secret_key = load_secret_key(settings)
             self.database = Database(settings.app_database_url)
@@ -49,7 +56,12 @@ class Skein:
             self.database.migrate()
             self.chat_models = ChatModels(settings)
             open_memory = partial(open_store, stack, self.database, settings.store_path)
-            self.agents = Agents(settings, self.chat_models, store=open_memory(), open_store=open_memory)
+            self.agents = Agents(settings, self.chat_models, store=open_memory(), open_store=open_memory, only=only)
+            self.processes = {
+                file: ProjectProcess(file, settings, environment)
+                for file, agents in self.agents.apart.items()
+                if agents
+            }
             self._loop = LoopThread()
             stack.callback(self._loop.close)
             threads = NodeThreads(_SYNC_NODE_THREADS)
@@ -78,29 +90,55 @@ class Skein:
                 loop=self._loop,
                 calls=self.call_log,
                 threads=threads,
+                share=self._share(only),
+                call_process=self._call_process,
             )
             stack.callback(self.engine.close)
             self.engine.open()
-            self.housekeeper = Housekeeper(
-                database=self.database,
-                saver=self.saver,
-                loop=self._loop,
-                compact_after=timedelta(days=settings.compact_after_days),
-            )
-            stack.callback(self.housekeeper.close)
-            self.housekeeper.open()
-            self.background = Background(self.database)
-            stack.callback(self.background.close)
-            self.background.open()
-            self.exports = Exports(
-                database=self.database,
-                checkpoints=settings.checkpoints_path,
-                folder=settings.data_dir / "exports" / "sessions",
-                secrets=secrets,
-            )
-            stack.callback(self.exports.close)
-            self.exports.open()
+            if only is None:
+                self._open_rest(stack, secrets)
             self._stack = stack.pop_all()
+
+    def _share(self, only: Path | None) -> Share:
+        """Whose runs this process carries out: where it is one project's, those of its agents."""
+        if only is not None:
+            return Share(frozenset(agent.agent_id for agent in self.agents.list()), alone=True)
+        return Share(frozenset().union(*self.agents.apart.values()))
+
+    def _call_process(self, agent_id: str) -> None:
+        for file, agents in self.agents.apart.items():
+            if agent_id in agents:
+                self.processes[file].look()
+
+    def _open_rest(self, stack: ExitStack, secrets: tuple[str, ...]) -> None:
+        for process in self.processes.values():
+            stack.callback(process.close)
+            process.open()
+        # All at once are told to end, before the first is waited for.
+        stack.callback(self._stop_processes)
+        self.housekeeper = Housekeeper(
+            database=self.database,
+            saver=self.saver,
+            loop=self._loop,
+            compact_after=timedelta(days=self.settings.compact_after_days),
+        )
+        stack.callback(self.housekeeper.close)
+        self.housekeeper.open()
+        self.background = Background(self.database)
+        stack.callback(self.background.close)
+        self.background.open()
+        self.exports = Exports(
+            database=self.database,
+            checkpoints=self.settings.checkpoints_path,
+            folder=self.settings.data_dir / "exports" / "sessions",
+            secrets=secrets,
+        )
+        stack.callback(self.exports.close)
+        self.exports.open()
+
+    def _stop_processes(self) -> None:
+        for process in self.processes.values():
+            process.stop()
 
     def close(self) -> None:
         self._stack.close()
@@ -129,14 +167,35 @@ async def _leave(opening: AbstractAsyncContextManager[BaseCheckpointSaver[Any]])
     await opening.__aexit__(None, None, None)
 
 
-def open_skein(settings: Settings) -> Skein:
-    """Open everything; SettingsError says what is wrong when it cannot be."""
+def open_skein(settings: Settings, *, only: Path | None = None) -> Skein:
+    """Open everything; SettingsError says what is wrong when it cannot be. ``only`` is as in `Skein`."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level)),
         logger_factory=structlog.PrintLoggerFactory(),
     )
     quiet_callbacks()
-    return Skein(settings)
+    return Skein(settings, only=only)
+
+
+def serve_project() -> None:
+    """Be the process of a project until whoever began it is gone or says so; see `core.runs.processes`."""
+    # What is said between the two goes over copies: a project's own modules may read and print as they like.
+    heard, said = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    with Path(os.devnull).open() as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    try:
+        file, settings = read_told(heard.readline())
+        skein = open_skein(settings, only=file)
+    except SkeinError as error:
+        print(" ".join(str(error).split()), file=said, flush=True)
+        raise SystemExit(2) from None
+    try:
+        print(OPENED, file=said, flush=True)
+        for _ in heard:
+            skein.engine.look()
+    finally:
+        skein.close()
 
 
 _lock = threading.Lock()

@@ -42,6 +42,8 @@ def main(skein: Skein, viewer: Viewer) -> None:
         )
     for problem in skein.agents.problems:
         st.warning(plain(shortened(problem, _LONGEST)), icon=":material/info:")
+    for file, process in skein.processes.items():
+        st.caption(plain(shortened(f"{file.parent.name}/{file.name} {process.standing.describe()}", _LONGEST)))
     for agent in agents.values():
         _draw_card(agent)
     if not agents:

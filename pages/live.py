@@ -68,7 +68,7 @@ def _draw_run(skein: Skein, viewer: Viewer, run: ActiveRun, heading: Heading) ->
 def describe(run: ActiveRun) -> str:
     """What it is doing, since when, and how fast."""
     if run.place is not None:
-        return f"queued, {ordinal(run.place)}"
+        return f"queued, {ordinal(run.place)}" if run.place else "queued in its project's process"
     node = f"{plain(run.node)} at work" if run.node else "starting"
     pace = f"{run.tokens_per_second:,.0f} tokens/s"
     return f"{node} · {milliseconds(run.seconds * 1000)} · {run.tokens:,} tokens · {pace}"

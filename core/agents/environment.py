@@ -5,7 +5,8 @@ Invariant: nothing that is set already is changed, and no value is ever shown.
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
 
 from dotenv import dotenv_values
 
@@ -38,12 +39,15 @@ def read_environment(manifest: Manifest) -> dict[str, str]:
         ) from None
 
 
-def set_environment(manifests: Sequence[Manifest]) -> tuple[list[str], list[str]]:
-    """Set what the projects name; gives what of it must not be shown, and a sentence for each that was not set."""
+def set_environment(manifests: Sequence[Manifest], *, apart: Container[Path] = ()) -> tuple[list[str], list[str]]:
+    """Set what the projects name; gives what of it must not be shown, and a sentence for each that was not set.
+
+    Those ``apart`` come last, and nothing is said of what they do not get here: their process has its own.
+    """
     secrets: list[str] = []
     problems: list[str] = []
     set_by: dict[str, str] = {}
-    for manifest in manifests:
+    for manifest in sorted(manifests, key=lambda one: one.file in apart):
         try:
             wanted = read_environment(manifest)
         except BadInputError as error:
@@ -52,7 +56,7 @@ def set_environment(manifests: Sequence[Manifest]) -> tuple[list[str], list[str]
         for name, value in wanted.items():
             secrets += _secrets_in(name, value)
             problem = _set(name, value, set_by)
-            if problem:
+            if problem and manifest.file not in apart:
                 problems.append(f"{manifest.label}: {problem}")
             set_by.setdefault(name, manifest.label)
     return secrets, problems

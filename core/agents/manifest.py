@@ -20,7 +20,7 @@ from core.settings import CallText
 
 # Those in the second line say how an image is built for LangGraph's own server, which is of no concern here.
 _KNOWN = {
-    *("graphs", "dependencies", "env", "store", "$schema"),
+    *("graphs", "dependencies", "env", "store", "skein", "$schema"),
     *("python_version", "pip_config_file", "pip_installer", "image_distro", "base_image", "api_version"),
 }
 
@@ -110,6 +110,14 @@ def name_agents(manifests: Sequence[Manifest]) -> dict[str, tuple[Manifest, str]
                 number += 1
             named[agent_id] = (manifest, graph_id)
     return named
+
+
+def wants_process(manifest: Manifest) -> bool:
+    """Whether the project's runs go to a process of its own; BadInputError when what is said of it is wrong."""
+    ours = manifest.data.get("skein", {})
+    if not isinstance(ours, dict) or ours.keys() - {"process"} or not isinstance(ours.get("process", False), bool):
+        raise BadInputError(f'{manifest.label}: skein should be an object like {{"process": true}}.')
+    return bool(ours.get("process"))
 
 
 def find_unsupported(manifest: Manifest) -> str | None:

@@ -4,7 +4,7 @@ Invariant: a graph that cannot be loaded, or is not there yet, is kept as such w
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +37,7 @@ from core.agents.manifest import (
     name_agents,
     read_entry,
     read_manifests,
+    wants_process,
 )
 from core.agents.models import ChatModels
 from core.agents.projects import Project, open_project
@@ -83,7 +84,8 @@ class Agents:
 
     ``store`` is what graphs without one of their own remember things in across threads; ``open_store`` opens it
     again for a project that wants an index (LangGraph's configuration) of it. ``problems`` are sentences about the
-    files as a whole, and ``secrets`` what must not stand in an error's text.
+    files as a whole, and ``secrets`` what must not stand in an error's text. ``apart`` are the agents, by their file,
+    whose runs go to a process of their project's own; that process opens ``only`` this file.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Agents:
         store: BaseStore | None = None,
         open_store: Callable[[Any], BaseStore] | None = None,
         patience: float = LOADING_SECONDS,
+        only: Path | None = None,
     ) -> None:
         self._settings = settings
         self._chat_models = chat_models
@@ -103,13 +106,18 @@ class Agents:
         self._input_forms: dict[str, InputForm | None] = {}
         self._tool_nodes: dict[str, frozenset[str]] = {}
         manifests, self.problems = read_manifests(settings.langgraph_json)
+        # In their order and all of them, also where one alone is wanted: names depend on who came first.
         self._projects = {manifest.file: self._open_project(manifest) for manifest in manifests}
-        self._indexed: dict[Path, BaseStore] = {}
-        secrets, problems = set_environment(manifests)
+        self._named = name_agents(manifests)
+        if only is not None:
+            manifests = [manifest for manifest in manifests if manifest.file == only]
+            self._named = {name: found for name, found in self._named.items() if found[0].file == only}
+        self.apart = self._find_apart(manifests) if only is None else {}
+        secrets, problems = set_environment(manifests, apart=self.apart)
         self.problems += problems
         # The longest first, since one may be a part of another.
         self.secrets = tuple(sorted({*_secrets(settings), *secrets}, key=len, reverse=True))
-        self._named = name_agents(manifests)
+        self._indexed: dict[Path, BaseStore] = {}
         for manifest in manifests if open_store is not None else ():
             self._open_indexed(manifest, open_store)
         self._agents = {
@@ -123,6 +131,18 @@ class Agents:
             for agent_id, (manifest, graph_id) in self._named.items()
         }
         load_each(list(self._agents.values()), self._load, seconds=patience)
+
+    def _find_apart(self, manifests: Sequence[Manifest]) -> dict[Path, frozenset[str]]:
+        """The agents whose runs go to a process of their project's own, by its file."""
+        apart = {}
+        for manifest in manifests:
+            try:
+                if wants_process(manifest):
+                    ids = (name for name, (of, _) in self._named.items() if of.file == manifest.file)
+                    apart[manifest.file] = frozenset(ids)
+            except BadInputError as error:
+                self.problems.append(str(error))
+        return apart
 
     def _open_project(self, manifest: Manifest) -> Project:
         places = find_places(manifest)

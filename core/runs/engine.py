@@ -32,8 +32,9 @@ from core.runs.heart import Heart
 from core.runs.loop import LoopThread
 from core.runs.node_threads import NodeThreads
 from core.runs.readers import HEARTBEAT_SECONDS, Readers
-from core.runs.run import ActiveRun, Run, awaited, to_spec
+from core.runs.run import ActiveRun, Run, awaited, describe_elsewhere, to_spec
 from core.runs.scheduler import Scheduler
+from core.runs.share import ALL, Share
 from core.runs.worker import Worker, hold_until
 from core.settings import Settings
 from core.tables import clean_text, utc_now
@@ -54,7 +55,11 @@ class Engine:
         loop: LoopThread,
         calls: CallLog,
         threads: NodeThreads,
+        share: Share = ALL,
+        call_process: Callable[[str], None] = lambda _agent_id: None,
     ) -> None:
+        self._share = share
+        self._call_process = call_process
         self._settings = settings
         self._database = database
         self._calls = calls
@@ -78,6 +83,7 @@ class Engine:
             loop=loop,
             calls=calls,
             worker=self._worker,
+            share=share,
         )
         self._readers = Readers()
         self._flusher: Future[None] | None = None
@@ -97,6 +103,10 @@ class Engine:
         if self._flusher is not None:
             self._flusher.cancel()
         self._worker.close()
+
+    def look(self) -> None:
+        """See at once what another process has left for this one."""
+        self._heart.beat_soon()
 
     @property
     def database(self) -> Database:
@@ -126,11 +136,19 @@ class Engine:
             )
             if when_busy == "refuse" and any(map(awaited, written)):
                 raise BusyError("The answer above is still being written; wait for it, or stop it first.")
+            if left := [one.thread_id for new, one in _pairs(written) if not self._share.has(new.agent_id)]:
+                store.leave(db, left)
             return written
 
+        def _pairs(written: list[Added]) -> list[tuple[NewMessage, Added]]:
+            return list(zip(news.values(), written, strict=True))
+
         written = self._write(job)
-        for new, added in zip(news.values(), written, strict=True):
-            self._begin(viewer, new, added, held_until)
+        for new, added in _pairs(written):
+            if self._share.has(new.agent_id):
+                self._begin(viewer, new, added, held_until)
+            else:
+                self._call_process(new.agent_id)
         return dict(zip(news, written, strict=True))
 
     def _checked(self, new: NewMessage) -> NewMessage:
@@ -152,14 +170,21 @@ class Engine:
         if self._scheduler.closing.is_set():
             raise BusyError("Skein is shutting down; please decide this again in a moment.")
         holds, until = hold_until(self._settings), utc_now() + timedelta(seconds=self._settings.lease_seconds)
+        agent_id, worker = "", self._worker.name
+        if self._share.agents:
+            with self._database.read() as db:
+                agent_id = get_turn_of_thread(viewer, db, thread_id).agent_id
+            worker = worker if self._share.has(agent_id) else store.NOBODY
 
         def settled(db: Any) -> store.Spec | None:
             waiting.hold_thread(db, thread_id)
             job(db)
-            return waiting.claim(db, thread_id, worker=self._worker.name, until=until)
+            return waiting.claim(db, thread_id, worker=worker, until=until)
 
         spec = self._database.write(settled)
-        if spec is not None:
+        if spec is not None and worker == store.NOBODY:
+            self._call_process(agent_id)
+        elif spec is not None:
             with self._database.read() as db:
                 events = store.read_events(db, thread_id)
             self._loop.call(self._scheduler.admit, self._scheduler.begin(spec, held_until=holds, events=events))
@@ -228,16 +253,28 @@ class Engine:
                 record(db, by, "thread.stop", target_id=thread_id, session_id=session_id)
             return stopped
 
-        return self._database.write(job)
+        stopped = self._database.write(job)
+        if stopped and not is_here and self._share.agents:
+            for agent_id in self._share.agents:
+                self._call_process(agent_id)
+        return stopped
 
     def active(self, viewer: Viewer) -> list[ActiveRun]:
-        """What this process runs and has queued: the viewer's own, for an admin everybody's."""
+        """What this process, and those of its projects, run and have queued: the viewer's own, an admin all."""
         runs = [
             run
             for run in list(self._scheduler.runs.values())
             if viewer.is_admin or run.spec.user_id == viewer.user_id
         ]
-        return [self._describe(run) for run in runs]
+        return [*(self._describe(run) for run in runs), *self._list_elsewhere(viewer)]
+
+    def _list_elsewhere(self, viewer: Viewer) -> list[ActiveRun]:
+        """What the processes of projects are at, of which only the database tells."""
+        if self._share.alone or not self._share.agents:
+            return []
+        with self._database.read() as db:
+            found = store.list_live(db, self._share.agents, None if viewer.is_admin else viewer.user_id)
+        return [describe_elsewhere(thread, conversation_id) for thread, conversation_id in found]
 
     def place_of(self, viewer: Viewer, thread_id: ThreadId) -> int | None:
         """The place of a viewer's queued run, 1 for the next; None when it is not queued here."""
@@ -305,7 +342,8 @@ class Engine:
             for run in list(self._scheduler.runs.values())
             if run.spec.user_id == viewer.user_id and not run.ending
         ]
-        waiting = len(runs) - min(self._settings.max_runs, self._settings.max_runs_per_user)
+        elsewhere = [one for one in self._list_elsewhere(viewer) if one.user_id == viewer.user_id]
+        waiting = len(runs) + len(elsewhere) - min(self._settings.max_runs, self._settings.max_runs_per_user)
         if waiting + more > self._settings.max_queued_per_user:
             raise BusyError(
                 f"{max(waiting, 0)} of your messages are waiting already; please let some be answered first."

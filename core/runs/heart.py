@@ -19,6 +19,7 @@ from core.runs.events import Event
 from core.runs.execute import Executor
 from core.runs.loop import LoopThread
 from core.runs.scheduler import Scheduler
+from core.runs.share import ALL, Share
 from core.runs.store import Spec
 from core.runs.worker import Worker, hold_until
 from core.settings import Settings
@@ -41,7 +42,9 @@ class Heart:
         loop: LoopThread,
         calls: CallLog,
         worker: Worker,
+        share: Share = ALL,
     ) -> None:
+        self._share = share
         self._settings = settings
         self._database = database
         self._executor = executor
@@ -50,6 +53,7 @@ class Heart:
         self._calls = calls
         self._worker = worker
         self._closing = threading.Event()
+        self._early = threading.Event()
         self._thread = threading.Thread(target=self._beat_forever, name="skein-heartbeat", daemon=True)
 
     def open(self) -> None:
@@ -57,13 +61,22 @@ class Heart:
         self._beat()
         self._thread.start()
 
+    def beat_soon(self) -> None:
+        """Beat before the time has come: another process has left something for this one."""
+        self._early.set()
+
     def close(self) -> None:
         self._closing.set()
+        self._early.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _beat_forever(self) -> None:
-        while not self._closing.wait(self._settings.lease_seconds / 4):
+        while True:
+            self._early.wait(self._settings.lease_seconds / 4)
+            self._early.clear()
+            if self._closing.is_set():
+                return
             try:
                 self._beat()
             except Exception as error:  # noqa: BLE001 - whatever it was, the next beat must come
@@ -83,8 +96,8 @@ class Heart:
             self._loop.call(scheduler.check_held, runs, held)
         mine = list(scheduler.runs)
         recovered = self._database.submit(
-            lambda db: store.recover(db, worker=name, held=mine, dead=dead, until=until),
-            within=min(_WITHIN, self._settings.lease_seconds / 20),
+            lambda db: store.recover(db, worker=name, held=mine, dead=dead, until=until, share=self._share),
+            within=0.0 if self._share.alone else min(_WITHIN, self._settings.lease_seconds / 20),
         ).result()
         self._worker.forget(dead)
         for thread_id in recovered.lost:
@@ -109,7 +122,8 @@ class Heart:
         if self._scheduler.closing.is_set():
             return []
         with self._database.read() as db:
-            expired, found = list_expired(db, utc_now()), waiting.find_resumable(db)
+            expired = [row for row in list_expired(db, utc_now()) if self._share.has(row.agent_id)]
+            found = waiting.find_resumable(db, self._share)
         for row in expired:
             self._database.write(partial(expire, row=row))
         name = self._worker.name

@@ -14,6 +14,7 @@ from core.runs.gate import Gate
 from core.runs.log import RunLog
 from core.runs.recorder import Recorder
 from core.runs.store import Outcome, Spec
+from core.tables import Thread, utc_now
 
 
 @dataclass
@@ -39,7 +40,10 @@ class Run:
 
 @dataclass(frozen=True)
 class ActiveRun:
-    """A run that is queued (with its place, 1 is next) or running (with what it is doing) in this process."""
+    """A run that is queued (with its place, 1 is next) or running (with what it is doing).
+
+    Of one in the process of a project it is not known what it is doing, and a place of 0 says that it is queued.
+    """
 
     thread_id: ThreadId
     user_id: str
@@ -51,6 +55,22 @@ class ActiveRun:
     seconds: float
     tokens: int
     tokens_per_second: float
+
+
+def describe_elsewhere(thread: Thread, conversation_id: str) -> ActiveRun:
+    began = thread.started_at
+    return ActiveRun(
+        ThreadId(thread.thread_id),
+        thread.user_id,
+        conversation_id,
+        thread.message_id,
+        thread.agent_id,
+        0 if thread.status == "queued" else None,
+        None,
+        (utc_now() - began).total_seconds() if began is not None else 0.0,
+        0,
+        0.0,
+    )
 
 
 def to_spec(viewer: Viewer, new: NewMessage, added: Added) -> Spec:

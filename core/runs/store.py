@@ -21,9 +21,11 @@ from core.history.interrupts import ASKED_BY_RULE
 from core.ids import ApprovalId, ConversationId, MessageId, SessionId, ThreadId, UserId
 from core.prepared import Prepared
 from core.runs.events import VOICE, Event, answer_text, expand, pack
+from core.runs.share import ALL, Share
 from core.tables import Conversation, Message, RunEvent, Thread, utc_now
 
 STOP_REQUESTED = "stop_requested"
+NOBODY = ""  # the worker of a thread that waits for the process of its agent's project
 LIVE = ("queued", "running")
 _thread, _message = table_of(Thread), table_of(Message)
 _conversation, _event = table_of(Conversation), table_of(RunEvent)
@@ -287,24 +289,53 @@ def request_stop(db: Db, thread_id: ThreadId) -> bool:
     return count(db.execute(change)) == 1
 
 
-def recover(db: Db, *, worker: str, held: Collection[str], dead: Collection[str], until: datetime) -> Recovered:
-    """Settle what nobody carries any more: running threads are lost, queued ones are taken over.
+def leave(db: Db, thread_ids: Collection[str]) -> None:
+    """Let queued threads that are just made be taken by the process that their agents' project has."""
+    changed = update(_thread).where(_thread.c.thread_id.in_(list(thread_ids)))
+    db.execute(changed.values(worker=NOBODY, lease_until=utc_now()))
+
+
+def list_live(db: Db, agents: Collection[str], user_id: str | None) -> list[tuple[Thread, str]]:
+    """The queued and running threads of these agents, of one person or of all, each with its conversation."""
+    query = (
+        select(Thread, Message.conversation_id)
+        .join(Message, col(Message.message_id) == Thread.message_id)
+        .where(col(Thread.status).in_(LIVE), col(Thread.agent_id).in_(list(agents)))
+    )
+    if user_id is not None:
+        query = query.where(Thread.user_id == user_id)
+    return [(thread, conversation_id) for thread, conversation_id in db.exec(query)]
+
+
+def recover(
+    db: Db,
+    *,
+    worker: str,
+    held: Collection[str],
+    dead: Collection[str],
+    until: datetime,
+    share: Share = ALL,
+) -> Recovered:
+    """Settle what nobody carries any more: running threads are lost, queued ones of its share are taken over.
 
     ``held`` are the threads that this worker itself is at; another one of its own, whose lease has run out, was
     given up when its beginning or end could not be written.
     """
-    gone = or_(col(Thread.lease_until) < utc_now(), col(Thread.worker).in_(list(dead)))
+    gone = or_(col(Thread.lease_until) < utc_now(), col(Thread.worker).in_([*dead, NOBODY]))
     not_held = or_(col(Thread.worker) != worker, col(Thread.thread_id).not_in(list(held)))
-    query = select(Thread).where(col(Thread.status).in_(LIVE), not_held, gone)
+    not_left = or_(share.where, col(Thread.status) == "running", col(Thread.worker) != NOBODY)
+    query = select(Thread).where(col(Thread.status).in_(LIVE), not_held, gone, not_left)
     threads = db.exec(query.with_for_update(skip_locked=True)).all()
     lost = [ThreadId(thread.thread_id) for thread in threads if thread.status == "running"]
-    queued = [thread.thread_id for thread in threads if thread.status == "queued"]
+    queued = [one.thread_id for one in threads if one.status == "queued" and share.has(one.agent_id)]
     for thread in threads:
         thread.lease_epoch += 1
         if thread.status == "running":
             _settle_lost(db, thread)
-        else:
+        elif share.has(thread.agent_id):
             thread.worker, thread.lease_until = worker, until
+        else:
+            thread.worker, thread.lease_until = NOBODY, utc_now()
     db.flush()
     return Recovered(lost, [load_spec(db, thread_id) for thread_id in queued])
 

@@ -14,6 +14,7 @@ from core.history.approval_steps import find_unapplied, mark_applied
 from core.ids import ThreadId
 from core.prepared import Prepared
 from core.runs.events import Event, pack
+from core.runs.share import ALL, Share
 from core.runs.store import HELD, LIVE, Resume, Spec, load_spec, ours, read_events, require_one
 from core.tables import Approval, ArtifactVersion, RunEvent, Thread
 
@@ -31,12 +32,13 @@ def hold_thread(db: Db, thread_id: str) -> None:
     db.exec(select(Thread.thread_id).where(Thread.thread_id == thread_id).with_for_update()).all()
 
 
-def find_resumable(db: Db) -> list[ThreadId]:
+def find_resumable(db: Db, share: Share = ALL) -> list[ThreadId]:
     """Waiting threads whose decision nobody has taken up, as when a process ended just then."""
     query = (
         select(Thread.thread_id)
         .join(Approval, col(Approval.thread_id) == Thread.thread_id)
         .where(Thread.status == "waiting", Approval.status == "decided", col(Approval.applied_at).is_(None))
+        .where(share.where)
         .distinct()
     )
     return [ThreadId(thread_id) for thread_id in db.exec(query)]

@@ -28,7 +28,7 @@ from core.runs.worker import Worker
 from core.skein import Skein, open_skein
 from core.tables import LlmCall
 from tests.conftest import make_person, make_settings
-from tests.core.support import graph_settings
+from tests.core.support import graph_settings, status_of, wait_until
 
 
 def run_messages(pipe: Connection, told: dict[str, Any], user_id: str, texts: list[str]) -> None:
@@ -141,11 +141,18 @@ def _wait_for_go(pipe: Connection) -> None:
     pipe.recv()
 
 
-def run_listed(pipe: Connection, told: dict[str, Any], agent_id: str) -> None:
-    """Asks an agent of a ``langgraph.json``, says who asked and in which thread, and ends when it waits."""
+def run_listed(pipe: Connection, told: dict[str, Any], agent_id: str, ends: bool = True) -> None:
+    """Asks an agent of a ``langgraph.json``, says who asked and in which thread, and ends when it waits.
+
+    Otherwise it says so once the agent is at work, and stays.
+    """
     skein = open_skein(make_settings(Path(told.pop("folder")), **told))
     viewer = make_person(skein, "alice")
     added = skein.engine.start(viewer, NewMessage("?", agent_id=agent_id))
+    if not ends:
+        wait_until(lambda: status_of(skein, viewer, added.thread_id) == "running", seconds=30)
+        pipe.send((viewer.user_id, added.thread_id))
+        threading.Event().wait()
     list(skein.engine.attach(viewer, added.thread_id))
     skein.close()
     pipe.send((viewer.user_id, added.thread_id))

@@ -149,6 +149,18 @@ class TestSeveralFiles:
         assert at.warning.values == []
 
 
+class TestAProcessOfItsOwn:
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> Settings:
+        (tmp_path / "own.py").write_text(OWN)
+        file = tmp_path / "langgraph.json"
+        file.write_text(json.dumps({"graphs": {"own": "./own.py:graph"}, "skein": {"process": True}}))
+        return make_settings(tmp_path, langgraph_json=file)
+
+    def test_is_told_of_with_how_it_stands(self, page):
+        assert "langgraph.json has a process of its own, which is " in texts(page())
+
+
 class TestOneAgent:
     def test_details_are_opened_and_closed_by_the_address(self, page):
         at = page()
