@@ -84,8 +84,8 @@ class Agents:
 
     ``store`` is what graphs without one of their own remember things in across threads; ``open_store`` opens it
     again for a project that wants an index (LangGraph's configuration) of it. ``problems`` are sentences about the
-    files as a whole, and ``secrets`` what must not stand in an error's text. ``apart`` are the agents, by their file,
-    whose runs go to a process of their project's own; that process opens ``only`` this file.
+    files as a whole, and ``secrets`` what must not stand in an error's text. ``apart`` are the agents, by their
+    file, whose runs go to a process of their project's own; that process opens ``only`` this file.
     """
 
     def __init__(
@@ -214,6 +214,11 @@ class Agents:
         if agent.graph is None:
             raise BadInputError(f"The agent {agent_id!r} could not be loaded: {agent.problem}")
         return agent
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether any of them is still being loaded."""
+        return any(agent.is_loading for agent in self.list())
 
     def answer_nodes(self, agent_id: str) -> tuple[str, ...] | None:
         agent = self._agents.get(agent_id)

@@ -22,12 +22,14 @@ from typing import Any
 from sqlmodel import select
 
 from core.access.viewer import Viewer
+from core.agents.input_form import find_form, write_text
 from core.agents.manifest import read_manifest
+from core.agents.registry import Agent
 from core.calls.listing.sums import summarize_thread
 from core.checking.bare import Answer, BareRun, Say
 from core.checking.here import RunHere
 from core.checking.outcomes import Outcome, find_differences
-from core.checking.scripted_model import ScriptedModel, scripted_model
+from core.checking.scripted_model import ScriptedModel, fill, scripted_model
 from core.errors import BadInputError, ConflictError, SkeinError
 from core.history.turns import Turn
 from core.ids import ThreadId, UserId, new_user_id
@@ -43,6 +45,7 @@ _LONGEST_WHY = 500
 _BLOCKED_SECONDS = 0.5
 _LOOK_EVERY = 0.02
 _KILL_SECONDS = 60.0
+_LOAD_SECONDS = 120.0
 _OVER = {"done", "waiting"}
 _NAME = "checker"
 
@@ -80,17 +83,18 @@ def check_graph(entry: str | Mapping[str, Any], folder: Path) -> Iterator[Findin
     with tempfile.TemporaryDirectory(prefix="skein-check-") as place, scripted_model() as model:
         settings = _make_settings(Path(place), entry, folder)
         with _opened(settings) as skein:
-            agent = skein.agents.get(AGENT)
+            agent = _wait_for(skein)
             kind = "A factory makes it anew for each run." if agent.factory else "One graph serves all runs."
             yield Finding("It loads", Safety.SAFE, kind)
-            trials = _Trials(skein, _make_person(skein), model)
+            turns = _choose_turns(skein)
+            trials = _Trials(skein, _make_person(skein), model, turns)
             yield _try("It does the same as outside Skein", trials.same)
             yield _try("Each call of a model is on record", trials.calls)
             yield _try("It leaves the loop that runs share to others", trials.blocking)
             yield _try("A stopped run leaves a conversation that goes on", trials.stopped)
             yield _try("It can be forked in its midst", trials.forked)
             yield _try("A decision is taken up once", trials.decided_twice)
-        yield _try("A killed process loses nothing that was said", lambda: _kill_and_retry(settings))
+        yield _try("A killed process loses nothing that was said", lambda: _kill_and_retry(settings, turns[0].text))
 
 
 def find_entry(graph: str, folder: Path) -> Any:
@@ -122,13 +126,14 @@ class _Trials:
     skein: Skein
     viewer: Viewer
     model: ScriptedModel
+    turns: Sequence[Say]
 
     def same(self) -> str:
         """Two turns, with an answer wherever it asks, here and bare."""
         here = self._conversation()
         steps: list[Say | Answer] = []
         outcomes: list[Outcome] = []
-        for step in _TWO_TURNS:
+        for step in self.turns:
             steps.append(step)
             outcomes += here.run([step])
             while outcomes[-1].asked and len(steps) < _MOST_STEPS:
@@ -163,7 +168,7 @@ class _Trials:
         """As many calls on record as the server saw."""
         asked = len(self.model.requests)
         here = self._conversation()
-        here.run(_TWO_TURNS[:1])
+        here.run(self.turns[:1])
         seen = len(self.model.requests) - asked
         self.skein.call_log.flush()
         with self.skein.database.read() as db:
@@ -187,7 +192,7 @@ class _Trials:
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
         try:
-            self._conversation().run(_TWO_TURNS[:1])
+            self._conversation().run(self.turns[:1])
         finally:
             is_over.set()
             watcher.join()
@@ -198,7 +203,7 @@ class _Trials:
     def stopped(self) -> str:
         """Stop it as soon as a node works, then say something else."""
         here = self._conversation()
-        turn = here.say("This will be stopped")
+        turn = here.say(self.turns[0].text)
         for events in self.skein.engine.attach(self.viewer, turn.thread_id):
             if any(event.kind == "node" for event in events):
                 break
@@ -206,7 +211,7 @@ class _Trials:
         stopped = here.wait(turn.thread_id)
         here.turns.append(stopped)
         refused = len(self.model.refused)
-        after = here.wait(here.say("And now?").thread_id)
+        after = here.wait(here.say(self.turns[1].text).thread_id)
         if len(self.model.refused) > refused:
             raise _UnsafeError(f"The model server refused what came next: {self.model.refused[-1]}")
         self._require_over(after)
@@ -215,7 +220,7 @@ class _Trials:
     def forked(self) -> str:
         """Go on from the last state in the middle of a run."""
         here = self._conversation()
-        here.run(_TWO_TURNS[:1])
+        here.run(self.turns[:1])
         turn = here.turns[-1]
         steps = [step for step in self.skein.engine.read_states(self.viewer, turn.thread_id) if step.next]
         if not steps:
@@ -227,7 +232,7 @@ class _Trials:
     def decided_twice(self) -> str:
         """Decide one question twice."""
         here = self._conversation()
-        here.run(_TWO_TURNS[:1])
+        here.run(self.turns[:1])
         if here.turns[-1].status != "waiting":
             raise _UntriedError("It asks nobody anything.")
         row = here.find_asked()
@@ -243,8 +248,17 @@ class _Trials:
         return RunHere(self.skein, self.viewer, AGENT)
 
     def _require_over(self, turn: Turn) -> None:
-        if turn.status not in _OVER:
-            raise _UnsafeError(f"It {_in_words(turn)}: {turn.error_message}")
+        if turn.status in _OVER:
+            return
+        if self._fails_by_itself(turn):
+            raise _UntriedError(f"It fails by itself: {turn.error_message}")
+        raise _UnsafeError(f"It {_in_words(turn)}: {turn.error_message}")
+
+    def _fails_by_itself(self, turn: Turn) -> bool:
+        """Whether one message in a conversation of its own ends in the same error."""
+        here = self._conversation()
+        here.run(self.turns[:1])
+        return here.turns[-1].error_type == turn.error_type is not None
 
     def _ids_of(self, turn: Turn) -> dict[str, str]:
         query = select(Conversation.session_id).where(Conversation.conversation_id == turn.conversation_id)
@@ -270,9 +284,9 @@ async def _nothing() -> None:
 # -- a process that is killed ---------------------------------------------------------------------------
 
 
-def _kill_and_retry(settings: Settings) -> str:
+def _kill_and_retry(settings: Settings, text: str) -> str:
     """Kill a process in the middle of a run; another one settles it and can go on."""
-    command = [sys.executable, "-m", "core.checking.victim", settings.model_dump_json(include=_FOR_VICTIM)]
+    command = [sys.executable, "-m", "core.checking.victim", settings.model_dump_json(include=_FOR_VICTIM), text]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_ROOT) as victim:
         timer = threading.Timer(_KILL_SECONDS, victim.kill)
         timer.start()
@@ -289,6 +303,8 @@ def _kill_and_retry(settings: Settings) -> str:
         lost = here.wait(ThreadId(thread_id))
         if lost.status in _OVER:
             raise _UntriedError("The run had come to its end before the process was killed.")
+        if lost.status == "failed":
+            raise _UntriedError(f"It fails by itself: {lost.error_message}")
         again = here.wait(retry(skein.engine, here.viewer, lost.thread_id).thread_id)
         if again.status not in _OVER:
             raise _UnsafeError(f"Tried again, it {_in_words(again)}: {again.error_message}")
@@ -321,6 +337,23 @@ def _make_settings(place: Path, entry: str | Mapping[str, Any], folder: Path) ->
         lease_seconds=2,
         log_level="ERROR",
     )
+
+
+def _wait_for(skein: Skein) -> Agent:
+    """The agent once it is loaded, however long that takes."""
+    deadline = time.monotonic() + _LOAD_SECONDS
+    while skein.agents.is_loading and time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY)
+    return skein.agents.get(AGENT)
+
+
+def _choose_turns(skein: Skein) -> Sequence[Say]:
+    """Two things to say; for a graph that needs more than a text, its input filled in."""
+    agent = skein.agents.get(AGENT)
+    form = find_form(agent.graph, key=agent.input_key) if agent.graph else None
+    if form is None:
+        return _TWO_TURNS
+    return (Say(write_text(fill(form.schema))),) * 2
 
 
 def _make_person(skein: Skein) -> Viewer:

@@ -1,4 +1,4 @@
-"""A process that begins a run, tells that it has, and is killed: ``python -m core.checking.victim SETTINGS``."""
+"""A process that begins a run, tells that it has, and is killed; it is given its settings and what to say."""
 
 import json
 import sys
@@ -19,10 +19,12 @@ _AGENT = "checked"
 def main() -> None:
     """Begin a run and wait for the end."""
     skein = open_skein(load_settings(**json.loads(sys.argv[1])))
+    while skein.agents.is_loading:
+        time.sleep(0.02)
     with skein.database.read() as db:
         user_id = db.exec(select(User.user_id)).one()
     viewer = Viewer(UserId(user_id), "checker")
-    added = skein.engine.start(viewer, NewMessage("This will be killed", agent_id=_AGENT))
+    added = skein.engine.start(viewer, NewMessage(sys.argv[2], agent_id=_AGENT))
     for events in skein.engine.attach(viewer, added.thread_id):
         if any(event.kind == "node" for event in events):
             break
