@@ -366,12 +366,27 @@ def test_what_is_broken_is_found_and_mended(world: World, kind: str, break_it: B
 
 
 def test_every_check_is_broken_here() -> None:
-    broken_apart = {"thread-without-state", "seal-without-activity", "purge-unfinished"}
+    broken_apart = {"thread-without-state", "state-out-of-order", "seal-without-activity", "purge-unfinished"}
     assert {kind for kind, _ in BREAKS} | broken_apart == {check.kind for check in doctor.CHECKS}
+
+
+async def _put_behind(saver: Any, thread_id: str) -> None:
+    """Store a state as a clock that was set back would have it: with an id before its parent's."""
+    newest = await saver.aget_tuple({"configurable": {"thread_id": thread_id}})
+    behind = {**newest.checkpoint, "id": f"0{newest.checkpoint['id'][1:]}"}
+    under = {"configurable": {**newest.config["configurable"], "checkpoint_ns": ""}}
+    await saver.aput(under, behind, newest.metadata, {})
 
 
 class TestWhatIsOnlyTold:
     """Last, for it stays broken."""
+
+    def test_a_state_that_counts_as_older_than_its_parent_is_told_of(self, world: World) -> None:
+        thread_id = world.place.turn.thread_id
+        assert doctor.examine(world.house, kinds=["state-out-of-order"]) == []
+        world.house.loop.run(_put_behind(world.house.saver, thread_id))
+        [found] = doctor.examine(world.house, kinds=["state-out-of-order"])
+        assert (list(found.ids), found.mendable) == ([thread_id], False)
 
     def test_a_state_that_is_gone_cannot_be_brought_back(self, world: World) -> None:
         world.sql("UPDATE thread SET status = 'done' WHERE thread_id = :t", t=world.place.turn.thread_id)

@@ -3,6 +3,7 @@
 import gc
 import json
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,11 @@ def skein(tmp_path: Path, database_url: str, server: ModelServer) -> Iterator[Sk
     file.write_text(json.dumps({"graphs": graphs}))
     opened = open_skein(make_settings(tmp_path, database_url=database_url, langgraph_json=file))
     yield opened
-    opened.close()
+    with warnings.catch_warnings():
+        # The program's own client is left open: its connections go with it.
+        warnings.simplefilter("ignore", ResourceWarning)
+        opened.close()
+        gc.collect()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from sqlalchemy import Executable
 
 from core.checkpoints.compact import count_checkpoints
-from core.checkpoints.listing import list_threads
+from core.checkpoints.listing import list_out_of_order, list_threads
 from core.checkpoints.postgres_saver import open_postgres_saver
 from core.checkpoints.sqlite_saver import open_sqlite_saver
 from core.database import Database
@@ -37,6 +37,10 @@ class House:
     def list_threads(self) -> list[str]:
         """Threads that something is stored of among the checkpoints."""
         return self.loop.run(list_threads(self.saver))
+
+    def list_out_of_order(self) -> list[str]:
+        """Threads whose newest state by its id is not the one that was made last."""
+        return self.loop.run(list_out_of_order(self.saver))
 
     def count_states(self, thread_ids: Sequence[str]) -> dict[str, int]:
         return self.loop.run(count_checkpoints(self.saver, thread_ids))

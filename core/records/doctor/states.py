@@ -180,6 +180,11 @@ CHECKS = (
         "delete them",
     ),
     Check(
+        "state-out-of-order",
+        "A clock was set back: a state counts as older than the one it came from, and may be passed over",
+        lambda house: house.list_out_of_order(),
+    ),
+    Check(
         "thread-without-state",
         "A finished thread has no checkpoint: nothing can be forked; what is said next starts from what was said",
         partial(_without_state, status="done"),
