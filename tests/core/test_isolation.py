@@ -255,7 +255,7 @@ HARMLESS = {
     # Of what the caller has read already for the viewer:
     *("find_siblings_in", "read_branches", "read_stretches"),
     *("tidy_name", "claim_states", "release_states", "require_unclaimed"),
-    *("Engine.stop_all", "Engine.database", "Engine.check_edits"),
+    *("Engine.stop_all", "Engine.database", "Engine.check_edits", "Engine.look"),
     # Steps of the engine's transactions, and what has no rows at all.
     *("write_asked", "write_denied", "write_decision", "mark_applied", "find_unapplied", "withdraw_waiting"),
     *(
