@@ -144,13 +144,12 @@ class _Trials:
                 break
         bare = self.skein.run_on_loop(self._run_bare(here.turns[-1], steps))
         differences = find_differences(bare, outcomes)
+        if differences and find_differences(bare, self.skein.run_on_loop(self._run_bare(here.turns[-1], steps))):
+            raise _UntriedError("Outside Skein, too, it comes to something else each time.")
         if differences:
             raise _UnsafeError(f"{len(differences)} differences; the first: {differences[0]}")
-        errors = [one.error for one in outcomes if one.error]
-        if errors:
-            raise _UnsafeError(
-                f"It fails with {errors[0]}, in Skein and outside alike: {here.turns[-1].error_message}"
-            )
+        if outcomes[-1].error:
+            raise _UntriedError(f"It fails, outside Skein too: {here.turns[-1].error_message}")
         return f"The same states over two turns; it answered: {here.turns[-1].answer.strip()[:120] or '(nothing)'}"
 
     async def _run_bare(self, turn: Turn, steps: Sequence[Say | Answer]) -> list[Outcome]:
@@ -250,15 +249,9 @@ class _Trials:
     def _require_over(self, turn: Turn) -> None:
         if turn.status in _OVER:
             return
-        if self._fails_by_itself(turn):
+        if self._conversation().fails_alone(self.turns[0].text):
             raise _UntriedError(f"It fails by itself: {turn.error_message}")
         raise _UnsafeError(f"It {_in_words(turn)}: {turn.error_message}")
-
-    def _fails_by_itself(self, turn: Turn) -> bool:
-        """Whether one message in a conversation of its own ends in the same error."""
-        here = self._conversation()
-        here.run(self.turns[:1])
-        return here.turns[-1].error_type == turn.error_type is not None
 
     def _ids_of(self, turn: Turn) -> dict[str, str]:
         query = select(Conversation.session_id).where(Conversation.conversation_id == turn.conversation_id)
@@ -303,9 +296,9 @@ def _kill_and_retry(settings: Settings, text: str) -> str:
         lost = here.wait(ThreadId(thread_id))
         if lost.status in _OVER:
             raise _UntriedError("The run had come to its end before the process was killed.")
-        if lost.status == "failed":
-            raise _UntriedError(f"It fails by itself: {lost.error_message}")
         again = here.wait(retry(skein.engine, here.viewer, lost.thread_id).thread_id)
+        if again.status == "failed" and here.fails_alone(text):
+            raise _UntriedError(f"It fails by itself: {again.error_message}")
         if again.status not in _OVER:
             raise _UnsafeError(f"Tried again, it {_in_words(again)}: {again.error_message}")
         return f"The run {_in_words(lost)}; tried again, it {_in_words(again)}."

@@ -50,6 +50,11 @@ class RunHere:
             pass
         return self._read(thread_id)
 
+    def fails_alone(self, text: str) -> bool:
+        """Whether this message fails in a conversation of its own, too."""
+        other = RunHere(self.skein, self.viewer, self.agent_id)
+        return other.wait(other.say(text).thread_id).status == "failed"
+
     def find_asked(self) -> ApprovalRow:
         """The oldest open question of the newest turn."""
         with self.skein.database.read() as db:
