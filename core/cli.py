@@ -1,9 +1,11 @@
 """Management commands: ``python -m core.cli --help``."""
 
+import json
 import statistics
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -62,18 +64,22 @@ def crowd(
 
 @app.command("check-graph")
 def check(
-    graph: Annotated[str, typer.Argument(help="path/file.py:variable, or an id of this folder's langgraph.json.")],
-    folder: Annotated[Path, typer.Option(help="Where its paths start from, and its langgraph.json is.")] = Path(),
+    graph: Annotated[str, typer.Argument(help="path/file.py:variable, or an id of the langgraph.json.")],
+    folder: Annotated[Path, typer.Option(help="Where paths start from, and the langgraph.json is.")] = Path(),
+    file: Annotated[Path | None, typer.Option(help="The langgraph.json, where it has another name.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each finding.")] = False,
 ) -> None:
     """Run a graph in Skein and outside, stop it, kill it, fork it, decide twice, and say what is safe.
 
     It runs unchanged, against a model server that answers by a script, on a database that is thrown away.
     """
     found = []
+    manifest = file or folder / "langgraph.json"
     try:
-        for finding in check_graph(find_entry(graph, folder), folder):
+        for finding in check_graph(find_entry(graph, manifest), manifest):
             found.append(finding)
-            typer.echo(f"{finding.safety.upper():>9}  {finding.what}. {finding.why}")
+            line = f"{finding.safety.upper():>9}  {finding.what}. {finding.why}"
+            typer.echo(json.dumps(asdict(finding)) if as_json else line)
     except SkeinError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

@@ -14,6 +14,7 @@ from core.errors import SkeinError
 from core.history.rules import ANY, RuleRow, list_rules
 from core.skein import Skein
 from pages.parts.agent_options import choose_agent, describe_broken, settings_of
+from pages.parts.agent_trial import draw_trial
 from pages.parts.argument_table import argument_rows
 from pages.parts.figures import counted
 from pages.parts.graph_picture import draw_graph
@@ -128,6 +129,9 @@ def _draw_parts(skein: Skein, viewer: Viewer, agent: Agent) -> None:
     st.caption(describe_limits(skein.agents.limits(agent.agent_id, {})))
     st.markdown("##### Tools")
     _draw_tools(skein, viewer, agent)
+    if viewer.is_admin:
+        st.markdown("##### Trial")
+        draw_trial(skein, viewer, agent.agent_id)
 
 
 def describe_limits(limits: Limits) -> str:

@@ -215,6 +215,11 @@ class Agents:
             raise BadInputError(f"The agent {agent_id!r} could not be loaded: {agent.problem}")
         return agent
 
+    def find_source(self, agent_id: str) -> tuple[Path, str]:
+        """The ``langgraph.json`` that names an agent, and its id there."""
+        manifest, graph_id = self._named[self.get(agent_id).agent_id]
+        return manifest.file, graph_id
+
     @property
     def is_loading(self) -> bool:
         """Whether any of them is still being loaded."""

@@ -75,13 +75,13 @@ class _UntriedError(Exception):
     """Ends a trial: why it cannot be tried."""
 
 
-def check_graph(entry: str | Mapping[str, Any], folder: Path) -> Iterator[Finding]:
-    """Try a graph, given as an entry of a ``langgraph.json`` in this folder has it, and yield what is found.
+def check_graph(entry: str | Mapping[str, Any], file: Path) -> Iterator[Finding]:
+    """Try a graph, given as this ``langgraph.json`` has it, or would if it were there, and yield what is found.
 
     BadInputError says why it cannot be loaded at all.
     """
     with tempfile.TemporaryDirectory(prefix="skein-check-") as place, scripted_model() as model:
-        settings = _make_settings(Path(place), entry, folder)
+        settings = _make_settings(Path(place), entry, file)
         with _opened(settings) as skein:
             agent = _wait_for(skein)
             kind = "A factory makes it anew for each run." if agent.factory else "One graph serves all runs."
@@ -97,14 +97,14 @@ def check_graph(entry: str | Mapping[str, Any], folder: Path) -> Iterator[Findin
         yield _try("A killed process loses nothing that was said", lambda: _kill_and_retry(settings, turns[0].text))
 
 
-def find_entry(graph: str, folder: Path) -> Any:
-    """The entry of a graph that is named by its place, or by its id in the folder's ``langgraph.json``."""
+def find_entry(graph: str, file: Path) -> Any:
+    """The entry of a graph that is named by its place, or by its id in this ``langgraph.json``."""
     if ":" in graph:
         return graph
-    manifest = read_manifest(folder / "langgraph.json")
+    manifest = read_manifest(file)
     if graph not in manifest.graphs:
         known = ", ".join(manifest.graphs) or "none"
-        raise BadInputError(f"{folder / 'langgraph.json'} has no graph {graph[:80]!r}; it has: {known}.")
+        raise BadInputError(f"{file} has no graph {graph[:80]!r}; it has: {known}.")
     return manifest.graphs[graph]
 
 
@@ -308,9 +308,9 @@ _ROOT = Path(__file__).resolve().parents[2]
 _FOR_VICTIM = {"data_dir", "database_url", "langgraph_json", "lease_seconds", "log_level"}
 
 
-def _make_settings(place: Path, entry: str | Mapping[str, Any], folder: Path) -> Settings:
-    """A data folder of its own, with a ``langgraph.json`` of this graph and what the folder's own says beside."""
-    own = folder / "langgraph.json"
+def _make_settings(place: Path, entry: str | Mapping[str, Any], own: Path) -> Settings:
+    """A data folder of its own, with a ``langgraph.json`` of this graph and what its project's own says beside."""
+    folder = own.parent
     data = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else {}
     described = {"path": entry} if isinstance(entry, str) else dict(entry)
     file, colon, name = str(described["path"]).rpartition(":")

@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from core.checking.apart import check_apart
 from core.cli import app
+from core.errors import ForbiddenError
+from core.skein import Skein
+from tests.conftest import make_person
 
 GOOD = """
     from langchain.agents import create_agent
@@ -82,3 +86,9 @@ def test_what_is_not_safe_is_said_with_the_reason(folder: Path) -> None:
 def test_what_cannot_be_loaded_is_said_in_a_sentence(folder: Path, graph: str, sentence: str) -> None:
     code, _, text = said(folder, graph)
     assert (code, sentence in text) == (2, True), text
+
+
+def test_only_an_admin_can_try_an_agent_of_a_running_skein(skein: Skein) -> None:
+    for role in ("member", "analyst"):
+        with pytest.raises(ForbiddenError, match="Only an admin"):
+            list(check_apart(skein, make_person(skein, role, role), "assistant"))

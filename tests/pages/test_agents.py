@@ -299,3 +299,16 @@ class TestArgumentRows:
         many = {f"x{n}" * 1_000: {"enum": ["y" * 5_000], "description": "z" * 9_000} for n in range(300)}
         rows = argument_rows({"properties": many, "type": "object"})
         assert len(rows) == 100
+
+
+class TestTrial:
+    def test_only_an_admin_can_try_an_agent(self, page):
+        member = page("ada", agent="own")
+        assert not [button for button in member.button if button.key == "agents.try"]
+
+    def test_what_was_found_is_a_table(self, page):
+        at = page("olga", role="admin", agent="own").button(key="agents.try").click().run(timeout=120)
+        found = at.dataframe[-1].value
+        assert list(found["what"])[:2] == ["It loads", "It does the same as outside Skein"]
+        assert set(found["safety"]) <= {"✓ safe", "– not tried"}
+        assert at.exception.values == []
