@@ -80,7 +80,8 @@ def main(skein: Skein, viewer: Viewer) -> None:
 def _draw_welcome(skein: Skein, agent_id: str, talk: Talk, *, has_form: bool) -> None:
     st.markdown("##### What would you like to talk about?")
     described = next((agent.description for agent in skein.agents.list() if agent.agent_id == agent_id), "")
-    st.caption(f":material/smart_toy: **{plain(agent_id)}** · {plain(described)}")
+    about = f" · {plain(described)}" if described else ""
+    st.caption(f":material/smart_toy: **{plain(agent_id)}**{about}")
     if "model" in skein.agents.takes(agent_id) and skein.chat_models.is_offline(state.get(state.MODEL) or ""):
         st.info(
             "The offline demo model answers here: no key, no network, no language model. "

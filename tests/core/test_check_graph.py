@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from core.checking.apart import check_apart
 from core.cli import app
 from core.errors import ForbiddenError
-from core.skein import Skein
-from tests.conftest import make_person
+from core.skein import open_skein
+from tests.conftest import make_person, make_settings
 
 GOOD = """
     from langchain.agents import create_agent
@@ -88,7 +88,11 @@ def test_what_cannot_be_loaded_is_said_in_a_sentence(folder: Path, graph: str, s
     assert (code, sentence in text) == (2, True), text
 
 
-def test_only_an_admin_can_try_an_agent_of_a_running_skein(skein: Skein) -> None:
-    for role in ("member", "analyst"):
-        with pytest.raises(ForbiddenError, match="Only an admin"):
-            list(check_apart(skein, make_person(skein, role, role), "assistant"))
+def test_only_an_admin_can_try_an_agent_of_a_running_skein(tmp_path: Path) -> None:
+    skein = open_skein(make_settings(tmp_path))
+    try:
+        for role in ("member", "analyst"):
+            with pytest.raises(ForbiddenError, match="Only an admin"):
+                list(check_apart(skein, make_person(skein, role, role), "assistant"))
+    finally:
+        skein.close()
