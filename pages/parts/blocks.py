@@ -7,8 +7,8 @@ closed where a block of Markdown ends. Pure functions and one small object; noth
 import re
 from collections.abc import Callable, Iterator
 
-SEGMENT = 400
-_LONGEST = 500
+SEGMENT = 380
+_LONGEST = 480
 _PARAGRAPH = "\n\n"
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _ENDS = (re.compile(r"[.!?]\s|[。！？]"), re.compile(r"\s"))
