@@ -56,7 +56,7 @@ class TestCuttingAGrowingText:
         assert "".join(segments_of(chunks)) == text
 
     def test_what_is_shown_already_is_not_said_twice_when_a_cut_is_found_too_late(self):
-        chunks = ["words " * 40 + "\n\n" + "more " * 30, "and more " * 8]
+        chunks = ["words " * 40 + "\n\n" + "more " * 24, "and more " * 8]
         assert segments_of(chunks) == ["".join(chunks)]
 
     def test_the_end_of_a_very_long_fence_is_not_cut_off(self):
