@@ -34,6 +34,7 @@ GRAPHS = {
     "script": {},
     "stubborn": {},
     "remembers": {},
+    "holding": {},
 }
 ASKING = (
     *("per_call", "batched", "ungated", "paused", "question", "wish", "several", "twice", "nested"),

@@ -274,3 +274,18 @@ async def _remember(state: MessagesState, runtime: Runtime) -> dict[str, Any]:
 
 
 remembers = StateGraph(MessagesState).add_node("remember", _remember).add_edge(START, "remember")
+
+
+HOLDING: dict[str, threading.Event] = {}
+HELD: set[str] = set()
+
+
+def _hold_on(state: MessagesState) -> dict[str, Any]:
+    """A plain function that goes on until the test lets it end, whatever becomes of its run."""
+    text = state["messages"][-1].text
+    HELD.add(text)
+    HOLDING[text].wait(30)
+    return {"messages": [AIMessage("held")]}
+
+
+holding = StateGraph(MessagesState).add_node("hold", _hold_on).add_edge(START, "hold")
