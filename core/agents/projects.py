@@ -114,7 +114,8 @@ class Project:
         if spec is None:
             return False
         if spec.submodule_search_locations is None:
-            return spec.origin == str(path)
+            # A file of the same name as the folder that it is in: it is that file, and no package has a part of it.
+            return len(parts) == 1 and spec.origin == str(path)
         return str(Path(root, parts[0])) in spec.submodule_search_locations
 
     def _name_alone(self, path: Path) -> str:

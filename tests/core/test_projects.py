@@ -517,3 +517,21 @@ class TestTypesInCheckpoints(OnSqlite):
         assert project.is_own_type(f"{project.name}.{module}", name) is is_own
         assert project.is_own_type(f"skein_project_of_others.{module}", name) is False
         assert project.is_own_type("subprocess", "Popen") is False
+
+
+class TestAFileNamedAsItsFolder:
+    def test_is_imported_beside_what_lies_there(self, tmp_path: Path) -> None:
+        folder = tmp_path / "src" / "agent"
+        folder.mkdir(parents=True)
+        (folder / "words.py").write_text("TEXT = 'beside'")
+        (folder / "agent.py").write_text(
+            "from words import TEXT\n"
+            "from langgraph.graph import START, StateGraph\n"
+            "graph = StateGraph(dict).add_node('say', lambda state: {'text': TEXT}).add_edge(START, 'say')\n"
+        )
+        (tmp_path / "pyproject.toml").write_text("[project]\nname = 'named'\nversion = '1'\n")
+        file = tmp_path / "langgraph.json"
+        file.write_text(json.dumps({"dependencies": ["."], "graphs": {"one": "./src/agent/agent.py:graph"}}))
+        settings = make_settings(tmp_path, langgraph_json=file)
+        [agent] = Agents(settings, ChatModels(settings)).list()
+        assert agent.problem is None
