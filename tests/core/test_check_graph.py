@@ -35,7 +35,11 @@ BAD = """
         time.sleep(1)
         return {"messages": [AIMessage(f"a number: {random.random()}")]}
 
+    def by_thread(state, config):
+        return {"messages": [AIMessage(config["configurable"]["thread_id"][:4])]}
+
     graph = StateGraph(MessagesState).add_node("blocks", blocks).add_edge(START, "blocks")
+    threads = StateGraph(MessagesState).add_node("by_thread", by_thread).add_edge(START, "by_thread")
     broken = "no graph"
 """
 
@@ -71,8 +75,15 @@ def test_what_is_not_safe_is_said_with_the_reason(folder: Path) -> None:
     assert code == 1
     assert safety["It leaves the loop that runs share to others"] == "NOT SAFE"
     assert "make that a plain function" in text
-    assert safety["It does the same as outside Skein"] == "NOT SAFE"
+    assert safety["It does the same as outside Skein"] == "NOT TRIED"
+    assert "it comes to something else each time" in text
     assert safety["A decision is taken up once"] == "NOT TRIED"
+
+
+def test_what_comes_out_differently_in_skein_is_said_with_both(folder: Path) -> None:
+    code, safety, text = said(folder, "bad.py:threads")
+    assert (code, safety["It does the same as outside Skein"]) == (1, "NOT SAFE")
+    assert ("('bare', [])" in text, "('thre', [])" in text) == (True, True)
 
 
 @pytest.mark.parametrize(
