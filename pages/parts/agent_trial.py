@@ -39,12 +39,13 @@ def draw_trial(skein: Skein, viewer: Viewer, agent_id: str) -> None:
         st.warning(plain(problem), icon=":material/info:")
     found = state.get(_key(agent_id))
     if found:
-        st.dataframe(table_of(found), hide_index=True, width="stretch", column_config=_COLUMNS)
+        st.table(table_of(found).set_index("Tried"))
 
 
 def table_of(found: list[Finding]) -> pd.DataFrame:
     """A row for each finding."""
-    return pd.DataFrame([{"what": one.what, "safety": _MARKS[one.safety], "why": one.why} for one in found])
+    rows = [{"Tried": one.what, "Result": _MARKS[one.safety], "Why": plain(one.why)} for one in found]
+    return pd.DataFrame(rows)
 
 
 def _try(skein: Skein, viewer: Viewer, agent_id: str, place: DeltaGenerator) -> None:

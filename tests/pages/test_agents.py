@@ -308,7 +308,7 @@ class TestTrial:
 
     def test_what_was_found_is_a_table(self, page):
         at = page("olga", role="admin", agent="own").button(key="agents.try").click().run(timeout=120)
-        found = at.dataframe[-1].value
-        assert list(found["what"])[:2] == ["It loads", "It does the same as outside Skein"]
-        assert set(found["safety"]) <= {"✓ safe", "– not tried"}
+        found = at.table[-1].value
+        assert list(found.index)[:2] == ["It loads", "It does the same as outside Skein"]
+        assert set(found["Result"]) <= {"✓ safe", "– not tried"}
         assert at.exception.values == []
