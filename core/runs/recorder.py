@@ -90,8 +90,8 @@ class Recorder(BaseCallbackHandler):
         self._last_spoken: UUID | None = None
         self._inner_nodes = inner_nodes if inner_nodes is not None else set()
         self._seen: set[str] = set()
-        # What models have said, by node: a node may give these words on in a message of its own.
-        self._said: list[tuple[str, str]] = []
+        # By node what its models have said, flat: any node may give these words on in a message of its own.
+        self._said: dict[str, set[str]] = {}
         self._writers: dict[str, bool] = {}
         self._before: set[str] = set()
         self._begun_with = ""
@@ -138,14 +138,16 @@ class Recorder(BaseCallbackHandler):
             return
         if self._begun_with:
             answer = f"{self._begun_with}{PARAGRAPH}{answer}"
-        for node, words in self._said:
-            if _flat(words) in _flat(answer):
+        flat = _flat(answer)
+        for node, texts in self._said.items():
+            # One that was heard once answers; what else it asks its models is its own business.
+            if any(words in flat for words in texts):
                 self._inner_nodes.discard(node)
             else:
                 self._inner_nodes.add(node)
         if not self.answer:
             self._say("", answer, apart=False)
-        elif _flat("".join(self.answer)) != _flat(answer):
+        elif _flat("".join(self.answer)) != flat:
             self.answer[:] = [answer]
             self._write("answer", None, answer)
 
@@ -238,12 +240,12 @@ class Recorder(BaseCallbackHandler):
 
     def _unstreamed_answer(self, node: str, messages: list[BaseMessage]) -> None:
         """A node's own AIMessage that no model streamed is part of the answer too."""
-        said = {_flat(words) for _, words in self._said}
         for message in messages:
             if isinstance(message, AIMessage) and message.id not in self._seen and message.text:
                 if message.id:
                     self._seen.add(message.id)
-                if _flat(message.text) not in said:
+                words = _flat(message.text)
+                if not any(words in texts for texts in self._said.values()):
                     self._say(node, message.text, apart=bool(self.answer))
 
     # LangChain streams a call only where a handler has these two. LangGraph asks for more: a handler that inherits
@@ -324,7 +326,7 @@ class Recorder(BaseCallbackHandler):
         if message.id and TOOL_NODE not in speaker.node:
             self._writers.setdefault(message.id, self._may_answer(speaker.node, (speaker.node,)))
         if speaker.words:
-            self._said.append((speaker.node, "".join(speaker.words)))
+            self._said.setdefault(speaker.node, set()).add(_flat("".join(speaker.words)))
         if not speaker.answers:
             return
         self.finish_reason = message.response_metadata.get("finish_reason") or self.finish_reason

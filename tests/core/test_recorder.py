@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
@@ -301,3 +302,31 @@ def tooling_settings(folder: Path, database_url: str) -> Settings:
     listed = folder / "tooling.json"
     listed.write_text(json.dumps({"graphs": graphs}))
     return make_settings(folder, database_url=database_url, langgraph_json=listed)
+
+
+class TestWhoAnswers:
+    """Which nodes' words are the answer is learned from what graphs come to."""
+
+    async def test_one_that_was_heard_once_answers_whatever_else_it_asks(self) -> None:
+        async def speak(state: MessagesState) -> dict[str, Any]:
+            answer = await FakeListChatModel(responses=["the answer"]).ainvoke(state["messages"])
+            await FakeListChatModel(responses=["a note to itself"]).ainvoke(state["messages"])
+            return {"messages": [answer]}
+
+        inner: set[str] = set()
+        into = Recorder(RunLog(), inner_nodes=inner)
+        graph = StateGraph(MessagesState).add_node("speak", speak).add_edge(START, "speak")
+        await run({"messages": [HumanMessage("hi")]}, into, graph)
+        into.conclude("the answer")
+        assert inner == set()
+
+    async def test_one_that_was_never_heard_stands_beside_from_then_on(self) -> None:
+        inner: set[str] = set()
+        first = Recorder(RunLog(), inner_nodes=inner)
+        await said("look_up", first)
+        first.conclude("something else altogether")
+        assert inner == {"model"}
+
+        second = await said("look_up", Recorder(RunLog(), inner_nodes=inner))
+        assert {event.kind for event in second if event.node == "model"} >= {"aside"}
+        assert "Let me look." in "".join(event.payload for event in second if event.kind == "aside")
