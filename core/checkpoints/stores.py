@@ -6,18 +6,18 @@ committed when the call returns, and seen by every thread, run and process.
 """
 
 import asyncio
-import math
 import sqlite3
-import struct
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from langgraph.store.base import BaseStore, Op, Result
 from langgraph.store.postgres import PostgresStore
 from langgraph.store.sqlite import SqliteStore
+from numpy.typing import NDArray
 from psycopg import Connection, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
@@ -122,22 +122,22 @@ def _open_schema(stack: ExitStack, database: Database, index: Any) -> BaseStore:
     return SchemaStore(pool, index=index)
 
 
-def _numbers(blob: bytes) -> tuple[float, ...]:
-    return struct.unpack(f"<{len(blob) // 4}f", blob)
+def _numbers(blob: bytes) -> NDArray[np.float32]:
+    return np.frombuffer(blob, dtype="<f4")
 
 
 def _cosine(left: bytes, right: bytes) -> float:
     a, b = _numbers(left), _numbers(right)
-    size = math.hypot(*a) * math.hypot(*b)
-    return 1.0 - sum(x * y for x, y in zip(a, b, strict=True)) / size if size else 1.0
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return 1.0 - float(a @ b) / size if size else 1.0
 
 
 def _straight(left: bytes, right: bytes) -> float:
-    return math.dist(_numbers(left), _numbers(right))
+    return float(np.linalg.norm(_numbers(left) - _numbers(right)))
 
 
 def _by_blocks(left: bytes, right: bytes) -> float:
-    return sum(abs(x - y) for x, y in zip(_numbers(left), _numbers(right), strict=True))
+    return float(np.abs(_numbers(left) - _numbers(right)).sum())
 
 
 _DISTANCES: dict[str, Callable[[bytes, bytes], float]] = {

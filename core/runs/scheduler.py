@@ -266,10 +266,15 @@ class Scheduler:
         run.log.close(end)
         if self._threads.is_busy(run.spec.thread_id):
             # What a stopped run left on a thread counts as its user's until it is over.
-            self._threads.when_free(run.spec.thread_id, lambda: self._loop.call(self._make_room, run.spec))
+            self._threads.when_free(run.spec.thread_id, partial(self._leave_thread, run.spec))
         else:
             self._queue.remove(run.spec.user_id, run.spec.thread_id)
         self.release_waiting({run.spec.thread_id})
+
+    def _leave_thread(self, spec: Spec) -> None:
+        """A run's last function is over; from its thread, which may have outlived all else."""
+        if not self.closing.is_set():
+            self._loop.call(self._make_room, spec)
 
     def _make_room(self, spec: Spec) -> None:
         if spec.thread_id not in self.runs:
@@ -314,7 +319,9 @@ class Scheduler:
         self.stop(run)
 
     def _write_late(self, spec: Spec, event: Event) -> None:
-        """Keep what a thread did after its run was over; from that thread."""
+        """Keep what a thread did after its run was over; from that thread, which may have outlived all else."""
+        if self.closing.is_set():
+            return
         self._database.submit(lambda db: store.append_late(db, spec, event), within=_FLUSH_WITHIN)
 
     # -- what was said, to the database ----------------------------------------------------------------
