@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -23,11 +23,15 @@ _BACKGROUND = {
 
 @dataclass
 class Spent:
-    """Rows that are handed to the driver together are one statement; what begins a transaction is none."""
+    """Rows that are handed to the driver together are one statement; what begins a transaction is none.
+
+    ``readers`` has for each read its thread and the beginning of its statement: where to look when there are more.
+    """
 
     statements: int = 0
     transactions: int = 0
     reads: int = 0
+    readers: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -56,8 +60,11 @@ def counting(database: Database, rooms: tuple[str, ...] = ("core.runs",)) -> Ite
         spent.transactions += here["urgent"]
         here["urgent"] = False
 
-    def on_read(*_: Any) -> None:
-        spent.reads += threading.current_thread().name not in _BACKGROUND
+    def on_read(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        thread = threading.current_thread().name
+        if thread not in _BACKGROUND:
+            spent.reads += 1
+            spent.readers.append(f"{thread}: {' '.join(statement.split())[:160]}")
 
     heard = [
         (database._writing, "before_cursor_execute", on_write),

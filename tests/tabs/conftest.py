@@ -16,7 +16,7 @@ from streamlit.runtime.state import SessionState
 from bench.tabs import Tab
 from core.access.viewer import Viewer
 from core.access.web.tokens import COOKIE, sign_login
-from core.ids import new_login_id
+from core.ids import new_login_id, new_user_id
 from core.settings import load_settings
 from core.skein import Skein, open_skein, use_skein
 from core.tables import Login, utc_now
@@ -24,6 +24,8 @@ from tests.browser.live_server import ROOT, free_port, wait_until
 from tests.conftest import copy_sqlite, make_person
 
 PACE = 200
+_SCRIPT = "ScriptRunner.scriptThread"
+_ANYBODY = Viewer(new_user_id(), "looks on", "admin")
 OpenTab = Callable[..., "asyncio.Future[Tab]"]
 
 
@@ -40,6 +42,17 @@ class Served:
         login = Login(login_id=login_id, user_id=viewer.user_id, expires_at=utc_now() + timedelta(days=1))
         self.skein.database.write(lambda db: db.add(login))
         return viewer, f"{COOKIE}={sign_login(login_id, secret_key=self.skein.secret_key)}"
+
+    async def quiet(self) -> None:
+        """Wait until no page is drawn and no run goes on, so that what is counted next is nobody else's.
+
+        A tab that is closed lets its page come to its end, and a run goes on without any tab.
+        """
+        while self.skein.agents.is_loading or self._is_drawing() or self.skein.engine.active(_ANYBODY):
+            await asyncio.sleep(0.01)
+
+    def _is_drawing(self) -> bool:
+        return any(thread.name == _SCRIPT for thread in threading.enumerate())
 
     @asynccontextmanager
     async def tabs(self, count: int, cookie: str, **where: str) -> AsyncIterator[list[Tab]]:

@@ -4,7 +4,7 @@
 growing text, ``to_first`` those up to the first word. A change that needs more edits its line, and says why.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
@@ -88,6 +88,7 @@ class Cost:
     frames: int
     to_first: int
     runs: list[int]
+    readers: list[str]
 
 
 def fits(cost: Cost, budget: Budget) -> bool:
@@ -102,21 +103,24 @@ class Opening:
     reads: int
     frames: int
     drawn: int
+    readers: list[str] = field(compare=False)
 
 
 async def opening(served: Served, cookie: str, **where: str) -> Opening:
+    await served.quiet()
     with counting(served.skein.database) as spent:
         async with served.tabs(1, cookie, **where) as [tab]:
-            return Opening(spent.reads, tab.frames, tab.page.count())
+            return Opening(spent.reads, tab.frames, tab.page.count(), spent.readers)
 
 
 async def asking(served: Served, tab: Tab) -> Cost:
     await settled(tab)
+    await served.quiet()
     with counting(served.skein.database) as spent:
         answer = await tab.ask("40 tokens")
     assert (answer.lost(40), answer.problems) == (0, [])
     runs = [len(run) for run in answer.runs]
-    return Cost(spent.reads, answer.frames - answer.text_frames, answer.frames_to_first, runs)
+    return Cost(spent.reads, answer.frames - answer.text_frames, answer.frames_to_first, runs, spent.readers)
 
 
 async def settled(tab: Tab) -> None:
