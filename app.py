@@ -13,12 +13,15 @@ from pathlib import Path
 from threading import Thread
 
 import streamlit as st
+from starlette.middleware import Middleware
 
 from core.access.accounts import has_accounts
 from core.access.web import build_middleware, build_routes, setup_link
+from core.access.web.connections import Connections
 from core.errors import SkeinError
 from core.settings import share_model_server
 from core.skein import close_current, current_skein
+from pages.parts.own_files import OwnFiles
 
 
 @asynccontextmanager
@@ -34,7 +37,9 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
         link = setup_link(skein.settings, skein.secret_key, port=st.get_option("server.port"))
         print(f"\n  Skein has no account yet. Make the first one here:\n\n  {link}\n", flush=True)
     import_module("pages.parts.talk")  # and with it all that the first visitor would have to wait for
-    import_module("pages.parts.seam").watch_tabs()
+    seam = import_module("pages.parts.seam")
+    seam.watch_tabs()
+    connections.on_change = seam.take_change
     # A full collection stops every stream for as long as it takes: leave out what stays, and collect rarely.
     gc.collect()
     gc.freeze()
@@ -46,9 +51,10 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
         close_current()
 
 
+connections = Connections(current_skein)
 app = st.App(
     Path(__file__).resolve().parent / "pages" / "frame.py",
     lifespan=lifespan,
     routes=build_routes(current_skein),
-    middleware=build_middleware(current_skein),
+    middleware=[*build_middleware(current_skein, connections), Middleware(OwnFiles)],
 )

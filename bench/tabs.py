@@ -257,6 +257,11 @@ class Tab:
         """Whether an element of this kind is on the page."""
         return any(element.WhichOneof("type") == kind for element in self.page.elements())
 
+    async def closed(self, patience: float = _PATIENCE) -> int:
+        """Wait until the server closes the connection; gives its close code."""
+        await asyncio.wait_for(self._socket.wait_closed(), patience)
+        return self._socket.close_code or 0
+
     async def close(self) -> None:
         self._stop_timers()
         self._reading.cancel()

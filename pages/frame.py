@@ -41,6 +41,8 @@ def _draw(viewer: Viewer) -> None:
     account = _page("account", _ACCOUNT, ":material/person:")
     page = st.navigation([*_pages(viewer), account])
     _draw_menu(viewer, account)
+    if state.take(state.RIGHTS_CHANGED):
+        st.toast("Your role was changed, so what you did last was not done; here is the page as it is now for you.")
     with known(viewer):
         page.run()
 

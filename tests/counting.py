@@ -18,6 +18,7 @@ from core.database import Database
 
 _BACKGROUND = {
     *("skein-background", "skein-heartbeat", "skein-calls", "skein-housekeeper", "skein-exports", "skein-wake"),
+    "skein-logins_0",
 }
 
 

@@ -6,7 +6,8 @@ right, so neither many attempts at once nor a restart gets round the waiting tim
 
 import math
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Update, bindparam, delete, update
@@ -27,6 +28,7 @@ LONGEST_NAME = 64
 
 _FORGOTTEN_AFTER = timedelta(days=1)
 _LONGEST_BROWSER = 300
+_MOST_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,36 @@ def find_viewer(database: Database, login_id: str) -> Viewer | None:
     """Who this login is, as of now; None once it was ended, has expired, or the account was disabled."""
     row = database.find(_GOOD_LOGIN, {"key": login_id, "now": utc_now()})
     return None if row is None else Viewer(UserId(row[0]), row[1], row[2], LoginId(login_id))
+
+
+def find_viewers(database: Database, login_ids: Sequence[LoginId]) -> dict[LoginId, Viewer]:
+    """Who these logins are, as of now; without those that have ended, expired, or lost their account."""
+    found: dict[LoginId, Viewer] = {}
+    query = (
+        select(Login.login_id, User.user_id, User.name, User.role)
+        .join(User, col(User.user_id) == Login.user_id)
+        .where(col(Login.ended_at).is_(None), Login.expires_at > utc_now(), col(User.disabled_at).is_(None))
+    )
+    with database.read() as session:
+        for start in range(0, len(login_ids), _MOST_AT_ONCE):
+            some = login_ids[start : start + _MOST_AT_ONCE]
+            for login_id, user_id, name, role in session.exec(query.where(col(Login.login_id).in_(some))):
+                found[LoginId(login_id)] = Viewer(UserId(user_id), name, role, LoginId(login_id))
+    return found
+
+
+def find_again(database: Database, viewer: Viewer) -> Viewer | None:
+    """The viewer with the rights of now; None once the login has ended or the account was disabled.
+
+    One without a login comes from a script: it is whoever it says, unless the account of that id is disabled.
+    """
+    if viewer.login_id is not None:
+        return find_viewer(database, viewer.login_id)
+    with database.read() as session:
+        user = session.get(User, viewer.user_id)
+    if user is None:
+        return viewer
+    return replace(viewer, role=user.role) if user.disabled_at is None else None
 
 
 def sign_out(viewer: Viewer, database: Database) -> None:

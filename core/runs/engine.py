@@ -15,11 +15,12 @@ from typing import Any, Literal, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.access.sign_in import find_again
 from core.access.viewer import Viewer
 from core.calls.capture.log import CallLog
 from core.checkpoints.plain import require_storable
 from core.database import Database
-from core.errors import BusyError, CreationError, ForbiddenError, NotFoundError
+from core.errors import BusyError, CreationError, ForbiddenError, NotFoundError, SignInError
 from core.history.activity import record
 from core.history.messages import Added, NewMessage, add_messages
 from core.history.turns import get_turn_of_thread
@@ -41,6 +42,7 @@ from core.tables import clean_text, utc_now
 
 T = TypeVar("T")
 WhenBusy = Literal["refuse", "wait"]
+RIGHTS_SECONDS = 1.0
 
 
 class Engine:
@@ -210,14 +212,30 @@ class Engine:
 
         Yields lists of events in order; an empty one is a heartbeat, at least every 0.25 s. ``pace`` (seconds)
         is the least time between two lists, which grows where very many read at once. NotFoundError when the viewer
-        may not see the thread.
+        may not see the thread, SignInError when they are signed out; also while it goes on, within a second.
         """
         run = self._scheduler.runs.get(thread_id)
         # Whose a run is that goes on here is known; of all else the database says whether it is there.
         if run is None or not viewer.may_read(run.spec.user_id):
             with self._database.read() as db:
                 get_turn_of_thread(viewer, db, thread_id)
-        return self._follow(thread_id, max(after, 0), pace)
+        return self._while_allowed(viewer, thread_id, self._follow(thread_id, max(after, 0), pace))
+
+    def _while_allowed(
+        self, viewer: Viewer, thread_id: ThreadId, lists: Iterator[list[Event]]
+    ) -> Iterator[list[Event]]:
+        """The lists as long as the viewer has the rights to see them, which may be taken away meanwhile."""
+        looked_at, rights = time.monotonic(), viewer
+        for events in lists:
+            if time.monotonic() - looked_at >= RIGHTS_SECONDS:
+                now = find_again(self._database, viewer)
+                if now is None:
+                    raise SignInError("You are signed out; sign in again to go on reading, nothing is lost.")
+                if now.role != rights.role:
+                    with self._database.read() as db:
+                        get_turn_of_thread(now, db, thread_id)
+                looked_at, rights = time.monotonic(), now
+            yield events
 
     def stop(self, viewer: Viewer, thread_id: ThreadId) -> bool:
         """Stop a run, wherever it is; what was said is kept. False when it was over already."""

@@ -13,7 +13,11 @@ from functools import partial
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.access.viewer import Viewer
+from core.errors import NotFoundError, SignInError
+from core.ids import ThreadId
 from core.runs.events import Event
+from core.skein import Skein
 from pages.parts import gate
 from pages.parts.blocks import Segments
 from pages.parts.figures import milliseconds
@@ -24,7 +28,7 @@ from pages.parts.shown import MOST_BLOCKS, CallBlock
 from pages.parts.text import plain
 from pages.parts.tool_calls import ToolCall, ToolCalls
 
-PACE = 0.1
+_PACE = 0.1
 _SILENCE = 1.5
 _CURSOR = "▍"
 _Chunk = str | Callable[[], None]
@@ -36,6 +40,15 @@ class Show(StrEnum):
     TOKENS = "tokens"
     STEPS = "steps"
     RESULT = "result"
+
+
+def follow_run(skein: Skein, viewer: Viewer, thread_id: ThreadId) -> Iterator[list[Event]]:
+    """What a live run does, for ``draw_answer``; the page anew where the viewer may not see it any more."""
+    lists = skein.engine.attach(viewer, thread_id, pace=_PACE)
+    try:
+        yield from lists
+    except (NotFoundError, SignInError):
+        st.rerun()
 
 
 def draw_answer(

@@ -1,19 +1,23 @@
-"""The guard: every page's first statement asks it who is there.
+"""The guard: every page's first statement asks it who is there, and so does each step that a page offers.
 
-Invariant: the database is asked on every rerun, because Streamlit itself remembers who opened a tab for as
-long as the tab lives. Whoever signed out elsewhere, or was disabled, sees one sentence and nothing else.
+Invariant: the database is asked for every run, callback, fragment and download, because Streamlit itself remembers
+who opened a tab for as long as the tab lives. Whoever signed out elsewhere, or was disabled, sees one sentence and
+nothing else; whoever has another role than the page was drawn for has it drawn anew before anything is done.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
 import streamlit as st
+from streamlit.runtime.app_session import AppSession
 
 from core.access.sign_in import find_viewer
 from core.access.viewer import Viewer
+from pages.parts import seam, state
 from pages.parts.resources import get_skein
 
 _NO_SIDEBAR = '<style>[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"] { display: none; }</style>'
@@ -21,12 +25,50 @@ _NO_SIDEBAR = '<style>[data-testid="stSidebar"], [data-testid="stExpandSidebarBu
 
 # Set by the frame for the page that it runs: who was here a moment ago, in this very run.
 _of_this_run: ContextVar[Viewer | None] = ContextVar("skein_viewer", default=None)
+# Who was here when this run began, and when that was: what a callback does right then need not ask again.
+_at_the_start: ContextVar[tuple[Viewer | None, float]] = ContextVar("skein_viewer_at_start", default=(None, 0.0))
+_START_SECONDS = 0.5
 
 
 def find_here() -> Viewer | None:
-    """Who is here as of now; None when nobody is, or not any more."""
-    login_id = st.user.get("login_id")
+    """Who is here as of a moment ago; None when nobody is, or not any more. For callbacks and fragments."""
+    viewer, asked_at = _at_the_start.get()
+    if viewer is not None and time.monotonic() - asked_at < _START_SECONDS:
+        return viewer
+    viewer = _find(st.user.get("login_id"))
+    _at_the_start.set((viewer, time.monotonic()))
+    return viewer
+
+
+def _find(login_id: object) -> Viewer | None:
     return find_viewer(get_skein().database, login_id) if isinstance(login_id, str) else None
+
+
+def _look_before_step(texts: Sequence[str] | None) -> None:
+    """Draw the page anew, and do nothing else, where it was drawn for somebody with other rights."""
+    drawn_for = state.get(state.DRAWN_FOR)
+    if drawn_for is None:
+        return
+    if texts is not None:
+        _at_the_start.set((None, 0.0))
+    viewer = find_here()
+    if viewer == drawn_for:
+        return
+    if viewer is not None:
+        state.put(state.RIGHTS_CHANGED, True)
+        state.put(state.UNSENT, "\n\n".join(texts or ()))
+    st.rerun()
+
+
+def _may_step(session: AppSession) -> bool:
+    """Whether the page of a tab may still do what it offers; from any thread."""
+    if state.DRAWN_FOR not in session.session_state:
+        return False
+    viewer = _find(session._user_info.get("login_id"))
+    return viewer is not None and viewer == session.session_state[state.DRAWN_FOR]
+
+
+seam.look_before_each_step(_look_before_step, _may_step)
 
 
 @contextmanager
@@ -40,10 +82,11 @@ def known(viewer: Viewer) -> Iterator[None]:
 
 
 def require_viewer() -> Viewer:
-    """Who is here; without anybody, the page says so and stops."""
-    viewer = _of_this_run.get() or find_here()
+    """Who is here as of now; without anybody, the page says so and stops."""
+    viewer = _of_this_run.get() or _find(st.user.get("login_id"))
     if viewer is None:
         _stop("You are signed out", "Sign in again to go on; nothing is lost.", sign_in=True)
+    state.put(state.DRAWN_FOR, viewer)
     return viewer
 
 

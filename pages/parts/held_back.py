@@ -20,6 +20,8 @@ from pages.parts.opened import Opened, go_to
 def draw_held_back(skein: Skein, viewer: Viewer, opened: Opened, *, send: Callable[[Given], None]) -> bool:
     """What is kept for this conversation with the ways to send it, and whether there is anything."""
     here, head = opened.conversation_id, opened.head
+    if unsent := state.take(state.UNSENT):
+        state.hold_back(here, unsent)
     text, files = state.held_back(here), state.held_files(here)
     if not text:
         return False

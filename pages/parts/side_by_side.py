@@ -13,7 +13,7 @@ from core.access.viewer import Viewer
 from core.history.turns import Turn
 from core.skein import Skein
 from pages.parts import state
-from pages.parts.answer import PACE, Show, draw_answer
+from pages.parts.answer import Show, draw_answer, follow_run
 from pages.parts.opened import open_at
 from pages.parts.text import plain
 
@@ -83,7 +83,7 @@ def _pick(skein: Skein, viewer: Viewer, turn: Turn) -> None:
 
 def _draw_live(skein: Skein, viewer: Viewer, turn: Turn, show: Show) -> None:
     draw_answer(
-        skein.engine.attach(viewer, turn.thread_id, pace=PACE),
+        follow_run(skein, viewer, turn.thread_id),
         show=show,
         place_of=lambda: skein.engine.place_of(viewer, turn.thread_id),
     )

@@ -9,6 +9,9 @@ import streamlit as st
 from core.errors import SkeinError
 from core.history.files import Attachment
 
+DRAWN_FOR = "guard.drawn_for"  # the Viewer whose rights the page was drawn with
+RIGHTS_CHANGED = "guard.rights_changed"  # whether something was not done because they are others now
+UNSENT = "guard.unsent"  # what was sent from a chat input then
 HELD_BACK = "chat.held_back"  # by conversation (None: a new one), what was typed and could not be sent yet
 HELD_FILES = "chat.held_files"  # by conversation, what was attached to that; kept no longer than the browser's tab
 FILE_PROBLEM = "chat.file_problem"  # (conversation, sentences) about the files that were sent last

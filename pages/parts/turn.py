@@ -27,7 +27,7 @@ from core.runs.history import read_tools
 from core.skein import Skein
 from core.tables import utc_now
 from pages.parts import gate, state
-from pages.parts.answer import PACE, Show, draw_answer
+from pages.parts.answer import Show, draw_answer, follow_run
 from pages.parts.approval_view import draw_of_turn, waiting_of
 from pages.parts.attached import draw_files
 from pages.parts.branching import draw_ways
@@ -260,7 +260,7 @@ def follow(
 
     with said:
         summary = draw_answer(
-            heard.listen(skein.engine.attach(viewer, turn.thread_id, pace=PACE), graph),
+            heard.listen(follow_run(skein, viewer, turn.thread_id), graph),
             show=show,
             place_of=lambda: skein.engine.place_of(viewer, turn.thread_id),
             meanwhile=draw_around,

@@ -10,6 +10,7 @@ from sqlalchemy import update
 from sqlmodel import col, select
 from streamlit.testing.v1 import AppTest
 
+from core.access.accounts import set_disabled, set_role
 from core.access.viewer import Viewer
 from core.history.approvals import ApprovalRow, get_approval, list_approvals, list_of_thread
 from core.history.interrupts import Decision
@@ -588,3 +589,39 @@ def copy(skein: Skein, row: ApprovalRow, times: int) -> None:
             db.add(Approval(**{**found, "approval_id": new_approval_id(), "interrupt_id": f"copy {number}"}))
 
     skein.database.write(job)
+
+
+class TestRightsThatEnd:
+    def test_a_disabled_admin_approves_nothing_in_an_open_tab(self, tab, waiting, opened, ada, file) -> None:
+        turn, row = waiting()
+        at = clean(tab("root", role="admin", conversation=turn.conversation_id))
+        change_account(opened, "root", disabled=True)
+        assert "You are signed out" in texts(press(at, row, "approve"))
+        assert (now_of(opened, ada, row).status, sent(file)) == ("waiting", [])
+
+    def test_a_former_admin_approves_nothing_and_reads_no_more(self, tab, waiting, opened, ada, file) -> None:
+        turn, row = waiting()
+        at = clean(tab("root", role="admin", conversation=turn.conversation_id))
+        assert str(file) in " ".join(html.value for html in at.get("html"))
+        change_account(opened, "root", role="member")
+        press(at, row, "approve")
+        assert (now_of(opened, ada, row).status, sent(file)) == ("waiting", [])
+        assert str(file) not in " ".join(html.value for html in at.get("html"))
+        assert "Your role was changed" in at.toast[0].value
+
+    def test_who_was_made_an_admin_has_the_page_drawn_first(self, tab, waiting, opened, ada) -> None:
+        turn, row = waiting()
+        at = clean(tab("ada", conversation=turn.conversation_id))
+        change_account(opened, "ada", role="admin")
+        press(at, row, "approve")
+        assert now_of(opened, ada, row).status == "waiting"
+        press(at, row, "approve")
+        assert now_of(opened, ada, row).status == "decided"
+
+
+def change_account(skein: Skein, name: str, *, disabled: bool = False, role: str = "") -> None:
+    admin, user_id = person_named(skein, "another admin", "admin"), person_named(skein, name).user_id
+    if disabled:
+        set_disabled(admin, skein.database, user_id=user_id, disabled=True)
+    else:
+        set_role(admin, skein.database, user_id=user_id, role=role)

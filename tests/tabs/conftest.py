@@ -11,7 +11,6 @@ from importlib.util import module_from_spec, spec_from_file_location
 import pytest
 import uvicorn
 from streamlit.runtime import Runtime
-from streamlit.runtime.state import SessionState
 
 from bench.tabs import Tab
 from core.access.viewer import Viewer
@@ -48,10 +47,11 @@ class Served:
 
         A tab that is closed lets its page come to its end, and a run goes on without any tab.
         """
-        while self.skein.agents.is_loading or self._is_drawing() or self.skein.engine.active(_ANYBODY):
+        while self.skein.agents.is_loading or self.is_drawing() or self.skein.engine.active(_ANYBODY):
             await asyncio.sleep(0.01)
 
-    def _is_drawing(self) -> bool:
+    def is_drawing(self) -> bool:
+        """Whether the script of any tab runs."""
         return any(thread.name == _SCRIPT for thread in threading.enumerate())
 
     @asynccontextmanager
@@ -83,11 +83,11 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         )
     )
     use_skein(skein)
-    # Anew each time: a server that has stopped does not start again, and what it hung into Streamlit goes with it.
+    # Anew each time: a server that has stopped does not start again.
     spec = spec_from_file_location("app_of_the_tests", ROOT / "app.py")
     entry = module_from_spec(spec)
     spec.loader.exec_module(entry)
-    call_callbacks, app, port = SessionState.on_script_will_rerun, entry.app, free_port()
+    app, port = entry.app, free_port()
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", ws="websockets-sansio")
     )
@@ -97,6 +97,5 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     yield Served(skein, port)
     server.should_exit = True
     thread.join()
-    SessionState.on_script_will_rerun = call_callbacks
     use_skein(None)
     Runtime._instance = None

@@ -16,12 +16,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.access import accounts, sign_in
 from core.access.viewer import Viewer
+from core.access.web.connections import POLICY_VIOLATION, Connections
 from core.access.web.hosts import is_allowed_host
 from core.access.web.house import OpenHouse
 from core.access.web.tokens import COOKIE, read_login
 
 LOGIN_HEADER = b"x-skein-login"
-POLICY_VIOLATION = 1008
 
 _PUBLIC = {"/sign-in", "/sign-in.css", "/sign-in.svg", "/setup", "/sign-out", "/_stcore/health", "/favicon.png"}
 # Streamlit's own front end: the same files for everybody, and nothing of ours in them.
@@ -33,12 +33,12 @@ _INLINE_SCRIPTS = ("\n      window.prerenderReady = false\n    ",)
 """The one script that stands inside Streamlit's page; any other inline script is refused."""
 
 
-def build_middleware(open_house: OpenHouse) -> list[Middleware]:
-    """The three layers, outermost first."""
+def build_middleware(open_house: OpenHouse, connections: Connections | None = None) -> list[Middleware]:
+    """The three layers, outermost first; ``connections`` are the websockets that this server will have open."""
     return [
         Middleware(AllowedHosts, open_house=open_house),
         Middleware(SecurityHeaders),
-        Middleware(Identity, open_house=open_house),
+        Middleware(Identity, open_house=open_house, connections=connections or Connections(open_house)),
     ]
 
 
@@ -87,9 +87,10 @@ class SecurityHeaders:
 class Identity:
     """Find out who is there from the cookie, say so to what lies behind, and stop everybody else."""
 
-    def __init__(self, app: ASGIApp, open_house: OpenHouse) -> None:
+    def __init__(self, app: ASGIApp, open_house: OpenHouse, connections: Connections) -> None:
         self.app = app
         self.open_house = open_house
+        self.connections = connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -102,10 +103,12 @@ class Identity:
             return
         viewer = await run_in_threadpool(self._find_viewer, cookie) if cookie else None
         refusal = await self._refusal(scope, viewer)
-        if refusal is None:
-            await self.app(_with_identity(scope, viewer), receive, send)
-        else:
+        if refusal is not None:
             await _refuse(scope, receive, send, refusal)
+        elif scope["type"] == "websocket" and viewer is not None:
+            await self.connections.serve(self.app, _with_identity(scope, viewer), receive, send, viewer)
+        else:
+            await self.app(_with_identity(scope, viewer), receive, send)
 
     def _find_viewer(self, cookie: str) -> Viewer | None:
         house = self.open_house()
