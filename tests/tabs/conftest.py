@@ -94,7 +94,9 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     thread = threading.Thread(target=server.run)
     thread.start()
     wait_until(lambda: server.started)
-    yield Served(skein, port)
+    served = Served(skein, port)
+    yield served
+    wait_until(lambda: not served.is_drawing())  # a page that is cut off leaves its loop open
     server.should_exit = True
     thread.join()
     use_skein(None)
