@@ -255,13 +255,13 @@ def ask_to_run(session_id: str) -> None:
 
 
 def take_change(login_id: str, has_ended: bool) -> None:
-    """Close the tabs of a login that has ended, and draw those of a changed one anew; on the loop."""
+    """End what the tabs of a login draw when it has ended, and draw those of a changed one anew; on the loop."""
     runtime = get_instance()
     for info in runtime._session_mgr.list_sessions():
         if info.session._user_info.get("login_id") != login_id:
             continue
         if has_ended:
-            runtime.close_session(info.session.id)
+            info.session.request_script_stop()
         else:
             ask_to_run(info.session.id)
 
