@@ -17,10 +17,11 @@ from core.access.viewer import Viewer
 from core.calls.proof.heads import Head, read_head
 from core.calls.proof.verify import Verdict, verify
 from core.checking.check import Safety, check_graph, find_entry
-from core.database import Database, first_line
+from core.database import Database
 from core.demo_world.making import make_world
 from core.errors import BadInputError, NotFoundError, SettingsError, SkeinError
 from core.ids import new_user_id
+from core.outages import first_line
 from core.records import commands
 from core.records.export.command import export
 from core.runs.crowd import Report, run_crowd

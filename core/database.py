@@ -7,7 +7,6 @@ your hands, it is committed. Because a job may be run again (a neighbour failed,
 nothing but use its session.
 """
 
-import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -29,11 +28,12 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect,
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlmodel import Session, SQLModel
 
-from core.errors import BusyError, SettingsError, SkeinError
+from core.errors import BusyError, SettingsError
 from core.jobs import JobQueue, Queued
+from core.outages import CommitUnknownError, as_outage, first_line, is_outage, is_passing
 from core.prepared import Prepared, run_plain
 from core.tables import clean_text
 
@@ -43,10 +43,6 @@ Job = Callable[[Session], T]
 BUSY_SECONDS = 5.0
 _MOST_PARAMETERS = 10_000
 _MIGRATION_LOCK = 4_781_220_251
-# Classes of states (connection, conflict, resources), and words of messages.
-_OUTAGES_OF_POSTGRES = {"08", "40", "53", "55", "57", "58"}
-_OUTAGES_OF_SQLITE = ("locked", "busy", "full", "I/O", "unable to open", "readonly")
-_RETRYABLE_POSTGRES = {"40001", "40P01", "55P03", "57P03"}
 
 
 class _Lent:
@@ -76,18 +72,22 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session for reading one consistent view; it never waits for a writer."""
-        with Session(self._reading, expire_on_commit=False) as session:
+        """A session for reading one consistent view; it never waits for a writer. OutageError as in ``write``."""
+        with _outages(), Session(self._reading, expire_on_commit=False) as session:
             yield session
 
     def find(self, statement: Prepared, given: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """The first row of a single statement; for who asks nothing else, at a fifth of the cost of ``read``."""
-        with self._reading.connect() as connection:
+        with _outages(), self._reading.connect() as connection:
             return statement.first(_Lent(connection), given)
 
     def write(self, job: Job[T]) -> T:
-        """Run the job in a transaction and return its result once that is committed."""
-        return self.submit(job, within=self._within).result()
+        """Run the job in a transaction and return its result once that is committed.
+
+        OutageError says what is the matter where the database is away, full or busy.
+        """
+        with _outages():
+            return self.submit(job, within=self._within).result()
 
     def patient(self, seconds: float) -> "Database":
         """The same database, where whoever writes waits up to so long for others to be committed with."""
@@ -151,7 +151,7 @@ class Database:
         try:
             values = self._attempt(batch)
         except Exception as error:  # noqa: BLE001 - whatever went wrong belongs to whoever waits for the job
-            if len(batch) == 1 or isinstance(error, _CommitUnknownError):
+            if len(batch) == 1 or isinstance(error, CommitUnknownError):
                 for queued in batch:
                     _settle(queued, error=error)
                 return
@@ -193,6 +193,17 @@ class Database:
             held.close()
 
 
+@contextmanager
+def _outages() -> Iterator[None]:
+    """Say in a sentence for people what is the matter with the database, where it may well pass."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        if not is_outage(error):
+            raise
+        raise as_outage(error) from error
+
+
 def _migrations() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -209,10 +220,6 @@ def _attempts() -> Iterable[stamina.Attempt]:
     return stamina.retry_context(
         on=is_passing, attempts=5, timeout=BUSY_SECONDS * 3, wait_initial=0.02, wait_max=0.5
     )
-
-
-class _CommitUnknownError(SkeinError):
-    """The connection broke while committing: the work may be there or not, so it must not be run again."""
 
 
 def _run_jobs(jobs: Iterable[Job[Any]], connection: Connection) -> list[Any]:
@@ -241,43 +248,11 @@ def _commit_once(connection: Connection) -> None:
     except SQLAlchemyError as error:
         # SQLite keeps a transaction open whose commit failed; it must not be left to the next job.
         connection.invalidate(error)
-        if _is_broken(error):
-            raise _CommitUnknownError(
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            raise CommitUnknownError(
                 "The database went away while this was being saved; please reload to see whether it was kept."
             ) from error
         raise
-
-
-def _is_broken(error: BaseException) -> bool:
-    return isinstance(error, DBAPIError) and error.connection_invalidated
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether the same transaction may well succeed if it is simply run again, and none of it happened."""
-    if not isinstance(error, DBAPIError):
-        return False
-    if error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _RETRYABLE_POSTGRES:
-        return True
-    words = str(error.orig)
-    return isinstance(error, OperationalError) and ("is locked" in words or "is busy" in words)
-
-
-def is_outage(error: BaseException) -> bool:
-    """Whether the database is away, full or busy, so that the same work may well succeed later."""
-    if not isinstance(error, DBAPIError):
-        return isinstance(error, (BusyError, _CommitUnknownError, OSError))
-    if error.connection_invalidated or isinstance(error, InterfaceError):
-        return True
-    if state := getattr(error.orig, "sqlstate", None):
-        return str(state)[:2] in _OUTAGES_OF_POSTGRES
-    if isinstance(error.orig, sqlite3.Error):
-        return any(words in str(error.orig) for words in _OUTAGES_OF_SQLITE)
-    return isinstance(error, OperationalError)
-
-
-def first_line(error: BaseException) -> str:
-    """What the driver, or the error itself, says first."""
-    return next(iter(str(getattr(error, "orig", error)).strip().splitlines()), "")
 
 
 class _CleanText(StrDumperUnknown):

@@ -8,6 +8,7 @@
     │   └── SettingsError  stop at start-up, naming the setting
     ├── ConflictError      somebody else was first: show what is there now
     ├── BusyError          try again in a moment, or wait
+    │   └── OutageError    the same: the database is away, or its disk is full
     ├── CreationError      nothing was written: offer to send it again
     └── RunError           an execution failed: say why and offer to retry
 
@@ -45,6 +46,10 @@ class ConflictError(SkeinError):
 
 class BusyError(SkeinError):
     """It cannot be done now, but may be in a moment."""
+
+
+class OutageError(BusyError):
+    """What is stored cannot be read or written just now."""
 
 
 class CreationError(SkeinError):

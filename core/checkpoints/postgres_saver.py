@@ -8,10 +8,11 @@ import math
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from psycopg import AsyncConnection, AsyncCursor
@@ -23,6 +24,7 @@ from sqlalchemy.engine import make_url
 from core.checkpoints.compact import Compaction, plan_compaction
 from core.checkpoints.fork import WAS_BEFORE, Row, check_target, plan_fork
 from core.errors import BusyError
+from core.outages import repeated
 from core.tables import clean_text
 
 SCHEMA = "skein_checkpoints"
@@ -30,6 +32,9 @@ SCHEMA = "skein_checkpoints"
 _SET_UP_LOCK = 0x5C4E1A00
 # The saver does one thing at a time; the second connection stands in while a broken one is replaced.
 _CONNECTIONS = 2
+# A server that was away is found again within these: the pool itself would ask more and more rarely.
+CONNECT_SECONDS = 5.0
+RECONNECT_SECONDS = 3.0
 
 # What is stored meanwhile, such as a blob whose checkpoint is yet to come, is neither seen nor deleted.
 _ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
@@ -110,7 +115,17 @@ class PostgresSaver(AsyncPostgresSaver):
         if not all(map(_is_safe, values.values())):
             apart = {name: value if _is_safe(value) else _Apart(value) for name, value in values.items()}
             checkpoint = {**checkpoint, "channel_values": apart}
-        return await super().aput(config, checkpoint, metadata, new_versions)
+        return await repeated(partial(super().aput, config, checkpoint, metadata, new_versions))
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Store a task's writes beside its checkpoint; a second time changes nothing."""
+        await repeated(partial(super().aput_writes, config, writes, task_id, task_path))
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """The addressed checkpoint with its pending writes, or the newest, or None."""
+        return await repeated(partial(super().aget_tuple, config))
 
     def _dump_blobs(
         self, thread_id: str, checkpoint_ns: str, values: dict[str, Any], versions: ChannelVersions
@@ -122,6 +137,11 @@ class PostgresSaver(AsyncPostgresSaver):
         self, *, source_thread: str, source_checkpoint: str | None, target_thread: str, anew: bool = False
     ) -> str | None:
         """What `fork` promises, as rows copied inside one transaction and never deserialized."""
+        return await repeated(partial(self._fork, source_thread, source_checkpoint, target_thread, anew))
+
+    async def _fork(
+        self, source_thread: str, source_checkpoint: str | None, target_thread: str, anew: bool
+    ) -> str | None:
         async with self._cursor() as cursor, cursor.connection.transaction():
             await cursor.execute(FORK_ROWS, (INTERRUPT, source_thread))
             rows = [Row(*row.values()) for row in await cursor.fetchall()]
@@ -140,15 +160,23 @@ class PostgresSaver(AsyncPostgresSaver):
 
     async def agreatest_id(self, thread_id: str) -> str | None:
         """The greatest id of all that a thread has; None when it has nothing."""
-        async with self._cursor() as cursor:
-            await cursor.execute(_GREATEST, (thread_id,))
-            row = await cursor.fetchone()
-        return row["greatest"] if row else None
+
+        async def read() -> str | None:
+            async with self._cursor() as cursor:
+                await cursor.execute(_GREATEST, (thread_id,))
+                row = await cursor.fetchone()
+            return row["greatest"] if row else None
+
+        return await repeated(read)
 
     async def aforget_answers(self, thread_id: str) -> None:
         """What `forget_answers` promises."""
-        async with self._cursor() as cursor:
-            await cursor.execute(_FORGET_ANSWERS, (thread_id, RESUME))
+
+        async def forget() -> None:
+            async with self._cursor() as cursor:
+                await cursor.execute(_FORGET_ANSWERS, (thread_id, RESUME))
+
+        await repeated(forget)
 
     async def acompact(self, *, thread_id: str, keep: Collection[str]) -> int:
         """What `compact` promises."""
@@ -199,6 +227,9 @@ async def open_postgres_saver(url: str) -> AsyncIterator[PostgresSaver]:
         },
         min_size=1,
         max_size=_CONNECTIONS,
+        timeout=CONNECT_SECONDS,
+        reconnect_timeout=RECONNECT_SECONDS,
+        check=AsyncConnectionPool.check_connection,
         open=False,
     )
     async with pool:

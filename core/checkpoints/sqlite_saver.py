@@ -5,7 +5,7 @@ one transaction, and then wakes all who wait for it at once. Reads that every ru
 connection, right on the loop; rare ones are LangGraph's own, over a third.
 
 Invariant: who awaits a write is told its own outcome, after the commit; an error reaches only those it
-concerns, and the writer lives on.
+concerns, and the writer lives on. What a full disk refuses is written when there is room again.
 """
 
 import asyncio
@@ -36,6 +36,7 @@ from langgraph.checkpoint.sqlite.utils import load_pending_writes, pending_write
 from core.checkpoints import compact
 from core.checkpoints.fork import FORGET_ANSWERS, fork_in_sqlite
 from core.errors import BadInputError, BusyError
+from core.outages import repeated
 
 _BUSY_SECONDS = 5.0
 # So that one transaction stays short for the other processes that want to write.
@@ -155,6 +156,14 @@ class GroupCommitSaver(AsyncSqliteSaver):
         self._reader = reader
         self._writer = writer
 
+    async def _write(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Do it in the next transaction, or in a later one while the disk is full; it may be done twice."""
+
+        async def write() -> Any:
+            return await self._writer.submit(work)
+
+        return await repeated(write)
+
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The addressed checkpoint with its pending writes, or the newest, or None."""
         # Right on the loop: a lookup by primary key takes less time than a hop to another thread and back.
@@ -189,7 +198,7 @@ class GroupCommitSaver(AsyncSqliteSaver):
         type_, blob = self.serde.dumps_typed(checkpoint)
         about = json.dumps(get_checkpoint_metadata(config, metadata), ensure_ascii=False)
         row = (str(thread_id), ns, checkpoint["id"], parent_id, type_, blob, about.encode("utf-8", "ignore"))
-        await self._writer.submit(lambda connection: connection.execute(_PUT, row) and None)
+        await self._write(lambda connection: connection.execute(_PUT, row) and None)
         return _config(thread_id, ns, checkpoint["id"])
 
     async def aput_writes(
@@ -206,17 +215,17 @@ class GroupCommitSaver(AsyncSqliteSaver):
         ]
         special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         sql = f"INSERT OR {'REPLACE' if special else 'IGNORE'} {_PUT_WRITE}"
-        await self._writer.submit(lambda connection: connection.executemany(sql, rows) and None)
+        await self._write(lambda connection: connection.executemany(sql, rows) and None)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete all that is stored of a thread."""
-        await self._writer.submit(lambda connection: _delete(connection, str(thread_id)))
+        await self._write(lambda connection: _delete(connection, str(thread_id)))
 
     async def afork(
         self, *, source_thread: str, source_checkpoint: str | None, target_thread: str, anew: bool = False
     ) -> str | None:
         """What `fork` promises, as rows copied inside one transaction and never deserialized."""
-        begun: str | None = await self._writer.submit(
+        begun: str | None = await self._write(
             lambda connection: fork_in_sqlite(connection, source_thread, source_checkpoint, target_thread, anew)
         )
         return begun
@@ -228,13 +237,13 @@ class GroupCommitSaver(AsyncSqliteSaver):
 
     async def aforget_answers(self, thread_id: str) -> None:
         """What `forget_answers` promises."""
-        await self._writer.submit(lambda connection: connection.execute(FORGET_ANSWERS, (thread_id,)))
+        await self._write(lambda connection: connection.execute(FORGET_ANSWERS, (thread_id,)))
 
     async def acompact(self, *, thread_id: str, keep: Collection[str]) -> int:
         """What `compact` promises; planned before the transaction, since a finished thread's rows stand still."""
         stored = await self.conn.execute_fetchall(compact.ROWS_IN_SQLITE, (thread_id,))
         plan = await asyncio.to_thread(compact.plan_in_sqlite, stored, keep)
-        went: int = await self._writer.submit(lambda db: compact.compact_in_sqlite(db, thread_id, plan))
+        went: int = await self._write(lambda db: compact.compact_in_sqlite(db, thread_id, plan))
         return went
 
     async def acount_checkpoints(self, thread_ids: Sequence[str]) -> dict[str, int]:
@@ -243,7 +252,7 @@ class GroupCommitSaver(AsyncSqliteSaver):
 
     async def avacuum(self, pages: int) -> int:
         """Give unused pages back, and say how many there were."""
-        unused: int = await self._writer.submit(lambda connection: compact.vacuum_in_sqlite(connection, pages))
+        unused: int = await self._write(lambda connection: compact.vacuum_in_sqlite(connection, pages))
         return unused
 
 

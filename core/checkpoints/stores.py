@@ -23,7 +23,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 from sqlalchemy.engine import make_url
 
-from core.checkpoints.postgres_saver import SCHEMA
+from core.checkpoints.postgres_saver import RECONNECT_SECONDS, SCHEMA
 from core.database import Database
 from core.errors import BadInputError
 
@@ -117,7 +117,15 @@ def _open_schema(stack: ExitStack, database: Database, index: Any) -> BaseStore:
         "row_factory": dict_row,
         "options": f"-c search_path={SCHEMA},public",
     }
-    pool: Pool = ConnectionPool(conninfo, kwargs=kwargs, min_size=0, max_size=_CONNECTIONS, open=True)
+    pool: Pool = ConnectionPool(
+        conninfo,
+        kwargs=kwargs,
+        min_size=0,
+        max_size=_CONNECTIONS,
+        reconnect_timeout=RECONNECT_SECONDS,
+        check=ConnectionPool.check_connection,
+        open=True,
+    )
     stack.callback(pool.close)
     return SchemaStore(pool, index=index)
 

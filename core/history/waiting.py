@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from core.database import is_passing
+from core.errors import OutageError
+from core.outages import is_passing
 
 log = structlog.get_logger("skein.history")
 
@@ -34,5 +35,5 @@ def _do_alone(key: str, work: Callable[[Sequence[str]], int], put_off: Callable[
 
 
 def _raise_if_not_its_own(error: Exception) -> None:
-    if isinstance(error, OSError) or is_passing(error):
+    if isinstance(error, (OSError, OutageError)) or is_passing(error):
         raise error

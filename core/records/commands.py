@@ -15,10 +15,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from core.access.viewer import Viewer
-from core.database import Database, first_line, table_of
+from core.database import Database, table_of
 from core.errors import ForbiddenError, NotFoundError, SkeinError
 from core.history.activity import HOUSE
 from core.ids import RetentionId, UserId, to_retention_id
+from core.outages import first_line
 from core.records import backup as backups
 from core.records import doctor as doctors
 from core.records import retention as rules

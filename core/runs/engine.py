@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
+import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.access.sign_in import find_again
@@ -20,11 +21,12 @@ from core.access.viewer import Viewer
 from core.calls.capture.log import CallLog
 from core.checkpoints.plain import require_storable
 from core.database import Database
-from core.errors import BusyError, CreationError, ForbiddenError, NotFoundError, SignInError
+from core.errors import BusyError, CreationError, ForbiddenError, NotFoundError, OutageError, SignInError
 from core.history.activity import record
 from core.history.messages import Added, NewMessage, add_messages
 from core.history.turns import get_turn_of_thread
 from core.ids import MessageId, ThreadId
+from core.outages import first_line
 from core.runs import store, waiting
 from core.runs.asking import stop_asking
 from core.runs.events import Event
@@ -41,6 +43,7 @@ from core.settings import Settings
 from core.tables import clean_text, utc_now
 
 T = TypeVar("T")
+log = structlog.get_logger("skein.runs")
 WhenBusy = Literal["refuse", "wait"]
 RIGHTS_SECONDS = 1.0
 
@@ -113,6 +116,11 @@ class Engine:
     @property
     def database(self) -> Database:
         return self._database
+
+    @property
+    def problem(self) -> str | None:
+        """Why what runs say cannot be saved just now, in a sentence; None when all is well."""
+        return self._scheduler.problem
 
     # -- use cases, called from any thread --------------------------------------------------------------
 
@@ -370,10 +378,11 @@ class Engine:
     def _write(self, job: Callable[[Any], T]) -> T:
         try:
             return self._database.write(job)
+        except OutageError as error:
+            raise CreationError(f"The message could not be saved; nothing was sent. {error}") from error
         except SQLAlchemyError as error:
-            raise CreationError(
-                f"The message could not be saved ({type(error).__name__}); nothing was sent. Please try again."
-            ) from error
+            log.warning("not_created", error=type(error).__name__, text=first_line(error)[:300])
+            raise CreationError("The message could not be saved; nothing was sent. Please try again.") from error
 
     def _runs(self) -> list[Run]:
         return list(self._scheduler.runs.values())

@@ -13,6 +13,7 @@ import structlog
 from core.calls.capture.log import CallLog
 from core.database import Database
 from core.history.approval_steps import list_expired
+from core.outages import first_line
 from core.runs import store, waiting
 from core.runs.asking import expire
 from core.runs.events import Event
@@ -80,14 +81,15 @@ class Heart:
             try:
                 self._beat()
             except Exception as error:  # noqa: BLE001 - whatever it was, the next beat must come
-                log.warning("heartbeat_failed", error=type(error).__name__)
+                log.warning("heartbeat_failed", error=type(error).__name__, text=first_line(error)[:300])
 
     def _beat(self) -> None:
         """Renew our leases, settle those of workers that are gone, and see who need not wait any longer."""
         scheduler = self._scheduler
         good_until = hold_until(self._settings)
         until = utc_now() + timedelta(seconds=self._settings.lease_seconds)
-        runs = [run for run in list(scheduler.runs.values()) if not run.ending and not run.lost]
+        # Also those whose end could not be written yet.
+        runs = [run for run in list(scheduler.runs.values()) if not run.lost]
         specs = [run.spec for run in runs]
         name, dead = self._worker.name, self._worker.find_dead()
         if specs:

@@ -31,11 +31,13 @@ class Run:
     flushed: int = 0
     control: RunControl = field(default_factory=RunControl)
     work: "asyncio.Task[None] | None" = None
+    beginning: "asyncio.Task[None] | None" = None
     began_at: float | None = None
     asked: list[Asked] = field(default_factory=list)
     has_pending: bool = False
     ending: bool = False
     lost: bool = False
+    stopped_for: str | None = None
 
 
 @dataclass(frozen=True)

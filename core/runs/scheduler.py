@@ -8,11 +8,12 @@ import asyncio
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import Context
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar
 
 import structlog
 from langgraph.errors import GraphDrained
@@ -21,6 +22,7 @@ from sqlmodel import Session as Db
 from core.calls.capture.log import CallLog
 from core.calls.context import CallContext, run_thread
 from core.database import Database
+from core.outages import describe_outage, first_line, is_outage
 from core.runs import store, waiting
 from core.runs.asking import settle_asked, stop_asking
 from core.runs.events import Event, answer_text, plain
@@ -45,8 +47,12 @@ _END_WITHIN, _MANY_RUNS = 0.02, 4
 # What was said has to be committed within half a second: it is gathered every ``flush_seconds``, and handed to the
 # writer so that there is a tenth of a second left to commit it in.
 _FLUSH_WITHIN, _HANDED_WITHIN = 0.1, 0.4
+# While the database is away: so long between two attempts, and at shutdown one more while.
+_FIRST_WAIT, _LONGEST_WAIT, _LAST_TRY_SECONDS = 0.1, 2.0, 5.0
+_MOST_UNSAVED = 500_000  # events, of all runs together
 _SHUTDOWN = "Skein was shut down while this ran; what had been said by then is kept."
 log = structlog.get_logger("skein.runs")
+T = TypeVar("T")
 
 
 class Scheduler:
@@ -76,6 +82,9 @@ class Scheduler:
         self._inner_nodes: defaultdict[str, set[str]] = defaultdict(set)
         self.runs: dict[str, Run] = {}
         self.closing = threading.Event()
+        # Why what was said cannot be written just now, in a sentence; the state of runs that are not saved yet.
+        self.problem: str | None = None
+        self._gives_up = asyncio.Event()
         # Until when all leases hold, on the monotonic clock; the heart sets it.
         self.renewed_until = 0.0
 
@@ -158,35 +167,34 @@ class Scheduler:
         """Write down that it runs; wait for that only when the lease may have run out meanwhile."""
         if (resume := run.spec.resume) is not None:
             # Always waited for: what was decided is taken up once, or not at all.
-            await asyncio.wrap_future(
-                self._database.submit(lambda db: waiting.go_on(db, run.spec, resume, worker=self._worker.name))
-            )
+            await self._write(run, lambda db: waiting.go_on(db, run.spec, resume, worker=self._worker.name))
             told = {"approval_id": resume.approval_id, "decision": resume.decision, "by": resume.by}
             run.log.append("resumed", None, {**told, "tool": resume.tool})
             return
         is_held = time.monotonic() < max(run.held_until, self.renewed_until)
-        written = asyncio.wrap_future(
-            self._database.submit(
-                lambda db: store.begin_run(
-                    db,
-                    run.spec,
-                    worker=self._worker.name,
-                    parent_thread_id=start.parent_thread_id,
-                    source_checkpoint_id=start.checkpoint_id,
-                ),
-                within=_BEGIN_WITHIN if is_held else 0.0,
+        began_at = utc_now()
+
+        def begin(db: Db) -> None:
+            store.begin_run(
+                db,
+                run.spec,
+                worker=self._worker.name,
+                parent_thread_id=start.parent_thread_id,
+                source_checkpoint_id=start.checkpoint_id,
+                started_at=began_at,
             )
-        )
-        if is_held:
-            written.add_done_callback(lambda done: self._lose(run) if done.exception() else None)
-        else:
-            await written
+
+        if not is_held:
+            await self._write(run, begin)
+            return
+        run.beginning = self._loop.loop.create_task(self._write(run, begin, within=_BEGIN_WITHIN))
+        run.beginning.add_done_callback(lambda done: self._lose(run) if _has_failed(done) else None)
 
     def _outcome_of(self, run: Run) -> Outcome:
         work, reason = run.work, run.recorder.finish_reason
         answer = answer_text(run.log.after(0))
         if work is None or work.cancelled():
-            sentence = _SHUTDOWN if self.closing.is_set() else None
+            sentence = run.stopped_for or (_SHUTDOWN if self.closing.is_set() else None)
             return Outcome("stopped", answer, "stopped", error_message=sentence)
         error = work.exception()
         if isinstance(error, GraphDrained):
@@ -236,7 +244,8 @@ class Scheduler:
 
         def job(db: Db) -> Spec | None:
             is_stopped = outcome.status == "waiting" and store.is_stop_requested(db, run.spec.thread_id)
-            store.end_run(db, run.spec, outcome, events, worker=self._worker.name)
+            if not store.end_run(db, run.spec, outcome, events, worker=self._worker.name):
+                return None
             run.has_pending = may_write and waiting.has_pending(db, run.spec.thread_id)
             settle_asked(
                 db,
@@ -254,12 +263,45 @@ class Scheduler:
 
         try:
             within = _END_WITHIN if len(self.runs) > _MANY_RUNS else 0.0
-            return await asyncio.wrap_future(self._database.submit(job, within=within))
+            return await self._write(run, job, within=within, after=run.beginning)
         except Exception as error:  # noqa: BLE001 - whatever it was, readers must be let go
             # Its lease is no longer renewed, so that the thread is settled as lost when it has run out.
-            log.warning("run_end_not_written", thread_id=run.spec.thread_id, error=type(error).__name__)
+            log.warning("run_end_not_written", thread_id=run.spec.thread_id, error=describe_outage(error))
             run.lost = True
             return None
+
+    async def _write(
+        self,
+        run: Run,
+        job: Callable[[Db], T],
+        *,
+        within: float = 0.0,
+        after: "asyncio.Task[None] | None" = None,
+    ) -> T:
+        """Write what is safe to be written twice, and again until the database takes it.
+
+        What is said meanwhile stays in memory. ``after`` is what has to be written before this. It is given up at
+        shutdown, or when another worker has taken the thread.
+        """
+        wait = _FIRST_WAIT
+        while True:
+            try:
+                return await asyncio.wrap_future(self._database.submit(job, within=within))
+            except Exception as error:
+                if not is_outage(error) or run.lost or self._gives_up.is_set():
+                    raise
+                self._tell_problem(error)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._gives_up.wait(), wait)
+            wait = min(wait * 2, _LONGEST_WAIT)
+            if after is not None:
+                await asyncio.wait([after])
+
+    def _tell_problem(self, error: Exception) -> None:
+        problem = f"What is said cannot be saved just now, and is kept in memory. {describe_outage(error)}"
+        if problem != self.problem:
+            log.warning("writes_wait", problem=problem, error=first_line(error))
+        self.problem = problem
 
     def _forget(self, run: Run, end: Event | None = None) -> None:
         self.runs.pop(run.spec.thread_id, None)
@@ -332,7 +374,11 @@ class Scheduler:
             try:
                 await self._flush()
             except Exception as error:  # noqa: BLE001 - whatever it was, the next flush must come
-                log.warning("flush_failed", error=type(error).__name__)
+                if is_outage(error):
+                    self._tell_problem(error)
+                    self._bound_memory()
+                else:
+                    log.warning("flush_failed", error=type(error).__name__)
             # By the clock, however long the last one had to wait.
             await asyncio.sleep(max(began + self._settings.flush_seconds - time.monotonic(), 0))
 
@@ -341,6 +387,8 @@ class Scheduler:
         fresh = [(run, run.log.after(run.flushed)) for run in list(self.runs.values()) if not run.ending]
         fresh = [(run, events) for run, events in fresh if events and not run.lost]
         if not fresh:
+            if not any(run.ending for run in self.runs.values()):
+                self.problem = None
             return
         batches = [(run.spec, events) for run, events in fresh]
         held = await asyncio.wrap_future(
@@ -349,9 +397,20 @@ class Scheduler:
                 within=flush_within(self._settings.flush_seconds),
             )
         )
+        self.problem = None
         for run, events in fresh:
             run.flushed = max(run.flushed, events[-1].seq)
         self.check_held([run for run, _ in fresh], held)
+
+    def _bound_memory(self) -> None:
+        """Stop the runs that have said most, when too much waits to be written."""
+        unsaved = {run.spec.thread_id: len(run.log) - run.flushed for run in list(self.runs.values())}
+        if sum(unsaved.values()) <= _MOST_UNSAVED:
+            return
+        for run in list(self.runs.values()):
+            if unsaved[run.spec.thread_id] > _MOST_UNSAVED / len(unsaved):
+                run.stopped_for = f"This was stopped, because too much waited to be saved. {self.problem or ''}"
+                self.stop(run)
 
     def check_held(self, runs: list[Run], held: list[store.Held]) -> None:
         by_id = {item.thread_id: item for item in held}
@@ -373,6 +432,9 @@ class Scheduler:
         await self._give_up_queued()
         for run in list(self.runs.values()):
             self.stop(run)
+        with suppress(TimeoutError):
+            await self._wait_for_all(_LAST_TRY_SECONDS)
+        self._gives_up.set()
         await self._wait_for_all(None)
 
     async def _wait_for_all(self, seconds: float | None) -> None:
@@ -399,6 +461,10 @@ class Scheduler:
 def flush_within(flush_seconds: float) -> float:
     """How long what was said, and gathered so often, may wait for others to be written with."""
     return max(min(_FLUSH_WITHIN, _HANDED_WITHIN - flush_seconds), 0.0)
+
+
+def _has_failed(done: "asyncio.Task[None]") -> bool:
+    return not done.cancelled() and done.exception() is not None
 
 
 def _seconds_since(resume: Resume | None) -> float:

@@ -44,7 +44,7 @@ HELD = (
     .where(_thread.c.worker == bindparam("by"), _thread.c.lease_epoch == bindparam("epoch"))
 )
 _BEGIN = Prepared(
-    HELD.where(_thread.c.status == "queued").values(
+    HELD.where(_thread.c.status.in_([literal(status) for status in LIVE])).values(
         status="running",
         started_at=_not_before(_thread.c.created_at, "new_started_at"),
         parent_thread_id=bindparam("new_parent"),
@@ -67,6 +67,11 @@ _LIVE_OF = Prepared(
     .with_for_update()
 )
 _REASON = Prepared(select(_thread.c.finish_reason).where(_thread.c.thread_id == bindparam("of")))
+_OWN_STATUS = Prepared(
+    select(_thread.c.status)
+    .where(_thread.c.thread_id == bindparam("of"))
+    .where(_thread.c.worker == bindparam("by"), _thread.c.lease_epoch == bindparam("epoch"))
+)
 _STATUS = Prepared(select(_thread.c.status).where(_thread.c.thread_id == bindparam("of")))
 _SESSION = Prepared(
     select(_conversation.c.session_id)
@@ -215,12 +220,21 @@ def _find_awaited(db: Db, parent_message_id: str | None) -> ThreadId | None:
 
 
 def begin_run(
-    db: Db, spec: Spec, *, worker: str, parent_thread_id: str | None, source_checkpoint_id: str | None
+    db: Db,
+    spec: Spec,
+    *,
+    worker: str,
+    parent_thread_id: str | None,
+    source_checkpoint_id: str | None,
+    started_at: datetime,
 ) -> None:
-    """Mark the thread as running, with where its state came from; ConflictError when it is not ours any more."""
+    """Mark the thread as running, with where its state came from; ConflictError when it is not ours any more.
+
+    A second time changes nothing.
+    """
     change = {
         **ours(spec, worker),
-        "new_started_at": utc_now(),
+        "new_started_at": started_at,
         "new_parent": parent_thread_id,
         "new_source": source_checkpoint_id,
     }
@@ -236,8 +250,11 @@ def append_events(db: Db, batches: Sequence[tuple[Spec, list[Event]]], *, worker
     return held
 
 
-def end_run(db: Db, spec: Spec, outcome: Outcome, events: list[Event], *, worker: str) -> None:
-    """Write status, answer and the last events at once; ConflictError when the thread is not ours any more."""
+def end_run(db: Db, spec: Spec, outcome: Outcome, events: list[Event], *, worker: str) -> bool:
+    """Write status, answer and the last events at once; ConflictError when the thread is not ours any more.
+
+    False when that was written before: the connection had broken, and nobody knew.
+    """
     change = {
         **ours(spec, worker),
         "new_status": outcome.status,
@@ -246,9 +263,17 @@ def end_run(db: Db, spec: Spec, outcome: Outcome, events: list[Event], *, worker
         "new_error_message": outcome.error_message,
         "new_ended_at": utc_now(),
     }
-    require_one(_END.run(db, change))
+    if not _END.run(db, change):
+        require_one(has_own_status(db, spec, outcome.status, worker=worker))
+        return False
     upsert(db, RunEvent, pack(spec.thread_id, events))
     _ANSWER.run(db, {"of": spec.message_id, "new_answer": outcome.answer})
+    return True
+
+
+def has_own_status(db: Db, spec: Spec, status: str, *, worker: str) -> bool:
+    """Whether the thread has this status, given to it under this very lease."""
+    return _OWN_STATUS.first(db, ours(spec, worker)) == (status,)
 
 
 def append_late(db: Db, spec: Spec, event: Event) -> None:

@@ -15,15 +15,20 @@ from core.ids import ThreadId
 from core.prepared import Prepared
 from core.runs.events import Event, pack
 from core.runs.share import ALL, Share
-from core.runs.store import HELD, LIVE, Resume, Spec, load_spec, ours, read_events, require_one
+from core.runs.store import HELD, LIVE, Resume, Spec, has_own_status, load_spec, ours, read_events, require_one
 from core.tables import Approval, ArtifactVersion, RunEvent, Thread
 
 _thread = table_of(Thread)
 
 
 def go_on(db: Db, spec: Spec, resume: Resume, *, worker: str) -> None:
-    """Mark a thread as running again and its decision as taken up, or neither; ConflictError if it is not ours."""
-    require_one(_GO_ON.run(db, ours(spec, worker)))
+    """Mark a thread as running again and its decision as taken up, or neither; ConflictError if it is not ours.
+
+    A second time changes nothing.
+    """
+    if not _GO_ON.run(db, ours(spec, worker)):
+        require_one(has_own_status(db, spec, "running", worker=worker))
+        return
     mark_applied(db, resume.approval_id)
 
 

@@ -58,14 +58,15 @@ def draw_answer(
     place_of: Callable[[], int | None] = lambda: None,
     meanwhile: Callable[[], None] = lambda: None,
     above: DeltaGenerator | None = None,
+    problem: Callable[[], str | None] = lambda: None,
 ) -> RunSummary:
     """Draw the events as they come, until they end; gives what they add up to.
 
     ``meanwhile`` is called once, after the first token or heartbeat: for what can be drawn later than that.
-    What is no part of the answer goes ``above`` it.
+    What is no part of the answer goes ``above`` it, also a ``problem`` for as long as there is one.
     """
     gate.leave()
-    return _Drawing(show, place_of, meanwhile, above or st.container()).run(batches)
+    return _Drawing(show, place_of, meanwhile, above or st.container(), problem).run(batches)
 
 
 class _Drawing:
@@ -75,8 +76,10 @@ class _Drawing:
         place_of: Callable[[], int | None],
         meanwhile: Callable[[], None],
         above: DeltaGenerator,
+        problem: Callable[[], str | None],
     ) -> None:
         self._show = show
+        self._problem = problem
         self._place_of = place_of
         self._meanwhile: Callable[[], None] | None = meanwhile
         self._summary = RunSummary()
@@ -163,7 +166,9 @@ class _Drawing:
         self._status.write(self._describe())
 
     def _describe(self) -> str:
-        """Which node works and since when; nothing while text is flowing."""
+        """What is the matter, or which node works and since when; nothing while text is flowing."""
+        if problem := self._problem():
+            return f":material/sync_problem: {plain(problem)}"
         if time.monotonic() - self._last_text < _SILENCE and self._show is Show.TOKENS:
             return ""
         seconds = int(time.monotonic() - self._began)

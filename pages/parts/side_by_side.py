@@ -86,6 +86,7 @@ def _draw_live(skein: Skein, viewer: Viewer, turn: Turn, show: Show) -> None:
         follow_run(skein, viewer, turn.thread_id),
         show=show,
         place_of=lambda: skein.engine.place_of(viewer, turn.thread_id),
+        problem=lambda: skein.engine.problem,
     )
     st.rerun()
 

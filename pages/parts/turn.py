@@ -263,6 +263,7 @@ def follow(
             heard.listen(follow_run(skein, viewer, turn.thread_id), graph),
             show=show,
             place_of=lambda: skein.engine.place_of(viewer, turn.thread_id),
+            problem=lambda: skein.engine.problem,
             meanwhile=draw_around,
             above=above,
         )

@@ -177,7 +177,8 @@ class TestAnError:
         assert isinstance(outcomes[0], TypeError)
         assert await note_of(saver, "b") == "note"
 
-    async def test_of_a_full_disk_reaches_the_caller_and_the_writer_lives_on(self, saver):
+    async def test_of_a_full_disk_reaches_the_caller_and_the_writer_lives_on(self, saver, monkeypatch):
+        monkeypatch.setattr("core.outages.PATIENCE_SECONDS", 0.1)
         pages = "PRAGMA max_page_count = {}"
         await saver._writer.submit(lambda c: c.execute(pages.format(20)).fetchall())
         outcomes = await asyncio.gather(
@@ -189,12 +190,13 @@ class TestAnError:
         await put(saver, "large", "x" * 1_000_000)
         assert len(await note_of(saver, "large")) == 1_000_000
 
-    async def test_of_a_locked_file_reaches_all_who_wait_and_passes_with_the_lock(self, saver, path):
+    async def test_of_a_locked_file_reaches_all_who_wait_and_passes_with_the_lock(self, saver, path, monkeypatch):
+        monkeypatch.setattr("core.outages.PATIENCE_SECONDS", 0.1)
         await saver._writer.submit(lambda c: c.execute("PRAGMA busy_timeout = 50").fetchall())
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             outcomes = await asyncio.gather(*(put(saver, f"t{n}") for n in range(3)), return_exceptions=True)
-            assert [str(outcome) for outcome in outcomes] == ["database is locked"] * 3
+            assert [str(outcome).split(";")[0] for outcome in outcomes] == ["The database is busy"] * 3
             assert await note_of(saver, "t0") is None
         await put(saver, "t0")
         assert await note_of(saver, "t0") == "note"

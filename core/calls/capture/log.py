@@ -24,8 +24,9 @@ from core.calls.capture.store import Orphan, find_orphans, write_calls
 from core.calls.context import CallContext, ContextStore
 from core.calls.pricing.prices import prices_of
 from core.calls.text.search import index_calls
-from core.database import Database, first_line, is_outage
+from core.database import Database
 from core.errors import BusyError
+from core.outages import describe_outage, is_outage
 
 # Entries: a call that begins and ends within one batch is two of them.
 BATCH = 500
@@ -211,7 +212,7 @@ class CallLog:
                 if not is_outage(error):
                     self._store_apart(batch, error)
                     break
-                self._problem = f"{type(error).__name__}: {first_line(error)[:200]}"
+                self._problem = describe_outage(error)
                 self._unsure = True
                 log.warning("call_log_waits", pending=self._pending(), error=self._problem)
                 if self._closing.wait(wait):

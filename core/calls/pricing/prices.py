@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.calls.pricing.rates import ListedModel, ListPrice, Rate, Rates, find_listed, list_name, plain_address
 from core.calls.pricing.usage import Usage
 from core.database import Database, table_of, upsert
+from core.errors import OutageError
 from core.ids import new_price_id
 from core.tables import ModelPrice, canonical_json, utc_now
 
@@ -142,7 +143,7 @@ class Prices:
         try:
             with self._database.read() as db:
                 rows = db.connection().execute(_PRICES).all()
-        except SQLAlchemyError:
+        except (SQLAlchemyError, OutageError):
             if self._book is None:
                 self._reread_at = 0.0
                 raise

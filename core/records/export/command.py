@@ -11,11 +11,12 @@ import typer
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from core.database import Database, first_line
+from core.database import Database
 from core.errors import BadInputError, SettingsError, SkeinError
 from core.history.activity import HOUSE
 from core.history.browse.query import parse
 from core.ids import SessionId, to_session_id
+from core.outages import first_line
 from core.records.bulk import find_ids
 from core.records.export.sessions import Progress, Summary, export_sessions
 from core.settings import Settings, load_settings

@@ -1,0 +1,116 @@
+"""Stores that fail for a while: which errors pass, what to say of them, and doing again what is safe to do twice.
+
+Invariant: what people read names what is the matter (the disk is full, the database does not answer), never the
+class of an error.
+"""
+
+import errno
+import sqlite3
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import psycopg
+import stamina
+from psycopg_pool import PoolClosed
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
+
+from core.errors import BusyError, OutageError
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 120.0
+FULL = "The disk is full; please have its operator free some space, and try again."
+_READ_ONLY = "The disk cannot be written; please have its operator look at it, and try again."
+_BUSY = "The database is busy; please try again in a moment."
+_AWAY = "The database does not answer; please try again in a moment."
+# Classes of states (connection, conflict, resources), and words of messages.
+_OUTAGES_OF_POSTGRES = {"08", "40", "53", "55", "57", "58"}
+_OUTAGES_OF_SQLITE = ("locked", "busy", "full", "I/O", "unable to open", "readonly")
+_RETRYABLE_POSTGRES = {"40001", "40P01", "55P03", "57P03"}
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class CommitUnknownError(OutageError):
+    """The connection broke while committing: the work may be there or not, so it must not simply be run again."""
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same transaction may well succeed if it is simply run again, and none of it happened."""
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _RETRYABLE_POSTGRES:
+        return True
+    words = str(error.orig)
+    return isinstance(error, OperationalError) and ("is locked" in words or "is busy" in words)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether a store is away, full or busy, so that the same work may well succeed later."""
+    if isinstance(error, (BusyError, OSError, NoConnectionError)):
+        return True
+    if isinstance(error, DBAPIError) and (error.connection_invalidated or isinstance(error, InterfaceError)):
+        return True
+    driver = _driver_error(error)
+    if isinstance(driver, sqlite3.Error):
+        return any(words in str(driver) for words in _OUTAGES_OF_SQLITE)
+    if not isinstance(driver, psycopg.Error) or isinstance(driver, PoolClosed):
+        return isinstance(error, OperationalError)
+    if driver.sqlstate:
+        return driver.sqlstate[:2] in _OUTAGES_OF_POSTGRES
+    return isinstance(driver, (psycopg.OperationalError, psycopg.InterfaceError))
+
+
+def describe_outage(error: BaseException) -> str:
+    """What is the matter, in one sentence for people."""
+    if isinstance(error, BusyError):
+        return str(error)
+    driver = _driver_error(error)
+    words, state = str(driver), getattr(driver, "sqlstate", None)
+    if "is full" in words or state == "53100" or getattr(error, "errno", None) in _NO_SPACE:
+        return FULL
+    if any(one in words for one in ("readonly", "I/O", "unable to open")) or isinstance(error, OSError):
+        return _READ_ONLY
+    if isinstance(error, NoConnectionError) or "locked" in words or "busy" in words:
+        return _BUSY
+    return _AWAY
+
+
+def as_outage(error: Exception) -> OutageError:
+    """The error to raise in the place of a driver's own."""
+    return error if isinstance(error, OutageError) else OutageError(describe_outage(error))
+
+
+async def repeated(work: Callable[[], Awaitable[T]]) -> T:
+    """Do what is safe to be done twice, and again while its store is away; OutageError when that lasts too long."""
+    try:
+        return await work()
+    except Exception as error:
+        if not _is_worth_repeating(error):
+            raise
+    try:
+        async for attempt in stamina.retry_context(
+            on=_is_worth_repeating, attempts=None, timeout=PATIENCE_SECONDS, wait_initial=0.05, wait_max=2.0
+        ):
+            with attempt:
+                return await work()
+    except Exception as error:
+        if is_outage(error):
+            raise as_outage(error) from error
+        raise
+    raise AssertionError("there is always an attempt")
+
+
+def _is_worth_repeating(error: Exception) -> bool:
+    # Whoever is merely busy, or closed, has said so for good.
+    return is_outage(error) and (isinstance(error, OutageError) or not isinstance(error, BusyError))
+
+
+def first_line(error: BaseException) -> str:
+    """What the driver, or the error itself, says first."""
+    return next(iter(str(_driver_error(error)).strip().splitlines()), "")
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    original = getattr(error, "orig", None)
+    return original if isinstance(original, BaseException) else error
