@@ -5,6 +5,7 @@ Invariant: nothing else in core reads the environment; a wrong value stops the s
 
 import os
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,6 +35,7 @@ class Settings(BaseSettings):
 
     public_url: str = ""
     allowed_hosts: Annotated[list[str], NoDecode] = ["localhost", "127.0.0.1", "[::1]"]
+    trusted_proxies: Annotated[list[str], NoDecode] = ["127.0.0.1", "::1"]
     sign_in_days: float = Field(default=30, gt=0, allow_inf_nan=False)
 
     openai_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("OPENAI_API_KEY"))
@@ -63,7 +65,7 @@ class Settings(BaseSettings):
     call_log_bound: int = Field(default=10_000, ge=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("allowed_hosts", "models", mode="before")
+    @field_validator("allowed_hosts", "trusted_proxies", "models", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -83,6 +85,16 @@ class Settings(BaseSettings):
     @classmethod
     def _blank_is_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, value: list[str]) -> list[str]:
+        for one in value:
+            try:
+                ip_network(one, strict=False)
+            except ValueError:
+                raise ValueError("each must be an address, or a network such as 10.0.0.0/8") from None
+        return value
 
     @field_validator("database_url")
     @classmethod

@@ -19,10 +19,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from core.access import accounts, passwords, sign_in
 from core.access.web import build_middleware, build_routes, setup_link
-from core.access.web.hosts import is_allowed_host, local_path
+from core.access.web.hosts import client_address, is_allowed_host, is_own_origin, local_path, read_networks
 from core.access.web.middleware import content_security_policy
 from core.access.web.tokens import is_setup_token, read_login, sign_login
 from core.database import Database
+from core.errors import SettingsError
 from core.settings import Settings, load_settings
 
 PASSWORD = "correct horse"
@@ -76,12 +77,13 @@ def member(house, admin):
         yield client
 
 
-def open_browser(house, site=SITE):
+def open_browser(house, site=SITE, client=("testclient", 50_000)):
     def open_house():
         return house
 
     async def tell(request: Request) -> JSONResponse:
-        return JSONResponse({"path": request.url.path, "logins": request.headers.getlist("x-skein-login")})
+        logins, origin = request.headers.getlist("x-skein-login"), request.headers.get("origin")
+        return JSONResponse({"path": request.url.path, "logins": logins, "origin": origin})
 
     async def talk(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -93,7 +95,7 @@ def open_browser(house, site=SITE):
         Route("/{path:path}", tell, methods=["GET", "HEAD", "POST", "PUT", "DELETE"]),
     ]
     app = Starlette(routes=[*build_routes(open_house), *inside], middleware=build_middleware(open_house))
-    return TestClient(app, base_url=site, follow_redirects=False, headers={"origin": site})
+    return TestClient(app, base_url=site, follow_redirects=False, headers={"origin": site}, client=client)
 
 
 def enter(client, name="ada", password=PASSWORD, **more):
@@ -162,7 +164,7 @@ class TestSigningIn:
         answer = admin.post(
             "/sign-in",
             data={"name": "ada", "password": PASSWORD},
-            headers={"x-forwarded-proto": forwarded},
+            headers={"x-forwarded-proto": forwarded, "origin": "https://localhost"},
         )
         assert answer.headers["set-cookie"].endswith("; Secure")
 
@@ -328,6 +330,115 @@ class TestHosts:
         assert "SKEIN_ALLOWED_HOSTS" in answer.text
         with pytest.raises(WebSocketDisconnect):
             admin.websocket_connect(STREAM, headers={"host": "evil.com"}).__enter__()
+
+
+class TestOrigins:
+    """Whose page asks: cookies know no port, so that a page of any other server on this machine has ours."""
+
+    @pytest.mark.parametrize(
+        ("origin", "host", "scheme", "own"),
+        [
+            ("http://localhost:8501", "localhost:8501", "", True),
+            ("http://localhost:9999", "localhost:8501", "", False),
+            ("http://localhost", "localhost:8501", "", False),
+            ("http://localhost:8501", "localhost", "", False),
+            ("http://LOCALHOST:8501", "localhost:8501", "", True),
+            ("http://127.0.0.1:8501", "localhost:8501", "", False),
+            ("http://localhost", "localhost:80", "", True),
+            ("http://localhost:80", "localhost", "", True),
+            ("https://a.test", "a.test", "https", True),
+            ("https://a.test:443", "a.test", "https", True),
+            ("https://a.test", "a.test:443", "https", True),
+            ("http://a.test", "a.test", "https", False),
+            ("https://a.test", "a.test", "", True),
+            ("https://a.test:8443", "a.test", "https", False),
+            ("http://[::1]:8501", "[::1]:8501", "", True),
+            ("http://[::1]:9999", "[::1]:8501", "", False),
+            ("http://evil.com", "localhost:8501", "", False),
+            ("http://localhost:8501@evil.com", "evil.com", "", False),
+            ("http://localhost.evil.com:8501", "localhost:8501", "", False),
+            ("null", "localhost:8501", "", False),
+            ("file://", "localhost:8501", "", False),
+            ("http://localhost:x", "localhost:x", "", False),
+            ("localhost:8501", "localhost:8501", "", False),
+            ("", "", "", False),
+            ("https://skein.test", "10.0.0.7:8501", "", True),
+            ("https://skein.test:443", "skein", "https", True),
+            ("http://skein.test", "10.0.0.7:8501", "", False),
+            ("https://skein.test:8443", "10.0.0.7:8501", "", False),
+        ],
+    )
+    def test_are_this_host_and_port_or_the_public_one(self, origin, host, scheme, own):
+        assert is_own_origin(origin, host=host, scheme=scheme, public_url="https://skein.test/x") == own
+
+    @pytest.mark.parametrize("origin", ["http://localhost:9999", "http://evil.com", "null", "https://localhost:1"])
+    def test_of_others_get_neither_a_websocket_nor_an_answer(self, house, admin, origin):
+        with pytest.raises(WebSocketDisconnect) as refused:
+            admin.websocket_connect(STREAM, headers={"origin": origin}).__enter__()
+        assert refused.value.code == 1008
+        for method in ("GET", "POST", "PUT", "DELETE"):
+            answer = admin.request(method, "/_stcore/upload_file/x/y", headers={"origin": origin})
+            assert (answer.status_code, "another site" in answer.text) == (403, True)
+
+    def test_of_two_that_are_sent_both_count(self, admin):
+        headers = [("origin", SITE), ("origin", "http://evil.com")]
+        assert admin.post("/_stcore/upload_file/x/y", headers=headers).status_code == 403
+
+    def test_of_programs_that_name_none_are_let_by_with_their_cookie_alone(self, house, admin):
+        with admin.websocket_connect(STREAM, headers={"origin": ""}) as websocket:
+            assert websocket.receive_json() == [login_of(admin)]
+
+    def test_that_differ_from_the_host_are_put_into_its_words_for_streamlit(self, house, admin):
+        house.settings = house.settings.model_copy(update={"public_url": "https://skein.test"})
+        headers = {"origin": "https://skein.test", "x-forwarded-proto": "https"}
+        assert admin.get("/account", headers=headers).json()["origin"] == "https://localhost"
+
+
+class TestAddresses:
+    """Who connects, when a proxy stands before the server: what a visitor writes is never believed."""
+
+    @pytest.mark.parametrize(
+        ("connected", "forwarded", "address"),
+        [
+            ("203.0.113.9", [], "203.0.113.9"),
+            ("::ffff:203.0.113.9", [], "203.0.113.9"),
+            ("::1", [], "::1"),
+            ("::ffff:127.0.0.1", ["203.0.113.9"], "203.0.113.9"),
+            ("127.0.0.1", ["203.0.113.9"], "203.0.113.9"),
+            ("::1", ["203.0.113.9"], "203.0.113.9"),
+            ("::ffff:127.0.0.1", [], "127.0.0.1"),
+            ("127.0.0.1", ["6.6.6.6, 203.0.113.9"], "203.0.113.9"),
+            ("127.0.0.1", ["6.6.6.6", "203.0.113.9"], "203.0.113.9"),
+            ("127.0.0.1", ["203.0.113.9, ::ffff:10.1.2.3"], "203.0.113.9"),
+            ("127.0.0.1", ["203.0.113.9:4711"], "203.0.113.9"),
+            ("127.0.0.1", ["[2001:db8::9]:4711"], "2001:db8::9"),
+            ("127.0.0.1", ["2001:DB8:0::9"], "2001:db8::9"),
+            ("127.0.0.1", ["nonsense"], "127.0.0.1"),
+            ("127.0.0.1", ["x" * 5000], "127.0.0.1"),
+            ("127.0.0.1", [""], "127.0.0.1"),
+            ("127.0.0.1", ["10.0.0.1, 10.0.0.2"], "10.0.0.1"),
+            ("203.0.113.9", ["6.6.6.6"], "203.0.113.9"),
+            ("192.168.0.1", ["6.6.6.6"], "192.168.0.1"),
+            ("unix", ["6.6.6.6"], "unix"),
+            ("", [], ""),
+        ],
+    )
+    def test_are_read_from_the_right_past_proxies_that_are_trusted(self, connected, forwarded, address):
+        trusted = read_networks(["127.0.0.1", "::1", "10.0.0.0/8"])
+        assert client_address(connected, forwarded, trusted) == address
+
+    def test_of_two_visitors_behind_a_proxy_have_a_limit_each(self, house, admin):
+        def try_from(address, password="not the password"):
+            with open_browser(house, client=("::ffff:127.0.0.1", 1)) as client:
+                form = {"name": "ada", "password": password}
+                return client.post("/sign-in", data=form, headers={"x-forwarded-for": f"6.6.6.6, {address}"})
+
+        assert [try_from("203.0.113.9").status_code for _ in range(6)] == [401] * 5 + [429]
+        assert try_from("203.0.113.10", PASSWORD).status_code == 303
+
+    def test_in_the_setting_are_addresses_or_networks(self, tmp_path):
+        with pytest.raises(SettingsError, match=r"SKEIN_TRUSTED_PROXIES: each must be an address"):
+            load_settings(data_dir=tmp_path, trusted_proxies="10.0.0.0/8,proxy.test", _env_file=None)
 
 
 class TestHeaders:

@@ -1,4 +1,4 @@
-"""Three layers around everything the server says: which hosts, which headers, and who is there.
+"""Layers around everything the server says: who connects, which hosts, whose pages, which headers, who is there.
 
 Invariant: behind the last layer, ``x-skein-login`` is either absent or names a login that was good a moment
 ago, and ``scope["viewer"]`` is whose it is.
@@ -6,6 +6,7 @@ ago, and ``scope["viewer"]`` is whose it is.
 
 import base64
 import hashlib
+from functools import lru_cache
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
@@ -17,11 +18,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from core.access import accounts, sign_in
 from core.access.viewer import Viewer
 from core.access.web.connections import POLICY_VIOLATION, Connections
-from core.access.web.hosts import is_allowed_host
+from core.access.web.hosts import Network, client_address, is_allowed_host, is_own_origin, read_networks
 from core.access.web.house import OpenHouse
 from core.access.web.tokens import COOKIE, read_login
 
 LOGIN_HEADER = b"x-skein-login"
+FROM_ANOTHER_SITE = (
+    "This came from another site. Please open Skein itself and try again; behind a proxy, its operator sets "
+    "SKEIN_PUBLIC_URL."
+)
 
 _PUBLIC = {"/sign-in", "/sign-in.css", "/sign-in.svg", "/setup", "/sign-out", "/_stcore/health", "/favicon.png"}
 # Streamlit's own front end: the same files for everybody, and nothing of ours in them.
@@ -34,9 +39,11 @@ _INLINE_SCRIPTS = ("\n      window.prerenderReady = false\n    ",)
 
 
 def build_middleware(open_house: OpenHouse, connections: Connections | None = None) -> list[Middleware]:
-    """The three layers, outermost first; ``connections`` are the websockets that this server will have open."""
+    """The layers, outermost first; ``connections`` are the websockets that this server will have open."""
     return [
+        Middleware(ClientAddress, open_house=open_house),
         Middleware(AllowedHosts, open_house=open_house),
+        Middleware(OwnOrigin, open_house=open_house),
         Middleware(SecurityHeaders),
         Middleware(Identity, open_house=open_house, connections=connections or Connections(open_house)),
     ]
@@ -59,6 +66,48 @@ class AllowedHosts:
     def _is_allowed(self, headers: Headers) -> bool:
         settings = self.open_house().settings
         return is_allowed_host(headers.get("host", ""), settings.allowed_hosts, settings.public_url)
+
+
+class ClientAddress:
+    """Say who connects: the visitor, also behind a proxy that the operator trusts."""
+
+    def __init__(self, app: ASGIApp, open_house: OpenHouse) -> None:
+        self.app = app
+        self.open_house = open_house
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in {"http", "websocket"} and scope.get("client"):
+            host, port = scope["client"]
+            forwarded = Headers(scope=scope).getlist("x-forwarded-for")
+            trusted = _networks(tuple(self.open_house().settings.trusted_proxies))
+            scope = {**scope, "client": (client_address(host, forwarded, trusted), port)}
+        await self.app(scope, receive, send)
+
+
+class OwnOrigin:
+    """Serve our own pages only: no page of another site, nor of another port, reads or does anything here.
+
+    Browsers name the page with each websocket and each form; a program that is no browser names none, and has no
+    cookie but one that it was given.
+    """
+
+    def __init__(self, app: ASGIApp, open_house: OpenHouse) -> None:
+        self.app = app
+        self.open_house = open_house
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope) if scope["type"] in {"http", "websocket"} else Headers()
+        origins = [origin for origin in headers.getlist("origin") if origin]
+        if all(self._is_own(origin, scope, headers) for origin in origins):
+            await self.app(_with_plain_origin(scope, headers) if origins else scope, receive, send)
+        else:
+            await _refuse(scope, receive, send, PlainTextResponse(FROM_ANOTHER_SITE, 403))
+
+    def _is_own(self, origin: str, scope: Scope, headers: Headers) -> bool:
+        public_url = self.open_house().settings.public_url
+        return is_own_origin(
+            origin, host=headers.get("host", ""), scheme=known_scheme(scope), public_url=public_url
+        )
 
 
 class SecurityHeaders:
@@ -134,6 +183,12 @@ class Identity:
         return "/sign-in" if wanted == "/" else f"/sign-in?next={quote(wanted, safe='/')}"
 
 
+def known_scheme(scope: Scope) -> str:
+    """``https`` where the connection, or that to the proxy before it, is; empty where that is not known."""
+    forwarded = Headers(scope=scope).get("x-forwarded-proto", "").split(",")[0].strip().lower()
+    return "https" if {scope.get("scheme"), forwarded} & {"https", "wss"} else ""
+
+
 def content_security_policy(host: str) -> str:
     """What a page of this host may load; Streamlit needs inline styles, workers and WebAssembly, no more."""
     return "; ".join(
@@ -153,6 +208,18 @@ def content_security_policy(host: str) -> str:
             "frame-ancestors 'none'",
         ]
     )
+
+
+@lru_cache(maxsize=8)
+def _networks(trusted: tuple[str, ...]) -> list[Network]:
+    return read_networks(trusted)
+
+
+def _with_plain_origin(scope: Scope, headers: Headers) -> Scope:
+    """The Origin in the very words of the Host: where they differ Streamlit asks the world for its own address."""
+    kept = [(name, value) for name, value in scope["headers"] if name.lower() != b"origin"]
+    origin = f"{known_scheme(scope) or 'http'}://{headers.get('host', '')}"
+    return {**scope, "headers": [*kept, (b"origin", origin.encode("latin-1"))]}
 
 
 def _script_hash(script: str) -> str:

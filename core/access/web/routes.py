@@ -17,8 +17,9 @@ from starlette.templating import Jinja2Templates
 
 from core.access import accounts, passwords, sign_in
 from core.access.viewer import Viewer
-from core.access.web.hosts import is_same_site, local_path
+from core.access.web.hosts import is_own_origin, local_path
 from core.access.web.house import House, OpenHouse
+from core.access.web.middleware import known_scheme
 from core.access.web.tokens import COOKIE, is_setup_token, sign_login
 from core.errors import BadInputError, BusyError, ConflictError, SignInError, SkeinError
 
@@ -148,8 +149,7 @@ def _signed_in(request: Request, house: House, viewer: Viewer, target: str) -> R
 
 
 def _is_https(request: Request) -> bool:
-    forwarded = request.headers.get("x-forwarded-proto", "").split(",")[0].strip().lower()
-    return "https" in {request.url.scheme, forwarded}
+    return known_scheme(request.scope) == "https"
 
 
 def _refuse_form(request: Request, house: House) -> Response | None:
@@ -158,10 +158,10 @@ def _refuse_form(request: Request, house: House) -> Response | None:
     length = headers.get("content-length", "")
     if not length.isascii() or not length.isdigit() or int(length) > _LONGEST_FORM:
         return _message(request, 413, "This form is too large", "Please go back and type less.")
-    if not is_same_site(
-        origin=headers.get("origin"),
-        referer=headers.get("referer"),
+    if not is_own_origin(
+        headers.get("origin") or headers.get("referer") or "",
         host=headers.get("host", ""),
+        scheme=known_scheme(request.scope),
         public_url=house.settings.public_url,
     ):
         return _message(
