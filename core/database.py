@@ -266,7 +266,7 @@ def _postgres_engine(url: str, *, writer: bool) -> Engine:
     """An engine whose transactions, but the writer's, read all as of one moment, and cannot write."""
     # The writer keeps one, another is for migrating.
     size = {"pool_size": 1, "max_overflow": 1} if writer else {"pool_size": 10, "max_overflow": 20}
-    engine = create_engine(url, pool_pre_ping=True, pool_timeout=BUSY_SECONDS, **size)
+    engine = create_engine(url, pool_pre_ping=True, pool_timeout=BUSY_SECONDS, hide_parameters=True, **size)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
@@ -290,7 +290,8 @@ def _sqlite_engine(url: str, *, writer: bool) -> Engine:
         ) from None
     # The writer keeps one, another is for migrating.
     size = {"pool_size": 1, "max_overflow": 1} if writer else {"pool_size": 20, "max_overflow": 200}
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, **size)
+    opening = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+    engine = create_engine(url, connect_args=opening, hide_parameters=True, **size)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:

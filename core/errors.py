@@ -8,7 +8,7 @@
     │   └── SettingsError  stop at start-up, naming the setting
     ├── ConflictError      somebody else was first: show what is there now
     ├── BusyError          try again in a moment, or wait
-    │   └── OutageError    the same: the database is away, or its disk is full
+    │   └── OutageError    the same: the database is away, or (NoRoomError) its disk is full
     ├── CreationError      nothing was written: offer to send it again
     └── RunError           an execution failed: say why and offer to retry
 
@@ -50,6 +50,10 @@ class BusyError(SkeinError):
 
 class OutageError(BusyError):
     """What is stored cannot be read or written just now."""
+
+
+class NoRoomError(OutageError):
+    """The disk is full."""
 
 
 class CreationError(SkeinError):

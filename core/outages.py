@@ -15,7 +15,7 @@ from psycopg_pool import PoolClosed
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
-from core.errors import BusyError, OutageError
+from core.errors import BusyError, NoRoomError, OutageError
 
 T = TypeVar("T")
 
@@ -78,7 +78,10 @@ def describe_outage(error: BaseException) -> str:
 
 def as_outage(error: Exception) -> OutageError:
     """The error to raise in the place of a driver's own."""
-    return error if isinstance(error, OutageError) else OutageError(describe_outage(error))
+    if isinstance(error, OutageError):
+        return error
+    sentence = describe_outage(error)
+    return NoRoomError(sentence) if sentence == FULL else OutageError(sentence)
 
 
 async def repeated(work: Callable[[], Awaitable[T]]) -> T:

@@ -221,4 +221,6 @@ def _as_sqlalchemy(error: Exception, opened: _Opened, text: str, given: Any) -> 
     is_broken = isinstance(error, base) and dialect.is_disconnect(error, opened.driver, None)
     if is_broken:
         opened.connection.invalidate(error)
-    return DBAPIError.instance(text, given, error, base, connection_invalidated=is_broken, dialect=dialect)
+    return DBAPIError.instance(
+        text, given, error, base, hide_parameters=True, connection_invalidated=is_broken, dialect=dialect
+    )

@@ -4,6 +4,7 @@ Invariant: checking a password takes the same work whether or not there is an ac
 checks run at a time, because each one takes 64 MiB of memory on purpose.
 """
 
+import os
 import secrets
 import threading
 import unicodedata
@@ -16,8 +17,10 @@ from core.errors import BadInputError
 
 SHORTEST, LONGEST = 8, 1000
 
+# Each takes four threads of its own: half of the processors are left to all else.
+AT_ONCE = max(1, min(4, (os.cpu_count() or 1) // 2))
 _hasher = PasswordHasher()
-_at_once = threading.BoundedSemaphore(4)
+_at_once = threading.BoundedSemaphore(AT_ONCE)
 
 
 def require_usable(password: str) -> None:

@@ -1,15 +1,19 @@
 """The door, around a small real application that tells what reached it."""
 
+import asyncio
 import base64
 import hashlib
 import re
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import httpx2
 import pytest
 import streamlit
 from argon2 import PasswordHasher
+from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -18,12 +22,12 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from core.access import accounts, passwords, sign_in
-from core.access.web import build_middleware, build_routes, setup_link
+from core.access.web import build_middleware, build_routes, routes, setup_link
 from core.access.web.hosts import client_address, is_allowed_host, is_own_origin, local_path, read_networks
 from core.access.web.middleware import content_security_policy
 from core.access.web.tokens import is_setup_token, read_login, sign_login
 from core.database import Database
-from core.errors import SettingsError
+from core.errors import OutageError, SettingsError
 from core.settings import Settings, load_settings
 
 PASSWORD = "correct horse"
@@ -78,6 +82,11 @@ def member(house, admin):
 
 
 def open_browser(house, site=SITE, client=("testclient", 50_000)):
+    app = build_app(house)
+    return TestClient(app, base_url=site, follow_redirects=False, headers={"origin": site}, client=client)
+
+
+def build_app(house):
     def open_house():
         return house
 
@@ -94,8 +103,7 @@ def open_browser(house, site=SITE, client=("testclient", 50_000)):
         WebSocketRoute("/_stcore/stream", talk),
         Route("/{path:path}", tell, methods=["GET", "HEAD", "POST", "PUT", "DELETE"]),
     ]
-    app = Starlette(routes=[*build_routes(open_house), *inside], middleware=build_middleware(open_house))
-    return TestClient(app, base_url=site, follow_redirects=False, headers={"origin": site}, client=client)
+    return Starlette(routes=[*build_routes(open_house), *inside], middleware=build_middleware(open_house))
 
 
 def enter(client, name="ada", password=PASSWORD, **more):
@@ -208,6 +216,91 @@ class TestSigningIn:
     def test_a_redirect_never_leaves_this_site(self, admin, target):
         assert local_path(target) == "/"
         assert enter(admin, next=target).headers["location"] == "/"
+
+
+class TestManyAtOnce:
+    """A hundred and fifty strangers at the door: hashing is slow on purpose, and must be so for nobody else."""
+
+    async def test_hash_in_threads_of_their_own_and_pages_go_on(self, house, admin, monkeypatch):
+        gate, guard, hashing, most = threading.Event(), threading.Lock(), [0], [0]
+        is_right = passwords.is_right
+
+        def held(password, *, password_hash):
+            with guard:
+                hashing[0] += 1
+                most[0] = max(most[0], hashing[0])
+            gate.wait(30)
+            with guard:
+                hashing[0] -= 1
+            return is_right(password, password_hash=password_hash)
+
+        monkeypatch.setattr(passwords, "is_right", held)
+        transport = httpx2.ASGITransport(app=build_app(house))
+        async with httpx2.AsyncClient(transport=transport, base_url=SITE, headers={"origin": SITE}) as strangers:
+            tries = [
+                asyncio.create_task(strangers.post("/sign-in", data={"name": f"n{number}", "password": "x" * 9}))
+                for number in range(150)
+            ]
+            cookies = {"cookie": f"skein_login={admin.cookies['skein_login']}"}
+            while sum(task.done() for task in tries) < 150 - routes._MOST_WAITING - passwords.AT_ONCE:
+                assert (await strangers.get("/account", headers=cookies)).status_code == 200
+            assert (await strangers.get("/sign-in")).status_code == 200
+            gate.set()
+            answers = await asyncio.gather(*tries)
+        sent_away = [answer for answer in answers if answer.status_code == 503]
+        assert most[0] <= passwords.AT_ONCE
+        assert len(sent_away) == 150 - routes._MOST_WAITING - passwords.AT_ONCE
+        assert "Very many people are signing in" in sent_away[0].text
+        assert sent_away[0].headers["retry-after"]
+        assert {answer.status_code for answer in answers if answer not in sent_away} == {401}
+
+
+class TestFailures:
+    """Nothing is ever a bare 500."""
+
+    def test_of_a_full_disk_at_sign_in_are_a_sentence_and_keep_the_name(self, house, admin):
+        page_count = "PRAGMA max_page_count = {}"
+        house.database.write(lambda db: db.execute(text(page_count.format(1))).all())
+        try:
+            answers = [enter(admin, f"somebody{number}{'x' * 40}") for number in range(60)]
+        finally:
+            house.database.write(lambda db: db.execute(text(page_count.format(1_000_000))).all())
+        answer = next(answer for answer in answers if answer.status_code != 401)
+        assert (answer.status_code, answer.headers["retry-after"]) == (507, "5")
+        assert "The disk is full" in answer.text
+        assert 'value="somebody' in answer.text
+
+    @pytest.mark.parametrize("accept", ["text/html", "application/json"])
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [("GET", "/sign-in"), ("POST", "/sign-out"), ("GET", "/setup"), ("GET", "/media/x"), ("GET", "/")],
+    )
+    def test_nobody_foresaw_are_a_sentence_with_a_reference_to_the_log(
+        self, house, admin, monkeypatch, capsys, method, path, accept
+    ):
+        def fail(*_args, **_named):
+            raise RuntimeError("the words of this are nobody's business")
+
+        for name in ("find", "read", "write"):
+            monkeypatch.setattr(house.database, name, fail)
+        answer = admin.request(method, path, headers={"accept": accept})
+        assert answer.status_code == 500
+        assert "nobody's business" not in answer.text
+        assert "Traceback" not in answer.text
+        reference = re.search(r"as ([0-9a-f]{8})", answer.text)[1]
+        assert reference in capsys.readouterr().out
+        assert ("<h1>Something went wrong</h1>" in answer.text) == (accept == "text/html")
+
+    def test_of_a_database_that_is_away_say_so(self, house, admin, monkeypatch):
+        def fail(*_args, **_named):
+            raise OutageError("The database does not answer; please try again in a moment.")
+
+        monkeypatch.setattr(house.database, "find", fail)
+        answer = admin.get("/account", headers=PAGE)
+        assert (answer.status_code, "does not answer" in answer.text) == (503, True)
+        with pytest.raises(WebSocketDisconnect) as refused:
+            admin.websocket_connect(STREAM).__enter__()
+        assert refused.value.code == 1013
 
 
 class TestForms:

@@ -1,4 +1,4 @@
-"""Layers around everything the server says: who connects, which hosts, whose pages, which headers, who is there.
+"""Layers around all that the server says: failures, who connects, to which host, from whose page, and who it is.
 
 Invariant: behind the last layer, ``x-skein-login`` is either absent or names a login that was good a moment
 ago, and ``scope["viewer"]`` is whose it is.
@@ -20,12 +20,14 @@ from core.access.viewer import Viewer
 from core.access.web.connections import POLICY_VIOLATION, Connections
 from core.access.web.hosts import Network, client_address, is_allowed_host, is_own_origin, read_networks
 from core.access.web.house import OpenHouse
+from core.access.web.messages import failure, message
 from core.access.web.tokens import COOKIE, read_login
 
 LOGIN_HEADER = b"x-skein-login"
+TRY_AGAIN_LATER = 1013
 FROM_ANOTHER_SITE = (
-    "This came from another site. Please open Skein itself and try again; behind a proxy, its operator sets "
-    "SKEIN_PUBLIC_URL."
+    "This came from another site",
+    "Please open Skein itself and try again; behind a proxy, its operator sets SKEIN_PUBLIC_URL.",
 )
 
 _PUBLIC = {"/sign-in", "/sign-in.css", "/sign-in.svg", "/setup", "/sign-out", "/_stcore/health", "/favicon.png"}
@@ -41,6 +43,7 @@ _INLINE_SCRIPTS = ("\n      window.prerenderReady = false\n    ",)
 def build_middleware(open_house: OpenHouse, connections: Connections | None = None) -> list[Middleware]:
     """The layers, outermost first; ``connections`` are the websockets that this server will have open."""
     return [
+        Middleware(Failures),
         Middleware(ClientAddress, open_house=open_house),
         Middleware(AllowedHosts, open_house=open_house),
         Middleware(OwnOrigin, open_house=open_house),
@@ -66,6 +69,28 @@ class AllowedHosts:
     def _is_allowed(self, headers: Headers) -> bool:
         settings = self.open_house().settings
         return is_allowed_host(headers.get("host", ""), settings.allowed_hosts, settings.public_url)
+
+
+class Failures:
+    """Answer what nothing inside has answered: one sentence, and never a bare 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_note)
+        except Exception as error:
+            if begun or scope["type"] not in {"http", "websocket"}:
+                raise
+            await _refuse(scope, receive, send, failure(scope, error), code=TRY_AGAIN_LATER)
 
 
 class ClientAddress:
@@ -101,7 +126,7 @@ class OwnOrigin:
         if all(self._is_own(origin, scope, headers) for origin in origins):
             await self.app(_with_plain_origin(scope, headers) if origins else scope, receive, send)
         else:
-            await _refuse(scope, receive, send, PlainTextResponse(FROM_ANOTHER_SITE, 403))
+            await _refuse(scope, receive, send, message(scope, 403, *FROM_ANOTHER_SITE))
 
     def _is_own(self, origin: str, scope: Scope, headers: Headers) -> bool:
         public_url = self.open_house().settings.public_url
@@ -256,8 +281,10 @@ def _with_identity(scope: Scope, viewer: Viewer | None) -> Scope:
     return {**scope, "headers": [*scope["headers"], header], "viewer": viewer}
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, response: Response) -> None:
+async def _refuse(
+    scope: Scope, receive: Receive, send: Send, response: Response, *, code: int = POLICY_VIOLATION
+) -> None:
     if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+        await send({"type": "websocket.close", "code": code})
     else:
         await response(scope, receive, send)

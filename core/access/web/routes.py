@@ -4,36 +4,60 @@ Invariant: a form is only believed when one of our own pages sent it, and what w
 stands there again beside the sentence that says what is wrong.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
+from typing import TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
-from starlette.templating import Jinja2Templates
 
 from core.access import accounts, passwords, sign_in
 from core.access.viewer import Viewer
 from core.access.web.hosts import is_own_origin, local_path
 from core.access.web.house import House, OpenHouse
-from core.access.web.middleware import known_scheme
+from core.access.web.messages import PAGES, headers_of, message, status_of, templates
+from core.access.web.middleware import FROM_ANOTHER_SITE, known_scheme
 from core.access.web.tokens import COOKIE, is_setup_token, sign_login
-from core.errors import BadInputError, BusyError, ConflictError, SignInError, SkeinError
+from core.errors import BadInputError, ConflictError, OutageError, SkeinError
 
-_PAGES = Path(__file__).parent / "html"
-ICON = _PAGES / "icon.svg"
+ICON = PAGES / "icon.svg"
 _LONGEST_FORM = 20_000
-_STATUS = ((SignInError, 401), (ConflictError, 409), (BusyError, 429), (SkeinError, 400))
-_templates = Jinja2Templates(directory=_PAGES)
+_MOST_WAITING = 60
 
+T = TypeVar("T")
 Answer = Callable[[Request, House], Awaitable[Response]]
+
+
+class _CrowdError(OutageError):
+    """More people sign in than can be let in by now."""
+
+
+class _Hashing:
+    """A few threads of its own for what hashes a password, which is slow on purpose: pages never wait for it."""
+
+    def __init__(self, at_once: int, most_waiting: int) -> None:
+        self._pool = ThreadPoolExecutor(at_once, "skein-hashing")
+        self._room = at_once + most_waiting
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do the work there; _CrowdError when too much waits for it already."""
+        if self._room <= 0:
+            raise _CrowdError("Very many people are signing in just now; please try again in a moment.")
+        self._room -= 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._room += 1
 
 
 def build_routes(open_house: OpenHouse) -> list[Route]:
     """The door's routes, to stand before Streamlit's."""
+    hashing = _Hashing(passwords.AT_ONCE, _MOST_WAITING)
 
     def route(path: str, method: str, answer: Answer) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -46,9 +70,9 @@ def build_routes(open_house: OpenHouse) -> list[Route]:
 
     return [
         route("/sign-in", "GET", show_sign_in),
-        route("/sign-in", "POST", take_sign_in),
+        route("/sign-in", "POST", partial(take_sign_in, hashing)),
         route("/setup", "GET", show_setup),
-        route("/setup", "POST", take_setup),
+        route("/setup", "POST", partial(take_setup, hashing)),
         route("/sign-out", "POST", take_sign_out),
         Route("/sign-in.css", _show_css),
         Route("/sign-in.svg", _show_icon),
@@ -64,11 +88,11 @@ async def show_sign_in(request: Request, house: House) -> Response:
     return _page(request, "sign_in.html", next=target)
 
 
-async def take_sign_in(request: Request, house: House) -> Response:
+async def take_sign_in(hashing: _Hashing, request: Request, house: House) -> Response:
     form = await request.form()
     name, target = _field(form, "name"), local_path(_field(form, "next"))
     try:
-        viewer = await _sign_in(request, house, name=name, password=_field(form, "password"))
+        viewer = await _sign_in(hashing, request, house, name=name, password=_field(form, "password"))
     except SkeinError as error:
         return _page(request, "sign_in.html", error=error, name=name, next=target)
     return _signed_in(request, house, viewer, target)
@@ -85,7 +109,7 @@ async def show_setup(request: Request, house: House) -> Response:
     return _setup_page(request, token=token)
 
 
-async def take_setup(request: Request, house: House) -> Response:
+async def take_setup(hashing: _Hashing, request: Request, house: House) -> Response:
     form = await request.form()
     name, password, token = _field(form, "name"), _field(form, "password"), _field(form, "token")
     if not is_setup_token(token, secret_key=house.secret_key):
@@ -94,8 +118,8 @@ async def take_setup(request: Request, house: House) -> Response:
         if password != _field(form, "again"):
             raise BadInputError("The two passwords differ; please type the same one twice.")
         create = partial(accounts.create_first_admin, house.database, name=name, password=password)
-        await run_in_threadpool(create)
-        viewer = await _sign_in(request, house, name=name, password=password)
+        await hashing.run(create)
+        viewer = await _sign_in(hashing, request, house, name=name, password=password)
     except ConflictError:
         return _go("/sign-in")
     except SkeinError as error:
@@ -113,15 +137,14 @@ async def take_sign_out(request: Request, house: House) -> Response:
 
 
 async def _show_css(_request: Request) -> Response:
-    return FileResponse(_PAGES / "sign_in.css", headers={"Cache-Control": "no-cache"})
+    return FileResponse(PAGES / "sign_in.css", headers={"Cache-Control": "no-cache"})
 
 
 async def _show_icon(_request: Request) -> Response:
     return FileResponse(ICON, headers={"Cache-Control": "no-cache"})
 
 
-async def _sign_in(request: Request, house: House, *, name: str, password: str) -> Viewer:
-    """Hashing and the database take their time: not on the event loop."""
+async def _sign_in(hashing: _Hashing, request: Request, house: House, *, name: str, password: str) -> Viewer:
     work = partial(
         sign_in.sign_in,
         house.database,
@@ -131,7 +154,7 @@ async def _sign_in(request: Request, house: House, *, name: str, password: str) 
         browser=request.headers.get("user-agent", ""),
         days=house.settings.sign_in_days,
     )
-    return await run_in_threadpool(work)
+    return await hashing.run(work)
 
 
 def _signed_in(request: Request, house: House, viewer: Viewer, target: str) -> Response:
@@ -157,19 +180,14 @@ def _refuse_form(request: Request, house: House) -> Response | None:
     headers = request.headers
     length = headers.get("content-length", "")
     if not length.isascii() or not length.isdigit() or int(length) > _LONGEST_FORM:
-        return _message(request, 413, "This form is too large", "Please go back and type less.")
+        return message(request.scope, 413, "This form is too large", "Please go back and type less.")
     if not is_own_origin(
         headers.get("origin") or headers.get("referer") or "",
         host=headers.get("host", ""),
         scheme=known_scheme(request.scope),
         public_url=house.settings.public_url,
     ):
-        return _message(
-            request,
-            403,
-            "This form came from another site",
-            "Please open Skein itself and try again; behind a proxy, its operator sets SKEIN_PUBLIC_URL.",
-        )
+        return message(request.scope, 403, *FROM_ANOTHER_SITE)
     return None
 
 
@@ -186,11 +204,7 @@ def _setup_page(request: Request, *, token: str, name: str = "", error: SkeinErr
     return _page(request, "setup.html", error=error, token=token, name=name, shortest=passwords.SHORTEST)
 
 
-def _message(request: Request, status: int, title: str, text: str) -> Response:
-    return _templates.TemplateResponse(request, "message.html", {"title": title, "text": text}, status)
-
-
 def _page(request: Request, template: str, *, error: SkeinError | None = None, **shown: object) -> Response:
-    status = next((code for kind, code in _STATUS if isinstance(error, kind)), 200)
+    status = status_of(error) if error else 200
     context = {"error": str(error) if error else "", **shown}
-    return _templates.TemplateResponse(request, template, context, status, {"Cache-Control": "no-store"})
+    return templates.TemplateResponse(request, template, context, status, headers_of(status))
