@@ -20,6 +20,7 @@ from core.access.web import build_middleware, build_routes, setup_link
 from core.access.web.connections import Connections
 from core.errors import SkeinError
 from core.settings import share_model_server
+from core.signals import drain_first
 from core.skein import close_current, current_skein
 from pages.parts.own_files import OwnFiles
 
@@ -40,6 +41,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     seam = import_module("pages.parts.seam")
     seam.watch_tabs()
     connections.on_change = seam.take_change
+    drain_first(skein.drain, skein.hurry)
     # A full collection stops every stream for as long as it takes: leave out what stays, and collect rarely.
     gc.collect()
     gc.freeze()

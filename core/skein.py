@@ -140,6 +140,15 @@ class Skein:
         for process in self.processes.values():
             process.stop()
 
+    def drain(self) -> None:
+        """Begin no more runs, and wait for those that go on, up to ``drain_seconds``, or until ``hurry``."""
+        self._stop_processes()
+        self.engine.drain()
+
+    def hurry(self) -> None:
+        """Wait no longer for what runs."""
+        self.engine.hurry()
+
     def close(self) -> None:
         self._stack.close()
 

@@ -92,6 +92,7 @@ class Engine:
         )
         self._readers = Readers()
         self._flusher: Future[None] | None = None
+        self._is_closed = False
 
     def open(self) -> None:
         """Settle what dead processes left, and begin to work."""
@@ -100,14 +101,25 @@ class Engine:
 
     def close(self) -> None:
         """Let runs finish for a while, stop those that do not, and give queued ones up to the next process."""
-        if self._scheduler.closing.is_set():
+        self.drain()
+        if self._is_closed:
             return
-        self._scheduler.closing.set()
-        self._loop.run(self._scheduler.drain())
+        self._is_closed = True
+        self._loop.run(self._scheduler.stop_all())
         self._heart.close()
         if self._flusher is not None:
             self._flusher.cancel()
         self._worker.close()
+
+    def drain(self) -> None:
+        """Begin nothing more, and wait until all runs are over, up to ``drain_seconds``, or until ``hurry``."""
+        if not self._scheduler.closing.is_set():
+            self._scheduler.closing.set()
+            self._loop.run(self._scheduler.drain())
+
+    def hurry(self) -> None:
+        """Wait no longer for runs to come to their end."""
+        self._loop.call(self._scheduler.hurried.set)
 
     def look(self) -> None:
         """See at once what another process has left for this one."""

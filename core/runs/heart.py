@@ -96,6 +96,8 @@ class Heart:
             held = self._database.write(lambda db: store.renew_leases(db, specs, worker=name, until=until))
             scheduler.renewed_until = good_until
             self._loop.call(scheduler.check_held, runs, held)
+        if scheduler.closing.is_set():
+            return  # what is left now, also by this process, is for the next
         mine = list(scheduler.runs)
         recovered = self._database.submit(
             lambda db: store.recover(db, worker=name, held=mine, dead=dead, until=until, share=self._share),

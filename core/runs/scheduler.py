@@ -49,6 +49,7 @@ _END_WITHIN, _MANY_RUNS = 0.02, 4
 _FLUSH_WITHIN, _HANDED_WITHIN = 0.1, 0.4
 # While the database is away: so long between two attempts, and at shutdown one more while.
 _FIRST_WAIT, _LONGEST_WAIT, _LAST_TRY_SECONDS = 0.1, 2.0, 5.0
+_LAST_STEP_SECONDS = 0.5
 _MOST_UNSAVED = 500_000  # events, of all runs together
 _SHUTDOWN = "Skein was shut down while this ran; what had been said by then is kept."
 log = structlog.get_logger("skein.runs")
@@ -84,7 +85,7 @@ class Scheduler:
         self.closing = threading.Event()
         # Why what was said cannot be written just now, in a sentence; the state of runs that are not saved yet.
         self.problem: str | None = None
-        self._gives_up = asyncio.Event()
+        self._gives_up, self.hurried = asyncio.Event(), asyncio.Event()
         # Until when all leases hold, on the monotonic clock; the heart sets it.
         self.renewed_until = 0.0
 
@@ -424,11 +425,22 @@ class Scheduler:
     # -- closing ----------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
+        """Let what runs come to its end, for a while; what is queued goes to the next process at once."""
+        await self._give_up_queued()
+        waiting = asyncio.create_task(self._wait_for_all(self._settings.drain_seconds))
+        hurried = asyncio.create_task(self.hurried.wait())
+        await asyncio.wait([waiting, hurried], return_when=asyncio.FIRST_COMPLETED)
+        for task in (waiting, hurried):
+            task.cancel()
+        await asyncio.gather(waiting, hurried, return_exceptions=True)
+
+    async def stop_all(self) -> None:
+        """Stop what did not come to its end, between two of its steps where one is near."""
         for run in list(self.runs.values()):
             run.control.request_drain()
-        await self._give_up_queued()
-        with suppress(TimeoutError):
-            await self._wait_for_all(self._settings.drain_seconds)
+        if not self.hurried.is_set():
+            with suppress(TimeoutError):
+                await self._wait_for_all(min(_LAST_STEP_SECONDS, self._settings.drain_seconds))
         await self._give_up_queued()
         for run in list(self.runs.values()):
             self.stop(run)

@@ -28,6 +28,7 @@ GRAPHS = {
     "halves": {},
     "blocking": {},
     "held": {},
+    "onward": {},
     "exiting": {},
     "dangling": {},
     "voices": {},

@@ -63,10 +63,10 @@ def gates() -> Iterator[None]:
         shared.clear()
 
 
-def hold(skein: Skein, viewer: Viewer, text: str, *, under: Turn | None = None) -> Turn:
+def hold(skein: Skein, viewer: Viewer, text: str, *, under: Turn | None = None, agent: str = "held") -> Turn:
     """A run that does nothing until ``let_go(text)``."""
     showcase.ENTERED[text], showcase.GATES[text] = threading.Event(), threading.Event()
-    return ask(skein, viewer, text, under=under, agent="held")
+    return ask(skein, viewer, text, under=under, agent=agent)
 
 
 def entered(text: str) -> None:
@@ -442,6 +442,38 @@ class TestClose:
             let_go("waits")
             assert answered(after, alice, child.thread_id).status == "done"
         assert [m.text for m in showcase.SEEN["child"]] == ["waits", "through waits", "child"]
+
+    def test_a_run_of_several_steps_comes_to_its_end_meanwhile_and_new_ones_are_refused(
+        self, tmp_path: Path, database_url: str
+    ) -> None:
+        settings = graph_settings(tmp_path, database_url, drain_seconds=60)
+        with another_skein(settings) as skein:
+            alice = make_person(skein, "alice")
+            turn = hold(skein, alice, "steps", agent="onward")
+            entered("steps")
+            draining = threading.Thread(target=skein.drain)
+            draining.start()
+            wait_until(skein.engine._scheduler.closing.is_set)
+            with pytest.raises(BusyError, match="shutting down"):
+                ask(skein, alice, "too late")
+            let_go("steps")
+            assert (ended := answered(skein, alice, turn.thread_id)).status == "done"
+            assert "and onward" in ended.answer
+            draining.join()
+
+    def test_who_hurries_waits_for_nothing(self, tmp_path: Path, database_url: str) -> None:
+        settings = graph_settings(tmp_path, database_url, drain_seconds=600)
+        with another_skein(settings) as skein:
+            alice = make_person(skein, "alice")
+            turn = hold(skein, alice, "hangs on")
+            entered("hangs on")
+            draining = threading.Thread(target=skein.drain)
+            draining.start()
+            wait_until(skein.engine._scheduler.closing.is_set)
+            skein.hurry()
+            draining.join()
+        with another_skein(settings) as after:
+            assert status_of(after, alice, turn.thread_id) == "stopped"
 
     def test_what_comes_after_is_refused(self, settings: Settings) -> None:
         skein = open_skein(settings)

@@ -176,6 +176,18 @@ async def _held(state: State) -> dict[str, Any]:
     return {"messages": [AIMessage(f"through {text}")]}
 
 
+def _onward(state: State) -> dict[str, Any]:
+    return {"messages": [AIMessage("and onward")]}
+
+
+onward = (
+    StateGraph(State)
+    .add_node("held", _held)
+    .add_node("onward", _onward)
+    .add_edge(START, "held")
+    .add_edge("held", "onward")
+)
+
 held = StateGraph(State).add_node("held", _held).add_edge(START, "held")
 
 
