@@ -8,12 +8,13 @@ import asyncio
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import Context
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from langgraph.errors import GraphDrained
@@ -271,23 +272,36 @@ class Scheduler:
             run.lost = True
             return None
 
-    async def _write(
+    def _write(
         self,
         run: Run,
         job: Callable[[Db], T],
         *,
         within: float = 0.0,
         after: "asyncio.Task[None] | None" = None,
-    ) -> T:
-        """Write what is safe to be written twice, and again until the database takes it.
+    ) -> Coroutine[Any, Any, T]:
+        """Hand over at once what is safe to be written twice; to be awaited until the database has taken it.
 
         What is said meanwhile stays in memory. ``after`` is what has to be written before this. It is given up at
         shutdown, or when another worker has taken the thread.
         """
+
+        def submit() -> "Future[T]":
+            return self._database.submit(job, within=within)
+
+        return self._see_written(run, submit(), submit, after)
+
+    async def _see_written(
+        self,
+        run: Run,
+        submitted: "Future[T]",
+        submit: Callable[[], "Future[T]"],
+        after: "asyncio.Task[None] | None",
+    ) -> T:
         wait = _FIRST_WAIT
         while True:
             try:
-                return await asyncio.wrap_future(self._database.submit(job, within=within))
+                return await asyncio.wrap_future(submitted)
             except Exception as error:
                 if not is_outage(error) or run.lost or self._gives_up.is_set():
                     raise
@@ -297,6 +311,7 @@ class Scheduler:
             wait = min(wait * 2, _LONGEST_WAIT)
             if after is not None:
                 await asyncio.wait([after])
+            submitted = submit()
 
     def _tell_problem(self, error: Exception) -> None:
         problem = f"What is said cannot be saved just now, and is kept in memory. {describe_outage(error)}"
