@@ -23,6 +23,7 @@ from core.settings import share_model_server
 from core.signals import drain_first
 from core.skein import close_current, current_skein
 from pages.parts.own_files import OwnFiles
+from pages.parts.own_tabs import LEAD_ANEW
 
 
 @asynccontextmanager
@@ -38,6 +39,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
         link = setup_link(skein.settings, skein.secret_key, port=st.get_option("server.port"))
         print(f"\n  Skein has no account yet. Make the first one here:\n\n  {link}\n", flush=True)
     import_module("pages.parts.talk")  # and with it all that the first visitor would have to wait for
+    import_module("pages.parts.own_tabs").name_tabs(skein.secret_key)
     seam = import_module("pages.parts.seam")
     seam.watch_tabs()
     connections.on_change = seam.take_change
@@ -58,5 +60,5 @@ app = st.App(
     Path(__file__).resolve().parent / "pages" / "frame.py",
     lifespan=lifespan,
     routes=build_routes(current_skein),
-    middleware=[*build_middleware(current_skein, connections), Middleware(OwnFiles)],
+    middleware=[*build_middleware(current_skein, connections, lead_anew=LEAD_ANEW), Middleware(OwnFiles)],
 )

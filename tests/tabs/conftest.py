@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib.util import module_from_spec, spec_from_file_location
 
@@ -37,10 +37,20 @@ class Served:
 
     def make_person(self, name: str) -> tuple[Viewer, str]:
         """An account with the cookie of a fresh login."""
-        viewer, login_id = make_person(self.skein, name), new_login_id()
-        login = Login(login_id=login_id, user_id=viewer.user_id, expires_at=utc_now() + timedelta(days=1))
-        self.skein.database.write(lambda db: db.add(login))
-        return viewer, f"{COOKIE}={sign_login(login_id, secret_key=self.skein.secret_key)}"
+        viewer = replace(make_person(self.skein, name), login_id=new_login_id())
+        return viewer, self._open(viewer)
+
+    def sign_in(self, viewer: Viewer) -> str:
+        """The cookie of one more login of the same person."""
+        return self._open(replace(viewer, login_id=new_login_id()))
+
+    def _open(self, viewer: Viewer) -> str:
+        expires_at = utc_now() + timedelta(days=1)
+        login_id, user_id = str(viewer.login_id), viewer.user_id
+        self.skein.database.write(
+            lambda db: db.add(Login(login_id=login_id, user_id=user_id, expires_at=expires_at))
+        )
+        return f"{COOKIE}={sign_login(login_id, secret_key=self.skein.secret_key)}"
 
     async def quiet(self) -> None:
         """Wait until no page is drawn and no run goes on, so that what is counted next is nobody else's.

@@ -21,6 +21,7 @@ from core.access.web.connections import POLICY_VIOLATION, Connections
 from core.access.web.hosts import Network, client_address, is_allowed_host, is_own_origin, read_networks
 from core.access.web.house import OpenHouse
 from core.access.web.messages import failure, message
+from core.access.web.tabs import LeadAnew, OwnTabs
 from core.access.web.tokens import COOKIE, read_login
 
 LOGIN_HEADER = b"x-skein-login"
@@ -30,8 +31,10 @@ FROM_ANOTHER_SITE = (
     "Please open Skein itself and try again; behind a proxy, its operator sets SKEIN_PUBLIC_URL.",
 )
 
-_PUBLIC = {"/sign-in", "/sign-in.css", "/sign-in.svg", "/setup", "/sign-out", "/_stcore/health", "/favicon.png"}
-# Streamlit's own front end: the same files for everybody, and nothing of ours in them.
+_PUBLIC = {"/sign-in", "/sign-in.css", "/sign-in.svg", "/setup", "/sign-out", "/favicon.png"}
+# What Streamlit's front end asks before it connects: the same for everybody.
+_PUBLIC |= {"/_stcore/health", "/_stcore/host-config"}
+# The front end itself: the same files for everybody, and nothing of ours in them.
 _PUBLIC_FOLDERS = ("/static/",)
 _ADMIN_PATHS = ("/_stcore/metrics", "/_stcore/agent")
 """What tells about everybody, or acts without a browser."""
@@ -40,15 +43,22 @@ _INLINE_SCRIPTS = ("\n      window.prerenderReady = false\n    ",)
 """The one script that stands inside Streamlit's page; any other inline script is refused."""
 
 
-def build_middleware(open_house: OpenHouse, connections: Connections | None = None) -> list[Middleware]:
-    """The layers, outermost first; ``connections`` are the websockets that this server will have open."""
+def build_middleware(
+    open_house: OpenHouse, connections: Connections | None = None, *, lead_anew: bytes = b""
+) -> list[Middleware]:
+    """The layers, outermost first; ``connections`` are the websockets that this server will have open.
+
+    ``lead_anew`` is what has a tab open its address anew.
+    """
     return [
         Middleware(Failures),
         Middleware(ClientAddress, open_house=open_house),
         Middleware(AllowedHosts, open_house=open_house),
         Middleware(OwnOrigin, open_house=open_house),
         Middleware(SecurityHeaders),
+        Middleware(LeadAnew, message=lead_anew),
         Middleware(Identity, open_house=open_house, connections=connections or Connections(open_house)),
+        Middleware(OwnTabs, open_house=open_house),
     ]
 
 
@@ -153,6 +163,9 @@ class SecurityHeaders:
                 headers["Content-Security-Policy"] = content_security_policy(host)
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["Referrer-Policy"] = "same-origin"
+                if headers.get("content-type", "").startswith("text/html"):
+                    # "Back" after signing out asks again, and is led to sign in.
+                    headers["Cache-Control"] = "no-store"
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
