@@ -74,18 +74,22 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One channel's value as plain JSON data, with the size of that; ``replayed`` tells that it was not stored."""
+    """One channel's value as plain JSON data, with the size of that; ``replayed`` tells that it was not stored.
+
+    ``is_edge`` marks one that early versions of LangGraph named like the node that writes it, to start others.
+    """
 
     name: str
     version: str
     size_bytes: int
     value: Any
     replayed: bool = False
+    is_edge: bool = False
 
     @property
     def is_inner(self) -> bool:
         """Whether LangGraph keeps it for itself: what starts nodes, what was sent, the input."""
-        return self.name.startswith(("__", "branch:", "join:", "start:"))
+        return self.is_edge or self.name.startswith(("__", "branch:", "join:", "start:"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +116,15 @@ class Question:
     node: str
     value: Any
     answered: bool = False
+    task_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A checkpoint with all its values: what every channel holds, what is next, and what was written then."""
+    """A checkpoint with all its values: what every channel holds, what is next, and what was written then.
+
+    ``is_next_known`` is false where an early version of LangGraph stored nothing that tells what is next.
+    """
 
     checkpoint: Checkpoint
     channels: tuple[Channel, ...]
@@ -124,6 +132,7 @@ class State:
     writes: tuple[Write, ...] = ()
     questions: tuple[Question, ...] = ()
     problem: str = ""
+    is_next_known: bool = True
 
     @property
     def values(self) -> dict[str, Any]:

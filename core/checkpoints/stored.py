@@ -27,7 +27,8 @@ from core.checkpoints.inspect import (
     to_task,
 )
 from core.checkpoints.postgres_saver import SCHEMA
-from core.checkpoints.values import Loads, load_value, replay, replay_order, to_state, with_sent
+from core.checkpoints.replaying import replay
+from core.checkpoints.values import Loads, load_value, replay_order, to_state, with_sent
 from core.database import Database
 
 _BUSY_SECONDS = 5.0

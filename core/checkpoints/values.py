@@ -9,9 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from langchain_core.messages import BaseMessage, RemoveMessage
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME, TASKS, _DeltaSnapshot
-from langgraph.types import Overwrite
 from pydantic_core import to_json, to_jsonable_python
 
 from core.checkpoints.inspect import Channel, Checkpoint, Question, State, StoredWrite, Write, node_of
@@ -19,6 +17,8 @@ from core.tables import clean_text
 
 UNREADABLE = "unreadable"
 _TO, _JOIN, _START = "branch:to:", "join:", "__start__"
+# As LangGraph named them before 0.3: `start:node`, and `branch:from:condition:node`.
+_EARLY_START, _EARLY_BRANCH = "start:", "branch:"
 Loads = Callable[[tuple[str, bytes]], Any]
 
 
@@ -57,35 +57,6 @@ def replay_order(write: StoredWrite) -> tuple[str, str, int]:
     return write.path, write.task_id, write.idx
 
 
-def replay(seed: Any, updates: Iterable[Any]) -> Any:
-    """What updates come to where no reducer is known: messages by their ids, lists joined, or else the last."""
-    value = seed.value if isinstance(seed, _DeltaSnapshot) else seed
-    for update in updates:
-        value = _joined(value, update)
-    return value
-
-
-def _joined(value: Any, update: Any) -> Any:
-    if isinstance(update, Overwrite):
-        return update.value
-    if isinstance(value, dict) and isinstance(update, dict):
-        return {**value, **update}
-    if not isinstance(value, list) and value is not None:
-        return update
-    items = {_identity(item, place): item for place, item in enumerate(value or [])}
-    for item in update if isinstance(update, list) else [update]:
-        key = _identity(item, len(items))
-        if isinstance(item, RemoveMessage):
-            items.pop(key, None)
-        else:
-            items[key] = item
-    return list(items.values())
-
-
-def _identity(item: Any, place: int) -> Any:
-    return item.id if isinstance(item, BaseMessage) and item.id else ("at", place)
-
-
 def next_nodes(data: Mapping[str, Any]) -> tuple[str, ...]:
     """The nodes that a loaded checkpoint is about to run, by the channels that start them."""
     held, versions = _mapping(data, "channel_values"), _mapping(data, "channel_versions")
@@ -94,7 +65,7 @@ def next_nodes(data: Mapping[str, Any]) -> tuple[str, ...]:
         node
         for name, value in held.items()
         for node in _started(str(name), value)
-        if _is_new(name, node, versions, seen)
+        if is_new(str(name), node, versions, seen)
     )
     sent = held.get(TASKS)
     found += [str(getattr(one, "node", "?")) for one in sent] if isinstance(sent, list | tuple) else []
@@ -106,18 +77,23 @@ def _started(name: str, value: Any) -> list[str]:
         return [_START]
     if name.startswith(_TO):
         return [name.removeprefix(_TO)]
+    if name.startswith(_EARLY_START):
+        return [name.removeprefix(_EARLY_START)]
+    if name.startswith(_EARLY_BRANCH) and name.count(":") == 3:
+        return [name.rpartition(":")[2]]
     if name.startswith(_JOIN) and isinstance(value, set | frozenset | list | tuple):
         awaited, _, node = name.removeprefix(_JOIN).rpartition(":")
         return [node] if set(map(str, value)) >= set(awaited.split("+")) else []
     return []
 
 
-def _is_new(name: str, node: str, versions: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
+def is_new(name: str, node: str, versions: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
+    """Whether a channel was written to since this node last ran."""
     before = seen.get(node)
     before = before.get(name) if isinstance(before, dict) else None
     now = versions.get(name)
     try:
-        return before is None or bool(now > before)
+        return now is not None and (before is None or bool(now > before))
     except TypeError:
         return False
 
@@ -152,6 +128,7 @@ def _questions(written: Iterable[tuple[Write, Any]]) -> list[Question]:
             write.node,
             to_plain(getattr(one, "value", one))[0],
             write.task_id in answered,
+            write.task_id,
         )
         for write, loaded in pairs
         if write.channel == INTERRUPT

@@ -22,8 +22,9 @@ from sqlmodel import col, select
 from core.access.viewer import Viewer
 from core.agents.registry import Agents
 from core.checkpoints.inspect import Checkpoint, State
+from core.checkpoints.replaying import replay
 from core.checkpoints.stored import Namespace, StoredCheckpoints, open_stored
-from core.checkpoints.values import Loads, replay
+from core.checkpoints.values import Loads
 from core.database import Database
 from core.errors import NotFoundError, SkeinError
 from core.history.turns import Turn, get_turn_of_thread

@@ -40,8 +40,7 @@ def draw_state(
     line = found.checkpoint
     step = [f"step {line.step}"] if line.step is not None else []
     st.caption(" · ".join([moment(line.created_at, tz), f"{size(line.size_bytes)} stored", *step]))
-    following = ", ".join(plain(named(node)) for node in found.next[:10])
-    st.markdown(f"next: {following}" if following else ":gray-badge[:material/flag: the end]")
+    st.markdown(_next_line(found))
     if found.problem:
         st.warning(plain(found.problem), icon=":material/broken_image:")
     for question in found.questions:
@@ -52,6 +51,14 @@ def draw_state(
     _draw_views(place)
     _draw_view(skein, viewer, foreign, place, found)
     _draw_about(found)
+
+
+def _next_line(found: State) -> str:
+    if found.next:
+        return "next: " + ", ".join(plain(named(node)) for node in found.next[:10])
+    if found.is_next_known:
+        return ":gray-badge[:material/flag: the end]"
+    return ":gray-badge[:material/question_mark: the end, or a node that this early version did not store]"
 
 
 def _draw_views(place: Place) -> None:

@@ -25,10 +25,18 @@ def came_about(line: Checkpoint, before: Checkpoint | None, *, is_carried: bool 
     if line.source in _SOURCES:
         return "its input came in" if line.ns and line.source == "input" else _SOURCES[line.source]
     follows = before is not None and before.checkpoint_id == line.parent_checkpoint_id
-    if before is not None and follows and before.tasks:
-        nodes = names(before.nodes) or counted(len(before.tasks), "task")
+    ran = before.nodes if before is not None and follows else ()
+    if nodes := names(ran or _told_by_metadata(line)):
         return "the run began" if nodes == START else f"after {nodes}"
+    if before is not None and follows and before.tasks:
+        return f"after {counted(len(before.tasks), 'task')}"
     return f"after step {line.step}" if line.step is not None else "a state"
+
+
+def _told_by_metadata(line: Checkpoint) -> list[str]:
+    """The nodes whose writes made a checkpoint, as early versions of LangGraph noted them beside it."""
+    written = line.metadata.get("writes")
+    return [str(node) for node in written] if isinstance(written, dict) else []
 
 
 def names(nodes: Sequence[str]) -> str:
@@ -65,12 +73,19 @@ def hint_of(line: Checkpoint, tz: ZoneInfo) -> str:
     written = sum(task.writes for task in line.tasks)
     parts = [
         moment(line.created_at, tz),
-        f"ran from here: {names(line.nodes)}" if line.nodes else "nothing was written from here",
+        _ran_from(line),
         counted(written, "write") if written else "",
         "asks a person" if line.asks else "",
         "failed" if line.failed else "",
     ]
     return plain(" · ".join(part for part in parts if part))
+
+
+def _ran_from(line: Checkpoint) -> str:
+    if line.nodes:
+        return f"ran from here: {names(line.nodes)}"
+    is_silent = bool(line.tasks) or "writes" in line.metadata  # an early version names no nodes, or keeps no writes
+    return "" if is_silent else "nothing was written from here"
 
 
 def moment(at: datetime | None, tz: ZoneInfo) -> str:

@@ -18,9 +18,10 @@ from core.access.viewer import Viewer
 from core.checkpoints.fork import fork
 from core.checkpoints.inspect import node_of, read_metadata, time_of, to_checkpoint
 from core.checkpoints.postgres_saver import open_postgres_saver
+from core.checkpoints.replaying import replay
 from core.checkpoints.sqlite_saver import open_sqlite_saver
 from core.checkpoints.stored import StoredCheckpoints, open_stored
-from core.checkpoints.values import next_nodes, replay, to_plain
+from core.checkpoints.values import next_nodes, to_plain
 from core.database import Database
 from core.errors import NotFoundError
 from core.ids import new_thread_id

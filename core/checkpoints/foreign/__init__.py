@@ -9,6 +9,7 @@ Each stands on those above it:
     values      a value by the kind that stands beside it: MessagePack, JSON, pickle, encrypted
     cells       what stands in a cell, as what it should be
     told        messages, wherever a state has them
+    early       what early versions of LangGraph stored otherwise
     branches    the ways that a thread's checkpoints took, by their parents
     reading     a file's checkpoints and states
     threads     the list of its threads

@@ -16,10 +16,11 @@ _ROWS = frozenset({("builtins", "set"), ("builtins", "frozenset"), ("collections
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An interrupt: what was asked, and its id."""
+    """An interrupt: what was asked, its id, and in early versions its place, ``node:task``."""
 
     value: Any
     id: str = ""
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,14 @@ def _to_path(parts: Any) -> str | None:
 def _to_asked(made_of: Any) -> Asked | None:
     if not isinstance(made_of, dict):
         return None
-    return Asked(made_of.get("value"), str(made_of.get("id", ""))[:200])
+    places = made_of.get("ns")
+    place = places[-1] if isinstance(places, list) and places else ""
+    return Asked(made_of.get("value"), str(made_of.get("id", ""))[:200], place if isinstance(place, str) else "")
 
 
 def _to_sent(made_of: Any) -> Sent | None:
+    if isinstance(made_of, dict):
+        made_of = [made_of.get("node"), made_of.get("arg")]
     if not (isinstance(made_of, list) and len(made_of) >= 2 and isinstance(made_of[0], str)):
         return None
     return Sent(made_of[0], made_of[1])
@@ -94,6 +99,6 @@ _KNOWN: dict[tuple[str, str], Callable[[Any], Any]] = {
         for kind in ("", "Posix", "Windows", "Pure", "PurePosix", "PureWindows")
     },
     ("pathlib._local", "PosixPath"): _to_path,
-    ("langgraph.types", "Interrupt"): _to_asked,
-    ("langgraph.types", "Send"): _to_sent,
+    **{(f"langgraph.{place}", "Interrupt"): _to_asked for place in ("types", "constants")},
+    **{(f"langgraph.{place}", "Send"): _to_sent for place in ("types", "constants")},
 }

@@ -6,27 +6,41 @@ may give; a row that is not as it should be is a marked place.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from langgraph.checkpoint.serde.types import TASKS
+
 from core.checkpoints.foreign.branches import Stretch, to_stretches
 from core.checkpoints.foreign.cells import bytes_of, cut, kind_of, metadata_of, word
+from core.checkpoints.foreign.early import (
+    Parts,
+    keeps_sent_apart,
+    nodes_that_asked,
+    to_parts,
+    with_next,
+    with_nodes,
+    with_sent,
+)
 from core.checkpoints.foreign.opening import Clock, connect, sentences
 from core.checkpoints.foreign.schema import Schema, find_schema
-from core.checkpoints.foreign.told import replay
 from core.checkpoints.foreign.unpacking import Bounds
 from core.checkpoints.foreign.values import load
 from core.checkpoints.inspect import Checkpoint, State, StoredWrite, Task, to_checkpoint, to_task
+from core.checkpoints.replaying import empty_for, replay
 from core.checkpoints.stored import Namespace
-from core.checkpoints.values import UNREADABLE, to_state
+from core.checkpoints.values import UNREADABLE, replay_order, to_state
 from core.errors import ConflictError, NotFoundError
 
 MOST_STEPS = 5_000
 _LONGEST_METADATA, _LARGEST_VALUE, _MOST_WRITES, _LONGEST_LINE = 100_000, 64_000_000, 500, 1_000
 _TOO_LARGE = "(too large)"
+_SAMPLES, _LARGEST_SAMPLE = 50, 100_000
+# Where checkpoints come from that follow a run: its steps, or the input of the next one.
+_RUN = frozenset({"loop", "input"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +102,45 @@ class Foreign:
         tasks = self._tasks(thread_id, ns, [checkpoint_id])
         checkpoint = self._to_checkpoint(ns, row, tasks)
         stored = self._load(row, bounds)
-        held = stored.get("channel_values") if isinstance(stored, dict) else None
-        replayed = self._replay(thread_id, checkpoint, held if isinstance(held, dict) else {}, bounds)
+        if keeps_sent_apart(stored):
+            stored = with_sent(stored, self._sent(thread_id, checkpoint, bounds))
+        parts = to_parts(stored)
+        replayed = self._replay(thread_id, checkpoint, parts.held, bounds)
         writes = self._writes(thread_id, ns, checkpoint_id)
-        state = to_state(checkpoint, stored, writes, lambda typed: _load_write(typed, bounds), replayed=replayed)
-        return _with_problem(_with_sizes(state, writes), stored)
+        asked: dict[str, str] = {}
+
+        def loads(typed: tuple[str, bytes]) -> Any:
+            value = _load_write(typed, bounds)
+            asked.update(nodes_that_asked(value))
+            return value
+
+        state = to_state(checkpoint, stored, writes, loads, replayed=replayed)
+        if parts.edges:
+            state = with_next(state, parts, self._following(thread_id, checkpoint, bounds), asked.values())
+        return _with_problem(_with_sizes(with_nodes(state, asked), writes), stored)
+
+    def _sent(self, thread_id: str, at: Checkpoint, bounds: Bounds) -> list[Any]:
+        """What the step before a checkpoint sent to nodes."""
+        if not at.parent_checkpoint_id:
+            return []
+        written = self._writes(thread_id, at.ns, at.parent_checkpoint_id, TASKS)
+        return [_load_write((str(one.type), one.blob or b""), bounds) for one in sorted(written, key=replay_order)]
+
+    def _following(self, thread_id: str, at: Checkpoint, bounds: Bounds) -> Parts | None:
+        """The parts of the checkpoint that a run from this one came to; None at the end of a branch."""
+        own = self.schema.checkpoint_id
+        rows = self.rows(
+            f"SELECT {cut(own)} FROM checkpoints WHERE {self.at} "
+            f"AND {self.schema.parent} = CAST(:id AS TEXT) ORDER BY {own} LIMIT 20",
+            thread=thread_id,
+            ns=at.ns,
+            id=at.checkpoint_id,
+        )
+        for (found,) in rows:
+            row = self._find(thread_id, at.ns, word(found))
+            if row is not None and self._to_checkpoint(at.ns, row, {}).source in _RUN:
+                return to_parts(self._load(row, bounds))
+        return None
 
     def list_stretches(self, thread_id: str, ns: str = "") -> list[Stretch]:
         """The ways that the newest checkpoints of a thread took, at most 5,000 of them."""
@@ -199,7 +247,7 @@ class Foreign:
             writes.append(_to_write(row, blob, size, whole=left >= 0))
         return writes
 
-    def _replay(self, thread_id: str, at: Checkpoint, held: dict[str, Any], bounds: Bounds) -> dict[str, Any]:
+    def _replay(self, thread_id: str, at: Checkpoint, held: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
         """The values of channels that are stored as what was written to them, by the line of ancestors."""
         return {name: self._replay_one(thread_id, at, name, bounds) for name in at.deltas[:50] if name not in held}
 
@@ -213,9 +261,7 @@ class Foreign:
             row = self._find(thread_id, at.ns, up)
             if row is None:
                 break
-            writes = sorted(
-                self._writes(thread_id, at.ns, up, name), key=lambda one: (one.path, one.task_id, one.idx)
-            )
+            writes = sorted(self._writes(thread_id, at.ns, up, name), key=replay_order)
             updates.append([_load_write((str(one.type), one.blob or b""), bounds) for one in writes])
             ancestor = self._to_checkpoint(at.ns, row, {})
             stored = self._load(row, bounds) if name not in ancestor.deltas else None
@@ -224,7 +270,21 @@ class Foreign:
                 seed = values[name]
                 break
             up = ancestor.parent_checkpoint_id
-        return replay(seed, [update for step in reversed(updates) for update in step])
+        flat = [update for step in reversed(updates) for update in step]
+        if seed is None:
+            seed = empty_for(self._samples(thread_id, at.ns, name, bounds))
+        return replay(seed, flat)
+
+    def _samples(self, thread_id: str, ns: str, channel: str, bounds: Bounds) -> list[Any]:
+        """Some of what was ever written to a channel, so that each of its states is told by the same."""
+        rows = self.rows(
+            f"SELECT {cut('type')}, CASE WHEN length(value) <= {_LARGEST_SAMPLE} THEN value END FROM writes "
+            f"WHERE {self.at} AND channel = CAST(:channel AS TEXT) LIMIT {_SAMPLES}",
+            thread=thread_id,
+            ns=ns,
+            channel=channel,
+        )
+        return [_load_write((kind_of(*row), bytes_of(row[1])), bounds) for row in rows if row[1] is not None]
 
 
 def _to_write(row: Sequence[Any], blob: Any, size: Any, *, whole: bool) -> StoredWrite:

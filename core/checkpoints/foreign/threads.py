@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from core.checkpoints.foreign.branches import count_branches
-from core.checkpoints.foreign.cells import cut, word
+from core.checkpoints.foreign.cells import cut, metadata_of, word
 from core.checkpoints.foreign.reading import Foreign
 from core.checkpoints.foreign.told import Said, find_messages
 from core.checkpoints.foreign.unpacking import Bounds
 from core.checkpoints.foreign.values import load
-from core.checkpoints.inspect import time_of
+from core.checkpoints.inspect import time_of, to_checkpoint
 
 MOST_SORTED = 20_000
 _MOST_LOOKED_AT = 100_000
@@ -158,7 +158,8 @@ def _written(foreign: Foreign, thread_id: str) -> int:
 def _messages(foreign: Foreign, thread_id: str, checkpoint_id: str, bounds: Bounds) -> list[Said] | None:
     """The messages that a checkpoint holds; None when it is too large for that, or they are not in it itself."""
     rows: list[Any] = foreign.rows(
-        f"SELECT {cut(foreign.schema.kind)}, checkpoint FROM checkpoints WHERE {foreign.at} "
+        f"SELECT {cut(foreign.schema.kind)}, checkpoint, {foreign.schema.metadata} FROM checkpoints "
+        f"WHERE {foreign.at} "
         f"AND {foreign.schema.checkpoint_id} = CAST(:id AS TEXT) AND length(checkpoint) <= {_LARGEST_LOOKED_INTO}",
         thread=thread_id,
         ns="",
@@ -168,9 +169,9 @@ def _messages(foreign: Foreign, thread_id: str, checkpoint_id: str, bounds: Boun
     if not isinstance(stored, dict) or not isinstance(values := stored.get("channel_values"), dict):
         return None
     said = find_messages(values)
-    versions = stored.get("channel_versions")
-    replayed = isinstance(versions, dict) and "messages" in versions and "messages" not in values
-    return None if replayed and not said else said
+    line = to_checkpoint("", checkpoint_id, None, metadata=metadata_of(rows[0][2]), size_bytes=0)
+    is_whole = all(name in values for name in line.deltas)
+    return said if is_whole or said else None
 
 
 def _first_words(said: list[Said]) -> str:

@@ -1,15 +1,13 @@
-"""Messages, wherever a stranger's state has them, and values put together from what was written to them.
+"""Messages, wherever a stranger's state has them.
 
 Everything here is plain data already. Invariant: what does not look like a message is never told as one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_ROLES = {role: role for role in ("user", "assistant", "system", "tool", "function", "developer")}
-_ROLES |= {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
-_INPUT = "__start__"
+from core.checkpoints.replaying import ROLES, is_pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +21,19 @@ class Said:
 
 
 def find_messages(values: Mapping[str, Any]) -> list[Said]:
-    """The messages of a state, from the channel of that name or the first that holds any; none when none does."""
-    given = values.get(_INPUT)
-    places = [values.get("messages"), *values.values(), *(given.values() if isinstance(given, dict) else ())]
-    return next((said for place in places if (said := _all_said(place))), [])
+    """The messages of a state: those of the channel `messages`, else those of where the most are."""
+    found = [said for name, value in _places(values) if name == "messages" and (said := _all_said(value))]
+    if not found:
+        found = [_all_said(value) for _, value in _places(values)]
+    return max(found, key=len, default=[])
+
+
+def _places(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Where messages may stand: in channels, and in what a channel holds, as the input and a whole state do."""
+    yield from values.items()
+    for value in values.values():
+        if isinstance(value, dict) and _said(value) is None:
+            yield from value.items()
 
 
 def _all_said(value: Any) -> list[Said]:
@@ -35,59 +42,54 @@ def _all_said(value: Any) -> list[Said]:
 
 
 def _said(item: Any) -> Said | None:
-    if isinstance(item, list) and len(item) == 2 and all(isinstance(part, str) for part in item):
+    if is_pair(item):
         item = {"role": item[0], "content": item[1]}  # ("user", "hello"), as an input may have it
-    if not (isinstance(item, dict) and "content" in item):
+    if not isinstance(item, dict):
         return None
-    role = item.get("type") if item.get("type") in _ROLES else item.get("role")
-    if not isinstance(role, str) or role not in _ROLES:
+    if item.get("type") == "constructor" and isinstance(item.get("kwargs"), dict):
+        item = item["kwargs"]  # LangChain's own JSON, kept as it is
+    elif item.get("type") in ROLES and isinstance(item.get("data"), dict):
+        item = {"type": item["type"], **item["data"]}  # as LangChain's `message_to_dict` makes it
+    calls = (*_calls(item.get("tool_calls")), *_calls(item.get("content"), "tool_use"))
+    if not ("content" in item or calls):
         return None
-    return Said(_ROLES[role], _text(item["content"]), str(item.get("name") or ""), _calls(item.get("tool_calls")))
+    role = next((ROLES[name] for name in (item.get("type"), item.get("role")) if _is_role(name)), None)
+    if role is None:
+        return None
+    return Said(role, _text(item.get("content")), str(item.get("name") or ""), tuple(dict.fromkeys(calls)))
+
+
+def _is_role(name: Any) -> bool:
+    return isinstance(name, str) and name in ROLES
 
 
 def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
+    if content is None:
+        return ""
     blocks = content if isinstance(content, list) else [content]
-    return "\n".join(_block(block) for block in blocks)
+    return "\n".join(text for text in map(_block, blocks) if text)
 
 
 def _block(block: Any) -> str:
     if isinstance(block, str):
         return block
-    if isinstance(block, dict):
-        return block["text"] if isinstance(block.get("text"), str) else f"[{str(block.get('type', 'data'))[:40]}]"
-    return str(block)[:200]
+    if not isinstance(block, dict):
+        return str(block)[:200]
+    text = block.get("text", block.get("refusal"))
+    if isinstance(text, dict):
+        text = text.get("value")  # as an assistant of OpenAI's has it
+    if isinstance(text, str):
+        return text
+    return "" if block.get("type") == "tool_use" else f"[{str(block.get('type', 'data'))[:40]}]"
 
 
-def _calls(calls: Any) -> tuple[str, ...]:
-    named = [one.get("name") for one in calls if isinstance(one, dict)] if isinstance(calls, list) else []
-    return tuple(name for name in named if isinstance(name, str))
-
-
-def replay(seed: Any, updates: Iterable[Any]) -> Any:
-    """What updates come to where no reducer is known: messages by their ids, lists joined, or else the last."""
-    value = seed
-    for update in updates:
-        value = _joined(value, update)
-    return value
-
-
-def _joined(value: Any, update: Any) -> Any:
-    if isinstance(update, dict) and isinstance(value, dict):
-        return {**value, **update}
-    if not isinstance(value, list | None):
-        return update
-    items = {_identity(item, place): item for place, item in enumerate(value or [])}
-    for item in update if isinstance(update, list) else [update]:
-        key = _identity(item, len(items))
-        if isinstance(item, dict) and item.get("type") == "remove":
-            items.pop(key, None)
-        else:
-            items[key] = item
-    return list(items.values())
-
-
-def _identity(item: Any, place: int) -> Any:
-    own = item.get("id") if isinstance(item, dict) else None
-    return own if isinstance(own, str) and own else ("at", place)
+def _calls(calls: Any, kind: str = "") -> tuple[str, ...]:
+    """The names of the tools in these calls, LangChain's or OpenAI's, or in the blocks of a kind."""
+    names: list[Any] = []
+    for one in calls if isinstance(calls, list) else ():
+        if isinstance(one, dict) and (not kind or one.get("type") == kind):
+            inner = one.get("function")
+            names.append(inner.get("name") if isinstance(inner, dict) else one.get("name"))
+    return tuple(name for name in names if isinstance(name, str))
