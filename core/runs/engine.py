@@ -32,6 +32,7 @@ from core.runs.asking import stop_asking
 from core.runs.events import Event
 from core.runs.execute import Executor, StateStep
 from core.runs.heart import Heart
+from core.runs.history import why_no_state
 from core.runs.loop import LoopThread
 from core.runs.node_threads import NodeThreads
 from core.runs.readers import HEARTBEAT_SECONDS, Readers
@@ -325,17 +326,11 @@ class Engine:
         """The full state of a thread at a checkpoint, or at its newest; NotFoundError when there is none."""
         with self._database.read() as db:
             turn = get_turn_of_thread(viewer, db, thread_id)
-            was_there = checkpoint_id is not None and (
-                checkpoint_id == turn.source_checkpoint_id or store.had_checkpoint(db, thread_id, checkpoint_id)
-            )
         step = self._loop.run(self._executor.read_state(thread_id, turn.agent_id, checkpoint_id))
         if step is not None:
             return step
-        if was_there:
-            raise NotFoundError(
-                "That state was cleared away some time after the answer; start from its last state or a snapshot."
-            )
-        raise NotFoundError("There is no such checkpoint in this thread; choose one from its history.")
+        with self._database.read() as db:
+            raise NotFoundError(why_no_state(db, turn, checkpoint_id))
 
     def check_edits(self, agent_id: str, edits: Mapping[str, Any]) -> None:
         """BadInputError says what of an edited state the agent's graph does not take."""

@@ -10,13 +10,28 @@ from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.database import table_of
-from core.history.turns import get_turn_of_thread
+from core.history.turns import Turn, get_turn_of_thread
 from core.ids import ThreadId
 from core.runs.events import VOICE, Event, expand
+from core.runs.store import find_subgraph
 from core.tables import Conversation, Message, RunEvent, Session, Thread
 
 _event, _thread, _message = table_of(RunEvent), table_of(Thread), table_of(Message)
 _conversation, _session = table_of(Conversation), table_of(Session)
+
+
+def why_no_state(db: Db, turn: Turn, checkpoint_id: str | None) -> str:
+    """Why no state of a thread's graph is found under an id, in one sentence that says what to do instead."""
+    was_there = find_subgraph(db, turn.thread_id, checkpoint_id) if checkpoint_id else None
+    if was_there:
+        names = " › ".join(part.partition(":")[0] for part in was_there.split("|") if not part.isdigit())
+        return (
+            f"That state is inside the subgraph {names!r}, which lives within one step of the run; "
+            "choose a state of the whole graph, such as the one before that step."
+        )
+    if was_there is not None or (checkpoint_id and checkpoint_id == turn.source_checkpoint_id):
+        return "That state was cleared away some time after the answer; choose its last state or a snapshot."
+    return "There is no such checkpoint in this thread; choose one from its history."
 
 
 def read_tools(viewer: Viewer, db: Db, thread_ids: Collection[ThreadId]) -> dict[ThreadId, list[Event]]:

@@ -29,8 +29,8 @@ from core.database import Database
 from core.errors import NotFoundError, SkeinError
 from core.history.turns import Turn, get_turn_of_thread
 from core.ids import SessionId, ThreadId, UserId
-from core.runs import store
 from core.runs.events import TEXT_KINDS, Event
+from core.runs.history import why_no_state
 from core.tables import Conversation, RunEvent, Session, User
 
 Graph = Pregel[Any, Any, Any, Any]
@@ -79,7 +79,8 @@ class Inspector:
             replays = _Replays(_channels(graph, ns))
             state = stored.read_state(thread_id, ns, checkpoint_id, loads=loads, replays=replays)
         if state is None:
-            raise NotFoundError(self._why_not(turn, checkpoint_id))
+            with self.database.read() as db:
+                raise NotFoundError(why_no_state(db, turn, checkpoint_id))
         return state
 
     @contextmanager
@@ -94,15 +95,6 @@ class Inspector:
             return self.agents.compiled(agent_id, self.saver)
         except SkeinError:
             return None
-
-    def _why_not(self, turn: Turn, checkpoint_id: str) -> str:
-        with self.database.read() as db:
-            was_there = checkpoint_id == turn.source_checkpoint_id or store.had_checkpoint(
-                db, turn.thread_id, checkpoint_id
-            )
-        if was_there:
-            return "That state was cleared away some time after the answer; choose one that is still listed."
-        return "There is no such checkpoint in this thread; choose one from its list."
 
 
 @dataclass(frozen=True)

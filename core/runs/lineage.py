@@ -15,7 +15,7 @@ from langgraph.types import StateSnapshot
 from sqlmodel import Session as Db
 
 from core.history.turns import ThreadKind, Turn
-from core.runs.events import answer_text
+from core.runs.events import Event, answer_text
 from core.runs.store import read_events
 from core.tables import Thread, clean_text
 
@@ -111,6 +111,35 @@ def read_seen(db: Db, thread_id: str, checkpoint_id: str) -> str:
         source = teller.parent_thread_id if teller.kind in _GO_ON else None
         teller = db.get(Thread, source) if source else None
     return _seen_until(db, thread_id, lambda own: own > checkpoint_id)[0]
+
+
+def read_kept(db: Db, thread_id: str, checkpoint_id: str) -> str:
+    """The part of a thread's answer that goes on with its newest checkpoint, the thread's own, of this id.
+
+    That is what people had seen until then, and what was said since by nodes that came to their end: in subgraphs
+    at work, and beside what failed. They do not run again.
+    """
+    seen = read_seen(db, thread_id, checkpoint_id)
+    events = read_events(db, thread_id)
+    places = [
+        place
+        for place, event in enumerate(events)
+        if event.kind == "state" and event.payload.get("checkpoint_id") == checkpoint_id
+    ]
+    since = events[places[-1] :] if places else []
+    finished: set[str | None] = set()
+    kept: list[Event] = []
+    for event in reversed(since):
+        if event.kind == "node":
+            # From its end back to its begin, all that the node said is of a task that came to its end.
+            if event.payload["phase"] == "end" and not {"error", "waits"} & set(event.payload):
+                finished.add(event.node)
+            else:
+                finished.discard(event.node)
+        elif event.kind == "token" and event.node in finished:
+            kept.append(event)
+    added = answer_text(kept[::-1])
+    return seen + added if seen else added.lstrip()
 
 
 def _seen_until(db: Db, thread_id: str, is_it: Callable[[str], bool]) -> tuple[str, bool]:

@@ -4,6 +4,7 @@ Invariant: the source thread is only read; all that people saw stands in the sta
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.constants import END, START
 from langgraph.pregel import Pregel
 from langgraph.types import Command, StateSnapshot
+from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.agents.file_blocks import with_files
@@ -22,7 +24,15 @@ from core.database import Database
 from core.history.files import attached_refs
 from core.history.turns import EDITS, Turn, get_path
 from core.ids import MessageId
-from core.runs.lineage import as_messages, messages_of, missing_messages, nested_messages, read_results, read_seen
+from core.runs.lineage import (
+    as_messages,
+    messages_of,
+    missing_messages,
+    nested_messages,
+    read_kept,
+    read_results,
+    read_seen,
+)
 from core.runs.store import Spec
 from core.runs.tool_events import messages_in
 
@@ -49,8 +59,12 @@ class Start:
 
 
 def message_ids(state: StateSnapshot) -> frozenset[str]:
-    """The ids of all messages in a state."""
-    return frozenset(message.id for message in messages_in(state.values) if message.id)
+    """The ids of all messages in a state, and in those of its subgraphs where they were asked for."""
+    ids = {message.id for message in messages_in(state.values) if message.id}
+    for task in state.tasks:
+        if isinstance(task.state, StateSnapshot):
+            ids |= message_ids(task.state)
+    return frozenset(ids)
 
 
 def at(thread_id: str, checkpoint_id: str | None = None) -> Any:
@@ -95,12 +109,12 @@ class Preparer:
 
     async def _resume(self, spec: Spec, graph: Graph) -> Start | None:
         """Go on from the last checkpoint of the thread that is retried, when there is something left to do."""
-        state = await graph.aget_state(at(str(spec.parent_thread_id)))
+        state = await graph.aget_state(at(str(spec.parent_thread_id)), subgraphs=True)
         if not state.next:
             return None
         checkpoint = await self._fork(spec, spec.parent_thread_id, None)
         await forget_answers(self.saver, spec.thread_id)
-        said = await self._said_by(str(spec.parent_thread_id), state)
+        said = await self._said_by(str(spec.parent_thread_id), state, read_kept)
         return Start(spec.parent_thread_id, checkpoint, None, said, known=message_ids(state))
 
     async def _fork_at(self, spec: Spec, graph: Graph, new: HumanMessage) -> Start:
@@ -126,17 +140,19 @@ class Preparer:
             return Start(source, checkpoint, None, said, goes_on_at=begins_at, edited_at=edited_at, known=known)
         return Start(source, checkpoint, [new], edited_at=edited_at)
 
-    async def _said_by(self, thread_id: str, state: StateSnapshot) -> tuple[str, ...]:
+    async def _said_by(
+        self, thread_id: str, state: StateSnapshot, read: Callable[[Db, str, str], str] = read_seen
+    ) -> tuple[str, ...]:
         """What people had seen of a thread's answer when a state was written; nothing before its first step."""
         if START in state.next:
             return ()
         checkpoint_id = state.config["configurable"]["checkpoint_id"]
-        seen = await asyncio.to_thread(self._seen_by, thread_id, checkpoint_id)
+        seen = await asyncio.to_thread(self._seen_by, thread_id, checkpoint_id, read)
         return (seen,) if seen else ()
 
-    def _seen_by(self, thread_id: str, checkpoint_id: str) -> str:
+    def _seen_by(self, thread_id: str, checkpoint_id: str, read: Callable[[Db, str, str], str]) -> str:
         with self.database.read() as db:
-            return read_seen(db, thread_id, checkpoint_id)
+            return read(db, thread_id, checkpoint_id)
 
     async def _catch_up(self, spec: Spec, graph: Graph, path: list[Turn], new: HumanMessage) -> Start:
         """Start from the nearest turn above that left a checkpoint, and add what was said since."""

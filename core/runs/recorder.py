@@ -117,6 +117,7 @@ class Recorder(BaseCallbackHandler):
         """
         for text in said:
             self._say("", text, apart=bool(self.answer))
+        self._seen.update(known)
         if known and self._answer_nodes is not None:
             # Which of them are answers is not known any more; what was said of them is.
             self._before = set(known)

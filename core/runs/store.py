@@ -373,8 +373,16 @@ def read_events(db: Db, thread_id: str, *, after: int = 0) -> list[Event]:
 
 def had_checkpoint(db: Db, thread_id: str, checkpoint_id: str) -> bool:
     """Whether the thread's log tells of this checkpoint, be it still stored or not."""
+    return find_subgraph(db, thread_id, checkpoint_id) is not None
+
+
+def find_subgraph(db: Db, thread_id: str, checkpoint_id: str) -> str | None:
+    """The namespace of a checkpoint by the thread's log: a subgraph's, or "" for the graph itself."""
     query = select(RunEvent.payload).where(RunEvent.thread_id == thread_id, RunEvent.kind == "state")
-    return any(payload.get("checkpoint_id") == checkpoint_id for payload in db.exec(query))
+    for payload in db.exec(query):
+        if payload.get("checkpoint_id") == checkpoint_id:
+            return payload.get("ns") or ""
+    return None
 
 
 def read_said(db: Db, thread_id: str) -> list[tuple[str | None, datetime, str]]:

@@ -36,8 +36,30 @@ def draw_state(opened: OpenThread, chosen: int | None) -> None:
         _draw_about(opened, found)
         draw_view(opened, found)
         _draw_metadata(found)
-    if not opened.place.ns:
+    if opened.place.ns:
+        _draw_why_not(opened, found)
+    else:
         draw_state_ways(opened, found)
+
+
+def _draw_why_not(opened: OpenThread, found: State) -> None:
+    """Why no branch starts at a subgraph's state, and the way to the state that its step began from."""
+    if not opened.is_own:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(
+            "A branch starts from a state of the whole graph; this one is inside a subgraph, within one step.",
+            width="stretch",
+        )
+        before = (found.checkpoint.metadata.get("parents") or {}).get("")
+        if isinstance(before, str):
+            st.button(
+                "The state before that step",
+                icon=":material/arrow_upward:",
+                key="inspector.above",
+                type="tertiary",
+                on_click=partial(go, ns="", checkpoint=before),
+            )
 
 
 def _draw_steps(opened: OpenThread, chosen: int) -> None:

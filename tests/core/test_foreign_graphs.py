@@ -15,9 +15,10 @@ import time_machine
 from langgraph.checkpoint.base import id as checkpoint_ids
 
 from core.access.viewer import Viewer
+from core.errors import NotFoundError
 from core.history.messages import NewMessage
 from core.history.turns import Turn
-from core.runs.branching import edit, fork, regenerate, retry
+from core.runs.branching import edit, fork, regenerate, retry, snapshot
 from core.skein import Skein, open_skein
 from tests.conftest import make_person, make_settings
 from tests.core.support import answered, ask, follow, turn_at, wait_until
@@ -267,6 +268,65 @@ class TestOrderOfStates:
         answered(skein, viewer, forked.thread_id)
         made = turn_at(skein, viewer, forked.message_id)
         assert (made.status, made.content, made.parent_message_id) == ("done", "one", None)
+
+
+@pytest.fixture
+def failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file: as often as it has a letter, a graph of subgraph_fails.py fails."""
+    path = tmp_path / "failures"
+    monkeypatch.setenv("FAILURES", str(path))
+    return path
+
+
+class TestARunThatFailsInASubgraph:
+    AGENTS = ("subgraph_fails", "subgraph_remembers", "steps_fail", "beside_fails")
+
+    @pytest.mark.parametrize("agent", AGENTS)
+    def test_keeps_what_was_said_there_through_every_retry(
+        self, skein: Skein, viewer: Viewer, failures: Path, agent: str
+    ) -> None:
+        failures.write_text("xx")
+        failed = say(skein, viewer, "go", agent)
+        again = answered(skein, viewer, retry(skein.engine, viewer, failed.thread_id).thread_id)
+        whole = answered(skein, viewer, retry(skein.engine, viewer, again.thread_id).thread_id)
+
+        assert [(turn.status, turn.answer) for turn in (failed, again, whole)] == [
+            ("failed", "Found three papers."),
+            ("failed", "Found three papers."),
+            ("done", "Found three papers.\n\nHere is the report."),
+        ]
+        # It was never shown another way round, to be set right at the end.
+        assert [event for event in follow(skein, viewer, whole.thread_id) if event.kind == "answer"] == []
+
+    @pytest.mark.parametrize("agent", AGENTS)
+    def test_gives_on_what_was_said_once(self, skein: Skein, viewer: Viewer, failures: Path, agent: str) -> None:
+        failures.write_text("xx")
+        failed = say(skein, viewer, "go", agent)
+        again = answered(skein, viewer, retry(skein.engine, viewer, failed.thread_id).thread_id)
+        after = say(skein, viewer, "next", agent, under=again)
+
+        said = [message["content"] for message in values_of(skein, viewer, after)["messages"]]
+        assert said[:3] == ["go", "Found three papers.", "next"]
+        assert sorted(said[3:]) == ["Found three papers.", "Here is the report."]
+
+    def test_a_state_of_the_subgraph_says_why_it_cannot_be_forked(
+        self, skein: Skein, viewer: Viewer, failures: Path
+    ) -> None:
+        failures.write_text("")
+        turn = say(skein, viewer, "go", "subgraph_fails")
+        states = [event.payload for event in follow(skein, viewer, turn.thread_id) if event.kind == "state"]
+        inner = [told["checkpoint_id"] for told in states if told["ns"]]
+        assert inner
+        for way in (
+            lambda: fork(skein.engine, viewer, turn.thread_id, inner[-1]),
+            lambda: snapshot(skein.engine, viewer, turn.thread_id, "mine", inner[-1]),
+        ):
+            with pytest.raises(NotFoundError, match=r"inside the subgraph 'team', .* choose a state of the whole"):
+                way()
+
+        before = next(told["checkpoint_id"] for told in states if told["next"] == ["team"])
+        forked = fork(skein.engine, viewer, turn.thread_id, before)
+        assert answered(skein, viewer, forked.thread_id).answer == turn.answer
 
 
 class TestOddValues:

@@ -217,6 +217,11 @@ class TestAThread:
         assert asked(at, "ns").startswith("nested:")
         assert "checkpoint" not in at.query_params
         assert "Fork from this state" not in str(at.expander)
+        assert "A branch starts from a state of the whole graph" in texts(at)
+        button_named(at, "The state before that step").click().run()
+        assert "ns" not in at.query_params
+        assert "Fork from this state" in str(at.expander)
+        assert "nested" in texts(at)
 
     def test_pages_through_its_log(self, said: Any, look: Look) -> None:
         at = look("ada", said("300 tokens"), look="events")
