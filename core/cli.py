@@ -4,7 +4,7 @@ import json
 import statistics
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -77,10 +77,13 @@ def check(
     found = []
     manifest = file or folder / "langgraph.json"
     try:
-        for finding in check_graph(find_entry(graph, manifest), manifest):
-            found.append(finding)
-            line = f"{finding.safety.upper():>9}  {finding.what}. {finding.why}"
-            typer.echo(json.dumps(asdict(finding)) if as_json else line)
+        # What the graph prints is no finding.
+        told = sys.stdout
+        with redirect_stdout(sys.stderr):
+            for finding in check_graph(find_entry(graph, manifest), manifest):
+                found.append(finding)
+                line = f"{finding.safety.upper():>9}  {finding.what}. {finding.why}"
+                typer.echo(json.dumps(asdict(finding)) if as_json else line, file=told)
     except SkeinError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

@@ -34,17 +34,19 @@ class Answer:
 
 @dataclass
 class BareRun:
-    """A conversation with a graph outside Skein."""
+    """A conversation with a graph outside Skein; ``index`` is how its store searches by meaning, if it does."""
 
     graph: Graph
     context: Any = None
     configurable: Mapping[str, Any] = field(default_factory=dict)
     input_key: str | None = None
+    index: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         # As it comes outside: every class comes back from a checkpoint.
         saver = InMemorySaver(serde=JsonPlusSerializer(allowed_msgpack_modules=True))
-        self.graph = copy_graph(self.graph, checkpointer=saver, store=self.graph.store or InMemoryStore())
+        own = self.graph.store or InMemoryStore(index=_named(self.index))
+        self.graph = copy_graph(self.graph, checkpointer=saver, store=own)
         self._normal = Normal()
         self._seen: set[str] = set()
 
@@ -74,6 +76,11 @@ class BareRun:
         """The newest state as a resume sees it: with its open questions."""
         newest = await self.graph.aget_state(config)
         return [*states[:-1], newest] if states and _id_of(states[-1]) == _id_of(newest) else states
+
+
+def _named(index: Mapping[str, Any] | None) -> Any:
+    """An index as a store is asked for it, without what it has worked out for itself."""
+    return {name: value for name, value in index.items() if not name.startswith("_")} if index else None
 
 
 def _id_of(state: StateSnapshot) -> str:

@@ -160,6 +160,7 @@ class _Trials:
                 context=agents.context_for(AGENT, graph, {}, ids),
                 configurable=agents.configurable_for(AGENT, {}, ids),
                 input_key=agents.get(AGENT).input_key,
+                index=getattr(agents.compiled(AGENT, self.skein.saver).store, "index_config", None),
             )
             return await bare.run(steps)
 
@@ -313,14 +314,15 @@ def _make_settings(place: Path, entry: str | Mapping[str, Any], own: Path) -> Se
     folder = own.parent
     data = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else {}
     described = {"path": entry} if isinstance(entry, str) else dict(entry)
-    file, colon, name = str(described["path"]).rpartition(":")
-    if file.endswith(".py"):
-        described["path"] = f"{(folder / file).resolve()}{colon}{name}"
+    described["path"] = _placed(str(described["path"]), folder)
     folders = [one for one in data.get("dependencies", ()) if str(one).startswith(".")]
     named = [str((folder / one).resolve()) for one in folders]
     manifest = {**data, "graphs": {AGENT: described}, "dependencies": [str(folder.resolve()), *named]}
     if isinstance(data.get("env"), str):
         manifest["env"] = str((folder / data["env"]).resolve())
+    index = (data.get("store") or {}).get("index") or {}
+    if isinstance(index.get("embed"), str):
+        index["embed"] = _placed(index["embed"], folder)
     path = place / "langgraph.json"
     path.write_text(json.dumps(manifest), encoding="utf-8")
     return load_settings(
@@ -330,6 +332,12 @@ def _make_settings(place: Path, entry: str | Mapping[str, Any], own: Path) -> Se
         lease_seconds=2,
         log_level="ERROR",
     )
+
+
+def _placed(source: str, folder: Path) -> str:
+    """``file.py:name`` with the whole path of the file; a module or a model's name as it is."""
+    file, colon, name = source.rpartition(":")
+    return f"{(folder / file).resolve()}{colon}{name}" if file.endswith(".py") else source
 
 
 def _wait_for(skein: Skein) -> Agent:

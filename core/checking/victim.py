@@ -1,8 +1,12 @@
-"""A process that begins a run, tells that it has, and is killed; it is given its settings and what to say."""
+"""A process that begins a run, tells that it has, and is killed; it is given its settings and what to say.
+
+Its standard output is for that alone: what the graph prints goes to standard error.
+"""
 
 import json
 import sys
 import time
+from contextlib import redirect_stdout
 
 from sqlmodel import select
 
@@ -18,6 +22,14 @@ _AGENT = "checked"
 
 def main() -> None:
     """Begin a run and wait for the end."""
+    told = sys.stdout
+    with redirect_stdout(sys.stderr):
+        print(json.dumps(_begin()), file=told, flush=True)
+        time.sleep(60)
+
+
+def _begin() -> list[str]:
+    """The person and the thread of a run that has begun."""
     skein = open_skein(load_settings(**json.loads(sys.argv[1])))
     while skein.agents.is_loading:
         time.sleep(0.02)
@@ -28,8 +40,7 @@ def main() -> None:
     for events in skein.engine.attach(viewer, added.thread_id):
         if any(event.kind == "node" for event in events):
             break
-    print(json.dumps([user_id, added.thread_id]), flush=True)
-    time.sleep(60)
+    return [user_id, added.thread_id]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """``check-graph`` says of a graph what is safe in Skein and what is not, and why."""
 
+import json
 import textwrap
 from pathlib import Path
 
@@ -30,6 +31,7 @@ BAD = """
     import time
     from langchain_core.messages import AIMessage
     from langgraph.graph import START, MessagesState, StateGraph
+    from langgraph.store.base import BaseStore
 
     async def blocks(state):
         time.sleep(1)
@@ -40,6 +42,16 @@ BAD = """
 
     graph = StateGraph(MessagesState).add_node("blocks", blocks).add_edge(START, "blocks")
     threads = StateGraph(MessagesState).add_node("by_thread", by_thread).add_edge(START, "by_thread")
+    async def remember(state, *, store: BaseStore):
+        found = await store.asearch(("people",), query="Who?")
+        await store.aput(("people",), str(len(found)), {"text": state["messages"][-1].text})
+        print('{"found": ' + str(len(found)) + "}")
+        return {"messages": [AIMessage(f"{len(found)} by meaning, {[one.score is not None for one in found]}")]}
+
+    def embed(texts):
+        return [[float(len(text)), 1.0] for text in texts]
+
+    remembers = StateGraph(MessagesState).add_node("remember", remember).add_edge(START, "remember")
     broken = "no graph"
 """
 
@@ -84,6 +96,19 @@ def test_what_comes_out_differently_in_skein_is_said_with_both(folder: Path) -> 
     code, safety, text = said(folder, "bad.py:threads")
     assert (code, safety["It does the same as outside Skein"]) == (1, "NOT SAFE")
     assert ("('bare', [])" in text, "('thre', [])" in text) == (True, True)
+
+
+def test_one_that_prints_and_searches_by_meaning_does_so_outside_too(folder: Path) -> None:
+    manifest = json.loads((folder / "langgraph.json").read_text())
+    manifest["store"] = {"index": {"dims": 2, "embed": "./bad.py:embed"}}
+    (folder / "langgraph.json").write_text(json.dumps(manifest))
+    result = CliRunner().invoke(app, ["check-graph", "bad.py:remembers", "--folder", str(folder), "--json"])
+    found = {told["what"]: told for told in map(json.loads, result.stdout.splitlines())}
+    same = found["It does the same as outside Skein"]
+    assert (same["safety"], "1 by meaning, [True]" in same["why"]) == ("safe", True)
+    # It prints before it comes to its end in the process that is killed, too.
+    assert found["A killed process loses nothing that was said"]["safety"] in {"safe", "not tried"}
+    assert (result.exit_code, len(found)) == (0, 8)
 
 
 @pytest.mark.parametrize(
