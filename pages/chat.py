@@ -18,6 +18,7 @@ from pages.parts.conversation_list import OwnRow, draw_conversation_list
 from pages.parts.guard import require_viewer
 from pages.parts.held_back import draw_held_back
 from pages.parts.input_form import draw_input_form
+from pages.parts.more_inputs import find_more_inputs
 from pages.parts.opened import load
 from pages.parts.resources import get_skein
 from pages.parts.talk import Places, Talk
@@ -32,18 +33,20 @@ _EXAMPLES = ("Write a table", "Show me some code", "写一首长诗", "Write 300
 
 def main(skein: Skein, viewer: Viewer) -> None:
     opened, show = load(skein, viewer), chosen_show()
-    talk = Talk(skein, opened, show=show)
     is_own = opened.conversation is None or opened.conversation.user_id == viewer.user_id
     dock = st.bottom.container(key="chat_dock")
     agent_id = chosen_agent(skein, opened)
+    more = find_more_inputs(skein, opened, agent_id, is_own=is_own)
+    talk = Talk(skein, opened, more, show=show)
     form = skein.agents.input_form(agent_id)
     if is_own and form is None:
         draw_input(talk.take_sent)
     with dock:
         stop = st.empty()
         draw_problem(opened.conversation_id)
-        is_held = draw_held_back(skein, viewer, opened, send=talk.send)
+        is_held = draw_held_back(skein, viewer, opened, more, send=talk.send)
         draw_chosen(state.FAN)
+        more.draw()
         if is_own and form is not None:
             draw_input_form(skein, opened, agent_id, form, send=talk.send_filled)
     at_top, beside = st.container(key="chat_header_place"), st.container(key="chat_beside")

@@ -6,7 +6,7 @@ the call it answers. The transcript that people see is kept elsewhere and is not
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AnyMessage, HumanMessage, RemoveMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
@@ -14,6 +14,7 @@ from langgraph.constants import TAG_NOSTREAM
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
 
+from core.agents.field_schemas import FILLED_BY_THE_GRAPH
 from core.agents.models import ChatModels
 from core.calls.context import COMPACTED_KEY
 
@@ -30,7 +31,7 @@ _SILENT: RunnableConfig = {"tags": [TAG_NOSTREAM]}
 class AssistantState(MessagesState):
     """The messages the model still sees word for word, and a summary of those before them."""
 
-    summary: str
+    summary: Annotated[str, FILLED_BY_THE_GRAPH]
 
 
 @dataclass(frozen=True)

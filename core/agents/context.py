@@ -17,7 +17,7 @@ from core.agents.field_schemas import describe_fields, find_adapter
 from core.agents.limits import LIMITS
 from core.agents.shapes import read_fields, required_fields
 from core.errors import BadInputError
-from core.history.turns import ATTACHMENTS, EDITS
+from core.history.turns import ATTACHMENTS, EDITS, INPUTS
 
 # What a person chooses in Skein's own options; a graph's own setting of such a name stands in SETTINGS instead.
 CHOSEN_IN_SKEIN = ("model", "temperature")
@@ -26,7 +26,7 @@ SETTINGS = "settings"
 IDS = ("user_id", "session_id", "conversation_id", "message_id")
 # What graphs that ask for ``chat_models`` are given with them.
 WITH_MODELS = ("chat_models", "workspace", "max_messages", "keep_last")
-_OURS = frozenset({LIMITS, EDITS, ATTACHMENTS, SETTINGS, *CHOSEN_IN_SKEIN})
+_OURS = frozenset({LIMITS, EDITS, ATTACHMENTS, INPUTS, SETTINGS, *CHOSEN_IN_SKEIN})
 # What LangGraph and its servers read of a config; a setting may not pass for it.
 _RESERVED = frozenset({"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "run_id", *IDS})
 _RESERVED_STARTS = ("__", "langgraph_")

@@ -7,8 +7,20 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, get_args, get_origin
 
+from langchain.agents.middleware.types import OmitFromSchema
 from pydantic import BaseModel, Field, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
 from pydantic import create_model as make_model
+
+# Marks a field of a state, in its ``Annotated``, that no form asks people for; so does LangChain's `OmitFromInput`.
+FILLED_BY_THE_GRAPH = "filled by the graph"
+
+
+def is_asked(hint: Any) -> bool:
+    """Whether a field is one that people may fill in."""
+    marks = getattr(hint, "__metadata__", ())
+    return not any(
+        mark is FILLED_BY_THE_GRAPH or (isinstance(mark, OmitFromSchema) and mark.input) for mark in marks
+    )
 
 
 def find_adapter(hint: Any) -> TypeAdapter[Any] | None:

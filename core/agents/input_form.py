@@ -15,7 +15,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 from pydantic import TypeAdapter, ValidationError
 
-from core.agents.field_schemas import describe_fields, find_adapter
+from core.agents.field_schemas import describe_fields, find_adapter, is_asked
 from core.agents.inputs import find_key, to_fields, to_input
 from core.agents.shapes import NOTHING, Shape, fit, read_input, takes_messages
 from core.errors import BadInputError
@@ -49,6 +49,20 @@ def find_form(graph: Graph, *, key: str | None = None) -> InputForm | None:
     if not shape.fields or _takes_text(shape, chosen):
         return None
     return _of_fields(graph, shape, chosen)
+
+
+def find_more(graph: Graph, *, key: str | None = None) -> dict[str, Any] | None:
+    """The JSON schema of what else can be given with a text, where that is enough; None when there is nothing."""
+    shape = read_input(graph)
+    chosen = key or find_key(shape)
+    if not shape.fields or not _takes_text(shape, chosen):
+        return None
+    others = {
+        name: hint
+        for name, hint in shape.fields.items()
+        if name != chosen and not takes_messages(hint, name) and is_asked(hint)
+    }
+    return describe_fields(shape.whole, others, required=(), name="Inputs")
 
 
 def _takes_text(shape: Shape, chosen: str | None) -> bool:

@@ -6,7 +6,8 @@ all is read from its schemas (and of an entrypoint without any, from the keys th
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from langchain_core.messages import AnyMessage, HumanMessage
@@ -26,11 +27,17 @@ _ASKED = (
 _SAMPLE = (HumanMessage("text"),)
 
 
-def to_input(graph: Graph, messages: Sequence[AnyMessage], *, key: str | None = None) -> Any:
+def to_input(
+    graph: Graph,
+    messages: Sequence[AnyMessage],
+    *,
+    key: str | None = None,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> Any:
     """What the graph is given for these messages, the last of which is the newest.
 
-    ``key`` is the input's key that takes the text, where the schema alone does not tell; BadInputError says what a
-    graph takes whose input no text fits.
+    ``key`` is the input's key that takes the text, where the schema alone does not tell; ``more`` is given beside
+    it, by the input's keys. BadInputError says what a graph takes whose input no text fits.
     """
     shape, messages = read_input(graph), list(messages)
     if shape.fields is None and key is not None:
@@ -42,7 +49,10 @@ def to_input(graph: Graph, messages: Sequence[AnyMessage], *, key: str | None = 
                 f"This agent takes {_words(shape.whole)}, and what you wrote is not that: write it as JSON."
             )
         return value
-    return _made(shape, to_fields(shape, messages, key))
+    if unknown := more.keys() - shape.fields.keys():
+        names = ", ".join(map(repr, sorted(unknown)))
+        raise BadInputError(f"This agent takes no input {names[:200]}; its inputs are {', '.join(shape.fields)}.")
+    return _made(shape, {**more, **to_fields(shape, messages, key)})
 
 
 def to_fields(shape: Shape, messages: Sequence[AnyMessage], key: str | None = None) -> dict[str, Any]:

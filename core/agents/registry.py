@@ -26,7 +26,7 @@ from core.agents.context import (
 )
 from core.agents.environment import set_environment
 from core.agents.factories import Factory, build, for_running
-from core.agents.input_form import InputForm, find_form, find_problems
+from core.agents.input_form import InputForm, find_form, find_more, find_problems
 from core.agents.limits import LIMITS, Limits, apply_limits, choose_limits, copy_graph, own_limits
 from core.agents.loading import LOADING_SECONDS, explain_failure, find_embedding, load, load_each
 from core.agents.manifest import (
@@ -104,6 +104,7 @@ class Agents:
         self._compiled: dict[str, tuple[BaseCheckpointSaver[Any], Graph]] = {}
         self._settings_schemas: dict[str, dict[str, Any] | None] = {}
         self._input_forms: dict[str, InputForm | None] = {}
+        self._more_inputs: dict[str, dict[str, Any] | None] = {}
         self._tool_nodes: dict[str, frozenset[str]] = {}
         manifests, self.problems = read_manifests(settings.langgraph_json)
         # In their order and all of them, also where one alone is wanted: names depend on who came first.
@@ -332,6 +333,15 @@ class Agents:
         if agent_id not in self._input_forms:
             self._input_forms[agent_id] = find_form(agent.graph, key=agent.input_key)
         return self._input_forms[agent_id]
+
+    def more_inputs(self, agent_id: str) -> dict[str, Any] | None:
+        """The JSON schema of what this agent can be given with a text; None when there is nothing of that kind."""
+        agent = self._agents.get(agent_id)
+        if agent is None or agent.graph is None:
+            return None
+        if agent_id not in self._more_inputs:
+            self._more_inputs[agent_id] = find_more(agent.graph, key=agent.input_key)
+        return self._more_inputs[agent_id]
 
     def input_problems(self, agent_id: str, value: Any) -> tuple[Mismatch, ...]:
         """What of its filled form this agent does not take, each with the path to the field."""

@@ -4,7 +4,7 @@ specialised agents answer.
 Invariant: nothing that ``route`` says is a part of the answer; no specialist is asked before the intent is clear.
 """
 
-from typing import Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from langchain_core.messages import AnyMessage, HumanMessage, RemoveMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field
 from core.agents import analyst, assistant, planner
 from core.agents.assistant import AssistantState
 from core.agents.demo.words import HAS_CJK
+from core.agents.field_schemas import FILLED_BY_THE_GRAPH
 from core.agents.tools.state import ArtifactChannels
 from core.agents.workspace import WorkContext
 
@@ -47,8 +48,8 @@ class Route(BaseModel):
 class RouterState(AssistantState, ArtifactChannels):
     """What the specialised agents share, and what the person was found to want."""
 
-    intent: NotRequired[Intent]
-    question: NotRequired[str]
+    intent: NotRequired[Annotated[Intent, FILLED_BY_THE_GRAPH]]
+    question: NotRequired[Annotated[str, FILLED_BY_THE_GRAPH]]
 
 
 _QUESTION = {"en": "What would you like me to do?", "zh": "你想让我做什么?"}

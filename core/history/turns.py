@@ -33,6 +33,8 @@ EDITS = "edited_state"
 EDITED_AT = "edited_at"
 # The files that came with the message, as names of versions of artifacts: "art_...@1".
 ATTACHMENTS = "attachments"
+# What else the graph was given with the message, as plain data by the keys of its input.
+INPUTS = "inputs"
 
 
 class ThreadKind(StrEnum):
@@ -93,10 +95,26 @@ class Turn:
         """The part of its config that names the files of the message; nothing without files."""
         return {name: value for name, value in self.config.items() if name == ATTACHMENTS}
 
+    @property
+    def brought(self) -> dict[str, Any]:
+        """The part of its config that came with the message: its files, and more inputs."""
+        return {name: value for name, value in self.config.items() if name in {ATTACHMENTS, INPUTS}}
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What else the graph was given with the message."""
+        return inputs_of(self.config)
+
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a thread's config was chosen; the rest says what it begins with."""
-    return {name: value for name, value in config.items() if name not in {EDITS, EDITED_AT, ATTACHMENTS}}
+    return {name: value for name, value in config.items() if name not in {EDITS, EDITED_AT, ATTACHMENTS, INPUTS}}
+
+
+def inputs_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a thread's config says that its graph is given beside the message."""
+    found = config.get(INPUTS)
+    return dict(found) if isinstance(found, Mapping) else {}
 
 
 def get_turn(viewer: Viewer, db: Db, message_id: MessageId) -> Turn:

@@ -19,6 +19,7 @@ from core.history.turns import (
     ATTACHMENTS,
     EDITED_AT,
     EDITS,
+    INPUTS,
     UNFINISHED,
     ThreadKind,
     Turn,
@@ -131,8 +132,8 @@ def fork(
     source: dict[str, Any] = {"parent_thread_id": owner.thread_id, "source_checkpoint_id": step.checkpoint_id}
     edited = {EDITS: dict(edits), EDITED_AT: source} if edits else {}
     new = _placed(owner, step, text)
-    # What is said next is another message, and brings no files.
-    kept = owner.attached if new.parent_message_id == owner.parent_message_id else {}
+    # What is said next is another message, and brings nothing along.
+    kept = owner.brought if new.parent_message_id == owner.parent_message_id else {}
     new = replace(new, **source, config=turn.settings | kept | edited, name=name)
     return engine.start(viewer, new)
 
@@ -218,7 +219,7 @@ def sibling(
     source = _source_of(turn)
     if _was_forked(turn) and parent is not None and source["parent_thread_id"] == parent.thread_id:
         return replace(new, **source)
-    return replace(new, config=turn.settings | turn.attached)
+    return replace(new, config=turn.settings | turn.brought)
 
 
 def snapshot(
@@ -265,7 +266,7 @@ def _variant_of(new: NewMessage, name: str, variant: Variant) -> NewMessage:
     config = new.config | {key: value for key, value in chosen.items() if value is not None}
     if variant.agent_id not in {None, new.agent_id}:
         # Another agent cannot start from this one's checkpoint; it is given what was said.
-        config = {name: value for name, value in config.items() if name not in {EDITS, EDITED_AT}}
+        config = {name: value for name, value in config.items() if name not in {EDITS, EDITED_AT, INPUTS}}
         new = replace(new, parent_thread_id=None, source_checkpoint_id=None)
     return replace(
         new, kind=ThreadKind.FAN_OUT, name=name, agent_id=variant.agent_id or new.agent_id, config=config

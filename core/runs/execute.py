@@ -32,7 +32,7 @@ from core.history.approval_steps import list_decided
 from core.history.artifacts import Ref, find_named, settle_versions
 from core.history.interrupts import SAID, Asked, exactly, with_schemas
 from core.history.rules import Rule, find_rules
-from core.history.turns import list_path_threads
+from core.history.turns import inputs_of, list_path_threads
 from core.ids import ThreadId
 from core.runs.events import plain, plain_state
 from core.runs.gate import Account, Gate, account_of
@@ -135,9 +135,12 @@ class Executor:
         }
         if limit != own_limits(graph).recursion_limit:
             config["recursion_limit"] = limit
-        key = self.agents.get(spec.agent_id).input_key
+        given: Any = start.resume
+        if start.messages is not None:
+            key = self.agents.get(spec.agent_id).input_key
+            given = to_input(graph, start.messages, key=key, more=inputs_of(spec.config))
         return graph.astream(
-            start.resume if start.messages is None else to_input(graph, start.messages, key=key),
+            given,
             config,
             context=self.agents.context_for(spec.agent_id, graph, spec.config, ids, **self._given(spec)),
             stream_mode=STREAM_MODES,

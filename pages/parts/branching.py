@@ -107,6 +107,8 @@ def _edit(skein: Skein, viewer: Viewer, turn: Turn) -> None:
     st.caption("The new words stand beside the old ones, which stay with all that came after them.")
     if turn.attached:
         st.caption("The files of this message go along.")
+    if turn.inputs:
+        st.caption("What else it was given goes along.")
     with st.form("chat.edit", border=False):
         st.text_area("Message", value=turn.content, height=160, key=state.EDITED)
         st.form_submit_button(

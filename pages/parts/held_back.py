@@ -6,18 +6,19 @@ from functools import partial
 import streamlit as st
 
 from core.access.viewer import Viewer
-from core.history.branches import BranchRow
 from core.history.messages import NewMessage
-from core.history.turns import Turn
 from core.ids import ConversationId
 from core.runs.branching import edit
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.attached import Given, draw_names
+from pages.parts.more_inputs import MoreInputs
 from pages.parts.opened import Opened, go_to
 
 
-def draw_held_back(skein: Skein, viewer: Viewer, opened: Opened, *, send: Callable[[Given], None]) -> bool:
+def draw_held_back(
+    skein: Skein, viewer: Viewer, opened: Opened, more: MoreInputs, *, send: Callable[[Given], None]
+) -> bool:
     """What is kept for this conversation with the ways to send it, and whether there is anything."""
     here, head = opened.conversation_id, opened.head
     if unsent := state.take(state.UNSENT):
@@ -32,7 +33,7 @@ def draw_held_back(skein: Skein, viewer: Viewer, opened: Opened, *, send: Callab
         draw_names(files)
         with st.container(horizontal=True):
             if head is not None and is_live:
-                _draw_choices(skein, viewer, opened.branch, head, text)
+                _draw_choices(skein, viewer, opened, text, more)
             else:
                 st.button(
                     "Send it",
@@ -50,8 +51,8 @@ def _send(here: ConversationId | None, send: Callable[[Given], None]) -> None:
     send(Given(state.release(here), files))
 
 
-def _draw_choices(skein: Skein, viewer: Viewer, branch: BranchRow | None, head: Turn, text: str) -> None:
-    start = partial(_start, skein, viewer, branch, head, text)
+def _draw_choices(skein: Skein, viewer: Viewer, opened: Opened, text: str, more: MoreInputs) -> None:
+    start = partial(_start, skein, viewer, opened, text, more)
     st.button(
         "Send after it", icon=":material/schedule:", key="chat.held.wait", on_click=start, kwargs={"way": "wait"}
     )
@@ -67,12 +68,15 @@ def _draw_choices(skein: Skein, viewer: Viewer, branch: BranchRow | None, head: 
     )
 
 
-def _start(skein: Skein, viewer: Viewer, branch: BranchRow | None, head: Turn, text: str, *, way: str) -> None:
+def _start(skein: Skein, viewer: Viewer, opened: Opened, text: str, more: MoreInputs, *, way: str) -> None:
+    branch, head = opened.branch, opened.head
+    assert head is not None  # noqa: S101 - it is what the message waits for
     files = state.held_files(head.conversation_id)
     with state.problems():
         if way == "beside":
             added = edit(skein.engine, viewer, head.message_id, text, files=files, when_busy="wait")
         else:
+            inputs = more.take()
             if way == "stop":
                 skein.engine.stop(viewer, head.thread_id)
             message = NewMessage(
@@ -81,9 +85,10 @@ def _start(skein: Skein, viewer: Viewer, branch: BranchRow | None, head: Turn, t
                 parent_message_id=head.message_id,
                 branch_id=branch.branch_id if branch else None,
                 agent_id=head.agent_id,
-                config=head.settings,
+                config=head.settings | inputs,
                 files=files,
             )
             added = skein.engine.start(viewer, message, when_busy="wait")
+            more.forget()
         state.release(head.conversation_id)
         go_to(added)

@@ -27,6 +27,7 @@ EDITED = "chat.edited"  # the words that a question is to be asked in
 TITLE = "chat.title"  # what a conversation is to be called
 INPUT = "chat.input"
 INPUT_WIDGET = "chat.input_widget."  # before an agent's id and what it stands below: a widget of its input's form
+MORE_INPUTS = "chat.more_inputs."  # before an agent's id and a conversation's: (how often sent, what is filled in)
 INPUT_REFUSED = "chat.input_refused"  # (the form's key, by widget what is wrong with what it holds)
 EXAMPLE = "chat.example"  # what the welcome offers to say
 SEARCH = "chat.search"

@@ -17,7 +17,7 @@ from core.history.branches import BranchRow
 from core.history.conversations import ConversationRow, default_title
 from core.history.messages import Added, NewMessage
 from core.history.positions import remember_position
-from core.history.turns import Turn
+from core.history.turns import INPUTS, Turn
 from core.ids import BranchId
 from core.runs.branching import fan_out
 from core.skein import Skein
@@ -29,6 +29,7 @@ from pages.parts.attached import Given, take_sent
 from pages.parts.chat_header import Header
 from pages.parts.conversation_list import OwnRow
 from pages.parts.guard import find_here
+from pages.parts.more_inputs import MoreInputs
 from pages.parts.opened import Opened, go_to
 from pages.parts.turn import About, draw_question, follow
 from pages.parts.variants import chosen_variants, forget_variants
@@ -60,9 +61,10 @@ class _Asked:
 class Talk:
     """What the page says next, and where; one for each time that the page is drawn."""
 
-    def __init__(self, skein: Skein, opened: Opened, *, show: Show) -> None:
+    def __init__(self, skein: Skein, opened: Opened, more: MoreInputs, *, show: Show) -> None:
         self._skein = skein
         self._opened = opened
+        self._more = more
         self._show = show
         self._places: Places | None = None
         self._slots = 0
@@ -104,6 +106,10 @@ class Talk:
         is_new = opened.conversation is None
         if is_new:
             forget_choice()
+        if INPUTS in new.config:
+            # The fields begin anew, and they stand outside of the slot.
+            self._more.forget()
+            in_slot = False
         if st.query_params.get("branch") != added.branch_id or "message" in st.query_params:
             go_to(added)
         if in_slot and not variants and not given.files and self._can_draw(added):
@@ -133,7 +139,7 @@ class Talk:
             parent_message_id=head.message_id if head else None,
             branch_id=_branch_id(opened),
             agent_id=agent_id,
-            config=chosen | chosen_config(agent_id),
+            config=chosen | chosen_config(agent_id) | self._more.take(),
             files=given.files,
             is_next=head is not None,
         )

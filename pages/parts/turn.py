@@ -35,6 +35,7 @@ from pages.parts.details import draw_details
 from pages.parts.figures import counted, total_cost
 from pages.parts.graph_lit import GraphFold
 from pages.parts.lanes import BESIDE, draw_asides
+from pages.parts.more_inputs import draw_given
 from pages.parts.opened import go_to
 from pages.parts.places import CALLS
 from pages.parts.resources import forget_waiting
@@ -100,6 +101,7 @@ def draw_question(skein: Skein, viewer: Viewer, turn: Turn, about: About) -> Del
     with st.chat_message("user", avatar=":material/person:"):
         st.markdown(turn.content)
         draw_files(skein, viewer, turn, about.files)
+        draw_given(turn.inputs)
     return st.empty()
 
 

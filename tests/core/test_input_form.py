@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 
 from core.access.viewer import Viewer
-from core.agents.input_form import find_form, find_problems, read_text, write_text
+from core.agents.input_form import find_form, find_more, find_problems, read_text, write_text
 from core.history.conversations import default_title
-from core.runs.branching import edit, regenerate
+from core.history.messages import NewMessage
+from core.history.turns import INPUTS
+from core.runs.branching import Variant, edit, fan_out, fork, regenerate, retry
 from core.settings import Settings
 from core.skein import Skein
 from tests.conftest import make_settings
 from tests.core.support import ROOT, answered, ask, turn_at
 from tests.graphs import filling
 
-NAMES = ("order", "trip", "numbers", "area", "plain", "doubled")
+NAMES = ("order", "trip", "numbers", "area", "plain", "doubled", "failing")
 ORDER = {"messages": "please", "customer": "Ada", "copies": 2}
 
 
@@ -145,3 +147,75 @@ class TestWhatIsFilledIn:
             == 'Ulm or so · 3 · ["Rom"]'
         )
         assert [default_title(text) for text in ("{", "{1}\nx", "[1]", "")] == ["{", "{1}", "[1]", ""]
+
+
+MORE = {"language": "French", "notes": ["a", "b"]}
+
+
+class TestMoreInputs:
+    def start(self, skein: Skein, viewer: Viewer, text: str, inputs: dict[str, Any], agent: str = "plain") -> Any:
+        new = NewMessage(text, agent_id=agent, config={INPUTS: inputs} if inputs else {})
+        return answered(skein, viewer, skein.engine.start(viewer, new).thread_id)
+
+    def test_are_the_optional_fields_beside_the_messages(self) -> None:
+        schema = find_more(graph_of("plain"))
+        assert schema is not None
+        assert list(schema["properties"]) == ["language", "notes"]
+        assert not schema.get("required")
+
+    def test_are_none_where_there_is_nothing_more_or_a_form_asks_for_all(self, opened: Skein) -> None:
+        for name in ("order", "trip", "numbers", "area", "doubled"):
+            assert find_more(graph_of(name)) is None
+        assert opened.agents.more_inputs("nobody") is None
+
+    def test_of_shipped_agents_are_none(self, opened: Skein) -> None:
+        from core.agents import analyst, assistant, planner, router
+
+        for agent in (analyst, assistant, planner, router):
+            graph = agent.graph
+            assert find_more(graph.compile() if hasattr(graph, "compile") else graph) is None
+
+    def test_reach_the_graph_and_stay_with_the_message(self, opened: Skein, alice: Viewer) -> None:
+        turn = self.start(opened, alice, "hi", MORE)
+        assert (turn.answer, turn.inputs) == ("French: hi", MORE)
+        assert opened.engine.get_state(alice, turn.thread_id).values["notes"] == ["a", "b"]
+        assert INPUTS not in turn.settings
+
+    def test_go_along_when_it_is_asked_again_in_any_way(self, opened: Skein, alice: Viewer) -> None:
+        turn = self.start(opened, alice, "hi", MORE)
+        again = [
+            regenerate(opened.engine, alice, turn.message_id),
+            edit(opened.engine, alice, turn.message_id, "hi"),
+        ]
+        for added in again:
+            done = answered(opened, alice, added.thread_id)
+            assert (done.answer, done.inputs) == ("French: hi", MORE)
+            # They were given once, not added up.
+            assert opened.engine.get_state(alice, done.thread_id).values["notes"] == ["a", "b"]
+
+    def test_of_a_failed_answer_are_those_of_its_retry(self, opened: Skein, alice: Viewer) -> None:
+        failed = self.start(opened, alice, "fail", {"language": "French"}, agent="failing")
+        assert failed.status == "failed"
+        done = answered(opened, alice, retry(opened.engine, alice, failed.thread_id).thread_id)
+        assert (done.status, done.answer, done.inputs) == ("done", "French: fail", {"language": "French"})
+
+    def test_are_not_said_again_with_the_next_message(self, opened: Skein, alice: Viewer) -> None:
+        turn = self.start(opened, alice, "hi", MORE)
+        following = fork(opened.engine, alice, turn.thread_id, text="more")
+        done = answered(opened, alice, following.thread_id)
+        # What the graph keeps of them in its state is its own.
+        assert (done.answer, done.inputs) == ("French: more", {})
+        assert opened.engine.get_state(alice, done.thread_id).values["notes"] == ["a", "b"]
+
+    def test_do_not_go_to_another_agent(self, opened: Skein, alice: Viewer) -> None:
+        new = NewMessage("hi", agent_id="plain", config={INPUTS: MORE})
+        both = {"one": Variant(), "other": Variant(agent_id="failing")}
+        added = fan_out(opened.engine, alice, new, both)
+        assert [answered(opened, alice, one.thread_id).inputs for one in added.values()] == [MORE, {}]
+
+    def test_that_the_agent_does_not_take_are_one_sentence(self, opened: Skein, alice: Viewer) -> None:
+        turn = self.start(opened, alice, "hi", {"colour": "red"})
+        assert (turn.status, turn.error_message) == (
+            "failed",
+            "This agent takes no input 'colour'; its inputs are messages, language, notes.",
+        )

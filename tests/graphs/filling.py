@@ -99,6 +99,29 @@ plain = (
 )
 
 
+class Noted(MessagesState):
+    about: dict[str, Any]
+
+
+noted = (
+    StateGraph(Noted)
+    .add_node("say", lambda state: {"messages": [AIMessage(str(state.get("about")))]})
+    .add_edge(START, "say")
+    .add_edge("say", END)
+)
+FAILURES = ["once"]
+
+
+def fail_once(state: Wide) -> dict[str, Any]:
+    if state["messages"][-1].text == "fail" and FAILURES:
+        raise RuntimeError(FAILURES.pop())
+    FAILURES.append("once")
+    return {"messages": [AIMessage(f"{state.get('language')}: {state['messages'][-1].text}")]}
+
+
+failing = StateGraph(Wide).add_node("say", fail_once).add_edge(START, "say").add_edge("say", END)
+
+
 @entrypoint()
 async def doubled(number: int) -> str:
     return str(number * 2)

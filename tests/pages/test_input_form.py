@@ -9,19 +9,21 @@ from streamlit.testing.v1 import AppTest
 
 from core.access.viewer import Viewer
 from core.agents.input_form import write_text
+from core.history.messages import NewMessage
+from core.history.turns import INPUTS
 from core.settings import Settings
 from core.skein import Skein
 from pages.parts.schema_form import say_at_fields
 from tests.conftest import make_settings
 from tests.core.support import ROOT, answered, ask
-from tests.pages.conftest import OpenTab, person_named, said, texts
+from tests.pages.conftest import OpenTab, opened_popover, person_named, said, say, texts
 
 ORDER = {"messages": "please", "customer": "Ada", "copies": 2}
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    names = ("order", "doubled", "plain", "numbers")
+    names = ("order", "doubled", "plain", "numbers", "noted")
     listed = {name: f"{ROOT / 'tests' / 'graphs' / 'filling.py'}:{name}" for name in names}
     path = tmp_path / "langgraph.json"
     path.write_text(json.dumps({"graphs": listed}))
@@ -127,6 +129,49 @@ class TestTheForm:
         answered(opened, ada, turn.thread_id)
         at = tab("root", role="admin", conversation=turn.conversation_id)
         assert not [one for one in at.button if "input_widget" in (one.key or "")]
+
+
+class TestMoreInputs:
+    def fold(self, at: AppTest, conversation: str = "new") -> AppTest:
+        return opened_popover(at, f"chat.more_inputs.plain.{conversation}.fold")
+
+    def test_are_folded_beside_the_field_to_type_in(self, tab: OpenTab) -> None:
+        at = choose(chat(tab), "plain")
+        assert "Language" not in [one.label for one in at.text_input]
+        at = self.fold(at)
+        assert "Language" in [one.label for one in at.text_input]
+        assert [one.key for one in at.chat_input] == ["chat.input"]
+
+    def test_are_not_there_for_agents_without_any(self, tab: OpenTab) -> None:
+        at = opened_popover(choose(chat(tab), "order"), "chat.more_inputs.order.new.fold")
+        assert not [one for one in at.text_input if "more_inputs" in (one.key or "")]
+
+    def test_go_along_with_the_message_and_are_shown_with_it(self, tab: OpenTab) -> None:
+        at = self.fold(choose(chat(tab), "plain"))
+        at.text_input(key="chat.more_inputs.plain.new.0.language").set_value("French")
+        at = say(at.run(), "hi")
+        assert at.exception.values == []
+        assert "French: hi" in texts(at)
+        assert ":material/list_alt: language: French" in texts(at)
+
+    def test_begin_anew_below_it(self, tab: OpenTab, opened: Skein, ada: Viewer) -> None:
+        new = NewMessage("hi", agent_id="plain", config={INPUTS: {"language": "French"}})
+        turn = answered(opened, ada, opened.engine.start(ada, new).thread_id)
+        at = self.fold(chat(tab, conversation=turn.conversation_id), turn.conversation_id)
+        field = at.text_input(key=f"chat.more_inputs.plain.{turn.conversation_id}.0.language")
+        assert field.value in {"", None}
+        at = say(field.set_value("German").run(), "more")
+        assert "German: more" in texts(at)
+        assert at.text_input(key=f"chat.more_inputs.plain.{turn.conversation_id}.1.language").value in {"", None}
+
+    def test_that_do_not_fit_are_said_and_the_words_are_kept(self, tab: OpenTab) -> None:
+        at = self.fold(choose(chat(tab), "noted"))
+        at = opened_popover(at, "chat.more_inputs.noted.new.fold")
+        at.text_area(key="chat.more_inputs.noted.new.0.about").set_value("{")
+        at = say(at.run(), "hi")
+        assert "is not JSON" in texts(at)
+        assert said(at) == []
+        assert "hi" in texts(at)
 
 
 NESTED = {

@@ -8,6 +8,7 @@ from typing import Annotated, Any, NotRequired
 from langchain.agents import AgentState
 from typing_extensions import TypedDict
 
+from core.agents.field_schemas import FILLED_BY_THE_GRAPH
 from core.history.artifacts import parse_ref
 
 
@@ -31,8 +32,8 @@ def merge(old: list[str], new: list[str]) -> list[str]:
 class ArtifactChannels(TypedDict):
     """The artifacts that a thread has, each as ``art_...@3``."""
 
-    task_plan_id: NotRequired[Annotated[str, newer]]
-    result_artifact_ids: NotRequired[Annotated[list[str], merge]]
+    task_plan_id: NotRequired[Annotated[str, FILLED_BY_THE_GRAPH, newer]]
+    result_artifact_ids: NotRequired[Annotated[list[str], FILLED_BY_THE_GRAPH, merge]]
 
 
 class WorkState(AgentState[Any], ArtifactChannels):
