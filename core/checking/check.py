@@ -212,9 +212,9 @@ class _Trials:
         here.turns.append(stopped)
         refused = len(self.model.refused)
         after = here.wait(here.say(self.turns[1].text).thread_id)
+        self._require_over(after)
         if len(self.model.refused) > refused:
             raise _UnsafeError(f"The model server refused what came next: {self.model.refused[-1]}")
-        self._require_over(after)
         return f"It {_in_words(stopped)}, and the next message {_in_words(after)}."
 
     def forked(self) -> str:

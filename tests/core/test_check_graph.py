@@ -29,6 +29,7 @@ GOOD = """
 BAD = """
     import random
     import time
+    from langchain.chat_models import init_chat_model
     from langchain_core.messages import AIMessage
     from langgraph.graph import START, MessagesState, StateGraph
     from langgraph.store.base import BaseStore
@@ -51,6 +52,16 @@ BAD = """
     def embed(texts):
         return [[float(len(text)), 1.0] for text in texts]
 
+    async def leave_open(state):
+        model = init_chat_model("openai:some-model").bind_tools([embed_word])
+        asked = await model.ainvoke(state["messages"])
+        return {"messages": [await model.ainvoke([*state["messages"], asked])]}
+
+    def embed_word(word: str) -> str:
+        "Embed a word."
+        return word
+
+    refused = StateGraph(MessagesState).add_node("leave_open", leave_open).add_edge(START, "leave_open")
     remembers = StateGraph(MessagesState).add_node("remember", remember).add_edge(START, "remember")
     broken = "no graph"
 """
@@ -96,6 +107,12 @@ def test_what_comes_out_differently_in_skein_is_said_with_both(folder: Path) -> 
     code, safety, text = said(folder, "bad.py:threads")
     assert (code, safety["It does the same as outside Skein"]) == (1, "NOT SAFE")
     assert ("('bare', [])" in text, "('thre', [])" in text) == (True, True)
+
+
+def test_what_the_model_server_refuses_by_itself_is_no_fault_of_a_stop(folder: Path) -> None:
+    code, safety, text = said(folder, "bad.py:refused")
+    assert (code, set(safety.values())) == (0, {"SAFE", "NOT TRIED"}), text
+    assert "outside Skein too: The model server refused the request" in text
 
 
 def test_one_that_prints_and_searches_by_meaning_does_so_outside_too(folder: Path) -> None:
