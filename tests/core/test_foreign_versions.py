@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
+import ormsgpack
 import pytest
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.sqlite import SqliteSaver
@@ -98,6 +99,26 @@ class TestEarlyVersions:
             ("assistant", "Hello."),
             ("assistant", "And?"),
         ]
+
+    @pytest.mark.parametrize("kind", ["msgpack", "json", None, ""])
+    def test_values_and_metadata_are_read_as_what_they_are(self, tmp_path: Path, kind: str | None) -> None:
+        state = {"v": 1, "channel_values": {"a": 1}, "channel_versions": {"a": 1}, "versions_seen": {}}
+        about = {"source": "loop", "step": 3, "writes": {"work": {"a": 1}}}
+        dumps = [ormsgpack.packb] if kind == "msgpack" else [lambda one: json.dumps(one).encode()]
+        for number, dump in enumerate(dumps if kind else [ormsgpack.packb, *dumps]):
+            path = tmp_path / f"{number}.sqlite"
+            with closing(sqlite3.connect(path)) as file:
+                file.execute(
+                    "CREATE TABLE checkpoints (thread_id TEXT, checkpoint_ns TEXT, checkpoint_id TEXT, "
+                    "parent_checkpoint_id TEXT, type TEXT, checkpoint BLOB, metadata BLOB)"
+                )
+                row = ("t", "", "1", None, kind, dump(state), dump(about))
+                file.execute("INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+                file.commit()
+            with open_foreign(path) as foreign:
+                found = foreign.read_state("t", "", "1")
+            assert (found.values, found.problem) == ({"a": 1}, "")
+            assert (found.checkpoint.step, found.checkpoint.metadata["writes"]) == (3, {"work": {"a": 1}})
 
 
 def extend(rows: list[Any], updates: list[list[Any]]) -> list[Any]:

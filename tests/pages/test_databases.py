@@ -1,7 +1,10 @@
 """The page of other programs' databases: who may open it, and what it shows of a file."""
 
+import sqlite3
 import subprocess
 import sys
+import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from tests.conftest import copy_sqlite, make_settings
 from tests.pages.conftest import OpenTab
 
 PROGRAM = Path(__file__).resolve().parents[1] / "core" / "foreign_program.py"
+EARLY = PROGRAM.with_name("early")
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "databases.py"
 
 
@@ -111,6 +115,18 @@ class TestAFile:
         at.text_input(key="databases.widget.q").set_value("CHAT").run()
         assert list(at.dataframe[0].value["Thread"]) == ["chat-1"]
         assert at.query_params["q"] == "CHAT"
+
+
+class TestAFileOfAnEarlyVersion:
+    def test_says_who_ran_and_what_it_does_not_know(self, visit: Any, tmp_path: Path):
+        path = tmp_path / "early.sqlite"
+        with zipfile.ZipFile(EARLY / "0.2.0.zip") as archive, closing(sqlite3.connect(path)) as file:
+            file.executescript(archive.read("file.sql").decode())
+        at = visit("ann", "admin", file=str(path), thread="stopped")
+        assert "the end, or a node that this early version did not store" in said(at)
+        assert any(button.label.startswith("after say ·") for button in at.button)
+        assert "**say**" not in said(at)  # the edge from it is no value of the state
+        assert "nothing was written from here" not in " ".join(str(button.help) for button in at.button)
 
 
 class TestWords:

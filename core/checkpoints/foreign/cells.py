@@ -5,8 +5,9 @@ Invariant: nothing here raises, whatever the cell holds.
 
 from typing import Any
 
-from core.checkpoints.foreign.unpacking import Bounds, DamagedError
-from core.checkpoints.foreign.values import load_json
+from core.checkpoints.foreign.unpacking import Bounds
+from core.checkpoints.foreign.values import load
+from core.checkpoints.values import UNREADABLE
 
 
 def kind_of(kind: Any, blob: Any) -> str:
@@ -25,9 +26,8 @@ def metadata_of(stored: Any) -> dict[str, Any]:
     """A checkpoint's metadata as an object; empty for what is none."""
     if not isinstance(stored, bytes | str):
         return {}
-    try:
-        found = load_json(bytes_of(stored), Bounds(values=2_000))
-    except DamagedError:
+    found = load(None, stored, Bounds(values=2_000))
+    if isinstance(found, dict) and UNREADABLE in found:
         return {}
     return found if isinstance(found, dict) else {}
 

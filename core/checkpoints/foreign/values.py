@@ -104,7 +104,11 @@ def _constructed(items: dict[str, Any]) -> Any:
 
 
 def _guess(stored: bytes) -> str:
-    return "pickle" if stored[:1] == b"\x80" else "json"
+    """The kind of bytes beside which none stands, by the first: a pickle's version, MessagePack's size of a mapping."""
+    first = stored[:1]
+    if first == b"\x80":
+        return "pickle"
+    return "msgpack" if b"\x80" < first < b"\x90" or first in {b"\xde", b"\xdf"} else "json"
 
 
 def _short(kind: str) -> str:
