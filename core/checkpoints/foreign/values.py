@@ -104,7 +104,7 @@ def _constructed(items: dict[str, Any]) -> Any:
 
 
 def _guess(stored: bytes) -> str:
-    """The kind of bytes beside which none stands, by the first: a pickle's version, MessagePack's size of a mapping."""
+    """The kind of bytes without one, by the first: a pickle's version, or MessagePack's size of a mapping."""
     first = stored[:1]
     if first == b"\x80":
         return "pickle"
