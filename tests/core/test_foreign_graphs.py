@@ -61,11 +61,11 @@ def say(skein: Skein, viewer: Viewer, text: str, agent: str, under: Turn | None 
     return answered(skein, viewer, ask(skein, viewer, text, agent=agent, under=under).thread_id)
 
 
-def stop_when(skein: Skein, viewer: Viewer, turn: Turn, *, ended: str) -> Turn:
-    """Stop the run once a tool or node of this name has ended."""
+def stop_when(skein: Skein, viewer: Viewer, turn: Turn, *, ended: str = "", begun: str = "") -> Turn:
+    """Stop the run once a tool or node of this name has ended, or has begun."""
     for events in skein.engine.attach(viewer, turn.thread_id):
         if any(
-            event.node == ended and event.payload["phase"] == "end"
+            event.node == (ended or begun) and event.payload["phase"] == ("end" if ended else "start")
             for event in events
             if event.kind in {"tool", "node"}
         ):
@@ -297,6 +297,23 @@ class TestARunThatFailsInASubgraph:
         ]
         # It was never shown another way round, to be set right at the end.
         assert [event for event in follow(skein, viewer, whole.thread_id) if event.kind == "answer"] == []
+
+    @pytest.mark.parametrize("agent", AGENTS)
+    def test_keeps_it_where_it_was_stopped_too(
+        self, skein: Skein, viewer: Viewer, failures: Path, agent: str
+    ) -> None:
+        failures.write_text("hold")
+        stopped = stop_when(skein, viewer, ask(skein, viewer, "go", agent=agent), ended="research")
+        again = retry(skein.engine, viewer, stopped.thread_id)
+        once_more = stop_when(skein, viewer, turn_at(skein, viewer, again.message_id), begun="write")
+        failures.write_text("")
+        whole = answered(skein, viewer, retry(skein.engine, viewer, once_more.thread_id).thread_id)
+
+        assert [(turn.status, turn.answer) for turn in (stopped, once_more, whole)] == [
+            ("stopped", "Found three papers."),
+            ("stopped", "Found three papers."),
+            ("done", "Found three papers.\n\nHere is the report."),
+        ]
 
     @pytest.mark.parametrize("agent", AGENTS)
     def test_gives_on_what_was_said_once(self, skein: Skein, viewer: Viewer, failures: Path, agent: str) -> None:

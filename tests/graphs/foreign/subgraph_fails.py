@@ -1,4 +1,7 @@
-"""A subgraph whose first node has spoken when its second one fails, as often as the file FAILURES has a letter."""
+"""A subgraph whose first node has spoken when its second one fails, as often as the file FAILURES has a letter.
+
+While the file says "hold" it waits instead.
+"""
 
 import asyncio
 import os
@@ -17,6 +20,10 @@ async def research(state):
     return await _say("Found three papers.")
 
 
+def _is_held():
+    return Path(os.environ["FAILURES"]).read_text() == "hold"
+
+
 def _fails():
     file = Path(os.environ["FAILURES"])
     left = file.read_text()
@@ -25,6 +32,8 @@ def _fails():
 
 
 async def write(state):
+    while _is_held():
+        await asyncio.sleep(0.02)
     if _fails():
         raise RuntimeError("broken")
     return await _say("Here is the report.")
