@@ -19,6 +19,7 @@ from core.access.accounts import has_accounts
 from core.access.web import build_middleware, build_routes, setup_link
 from core.access.web.connections import Connections
 from core.errors import SkeinError
+from core.logs import hide_in_tracebacks
 from core.settings import share_model_server
 from core.signals import drain_first
 from core.skein import close_current, current_skein
@@ -30,6 +31,7 @@ from pages.parts.own_tabs import LEAD_ANEW
 async def lifespan(_app: st.App) -> AsyncIterator[None]:
     """Open Skein, greet a new house with its set-up link, and close when the server stops."""
     share_model_server()
+    hide_in_tracebacks()
     try:
         skein = current_skein()
     except SkeinError as error:

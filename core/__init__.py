@@ -3,6 +3,7 @@
 Imports point down only:
 
     ids errors settings          ground floor, with json_schema: whether a value is what a schema asks for
+    outside logs                 what every text from outside passes before it is kept, shown or logged
     tables database migrations   one schema, the only place that knows SQLite from PostgreSQL
     outages                      stores that fail for a while, and what to say of it
     prepared                     statements of the hot path, compiled once and run by the driver

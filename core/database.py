@@ -35,7 +35,7 @@ from core.errors import BusyError, SettingsError
 from core.jobs import JobQueue, Queued
 from core.outages import CommitUnknownError, as_outage, first_line, is_outage, is_passing
 from core.prepared import Prepared, run_plain
-from core.tables import clean_text
+from core.tables import clean_text, to_json
 
 T = TypeVar("T")
 Job = Callable[[Session], T]
@@ -266,7 +266,9 @@ def _postgres_engine(url: str, *, writer: bool) -> Engine:
     """An engine whose transactions, but the writer's, read all as of one moment, and cannot write."""
     # The writer keeps one, another is for migrating.
     size = {"pool_size": 1, "max_overflow": 1} if writer else {"pool_size": 10, "max_overflow": 20}
-    engine = create_engine(url, pool_pre_ping=True, pool_timeout=BUSY_SECONDS, hide_parameters=True, **size)
+    engine = create_engine(
+        url, pool_pre_ping=True, pool_timeout=BUSY_SECONDS, hide_parameters=True, json_serializer=to_json, **size
+    )
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
@@ -291,7 +293,7 @@ def _sqlite_engine(url: str, *, writer: bool) -> Engine:
     # The writer keeps one, another is for migrating.
     size = {"pool_size": 1, "max_overflow": 1} if writer else {"pool_size": 20, "max_overflow": 200}
     opening = {"timeout": BUSY_SECONDS, "check_same_thread": False}
-    engine = create_engine(url, connect_args=opening, hide_parameters=True, **size)
+    engine = create_engine(url, connect_args=opening, hide_parameters=True, json_serializer=to_json, **size)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:

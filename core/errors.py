@@ -12,12 +12,18 @@
     ├── CreationError      nothing was written: offer to send it again
     └── RunError           an execution failed: say why and offer to retry
 
-The message of each is one sentence for people: what is wrong, and how to mend it. It never holds a secret.
+The message of each is one sentence for people: what is wrong, and how to mend it. It never holds a secret:
+where it quotes somebody else, such as a driver, that text is read by ``outside.read_failure`` first.
 """
+
+from core.outside import fit_text
 
 
 class SkeinError(Exception):
     """The root: catch this to show any of ours as a sentence."""
+
+    def __str__(self) -> str:
+        return fit_text(super().__str__())
 
 
 class SignInError(SkeinError):

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from core.errors import BusyError, NoRoomError, OutageError
+from core.outside import read_failure
 
 T = TypeVar("T")
 
@@ -111,7 +112,7 @@ def _is_worth_repeating(error: Exception) -> bool:
 
 def first_line(error: BaseException) -> str:
     """What the driver, or the error itself, says first."""
-    return next(iter(str(_driver_error(error)).strip().splitlines()), "")
+    return next(iter(read_failure(_driver_error(error), 200).strip().splitlines()), "")
 
 
 def _driver_error(error: BaseException) -> BaseException:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from core.errors import SettingsError
+from core.outside import find_secrets
 
 DEMO_MODEL = "demo"
 CallText = Literal["full", "hash", "none"]
@@ -169,3 +170,10 @@ def _problem(place: tuple[int | str, ...], message: str) -> str:
         return text
     name = str(place[0]).upper()
     return f"{name if name.startswith('OPENAI_') else f'SKEIN_{name}'}: {text[0].lower()}{text[1:]}"
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """What of the settings must never be shown: keys, and passwords in addresses."""
+    fields = {name: getattr(settings, name) for name in Settings.model_fields}
+    keys = [value.get_secret_value() for value in fields.values() if isinstance(value, SecretStr)]
+    return keys + find_secrets({name: value for name, value in fields.items() if isinstance(value, str)})

@@ -3,7 +3,6 @@
 Invariant: what is opened here is closed here, in the opposite order, whatever fails in between.
 """
 
-import logging
 import os
 import threading
 from collections.abc import Coroutine
@@ -13,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import structlog
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from core.access.secret_key import load_secret_key
@@ -25,6 +23,8 @@ from core.checkpoints.sqlite_saver import open_sqlite_saver
 from core.checkpoints.stores import open_store
 from core.database import Database
 from core.errors import SkeinError
+from core.logs import hide_in_tracebacks, open_logs
+from core.outside import find_secrets, know_secrets
 from core.records.background import Background
 from core.records.export.jobs import Exports
 from core.records.housekeeper import Housekeeper
@@ -36,7 +36,7 @@ from core.runs.loop import LoopThread
 from core.runs.node_threads import NodeThreads
 from core.runs.processes import OPENED, ProjectProcess, read_told
 from core.runs.share import Share
-from core.settings import Settings, load_settings
+from core.settings import Settings, load_settings, secrets_of
 
 _SYNC_NODE_THREADS = 64
 T = TypeVar("T")
@@ -51,6 +51,8 @@ class Skein:
         environment = dict(os.environ)  # before any project adds to it: the process of one gets none of another's
         with ExitStack() as stack:
             self.secret_key = load_secret_key(settings)
+            known = [self.secret_key, *secrets_of(settings), *find_secrets(environment)]
+            stack.callback(know_secrets(known))
             self.database = Database(settings.app_database_url)
             stack.callback(self.database.close)
             self.database.migrate()
@@ -69,20 +71,14 @@ class Skein:
             self._loop.call(self._loop.loop.set_default_executor, threads)
             stack.callback(lambda: self._loop.run(self.chat_models.aclose()))
             self.saver = self._open_saver(stack)
-            secrets = tuple(
-                secret.get_secret_value()
-                for secret in (settings.openai_api_key, settings.secret_key)
-                if secret is not None
-            )
             self.call_log = CallLog(
                 self.database,
                 said=store.read_said,
                 bound=settings.call_log_bound,
                 policy=self.agents.call_text,
-                hide=self.agents.secrets,
             )
             stack.callback(self.call_log.close)
-            executor = Executor(self.database, self.saver, self.agents, self.agents.secrets)
+            executor = Executor(self.database, self.saver, self.agents)
             self.engine = Engine(
                 settings=settings,
                 database=self.database,
@@ -96,7 +92,7 @@ class Skein:
             stack.callback(self.engine.close)
             self.engine.open()
             if only is None:
-                self._open_rest(stack, secrets)
+                self._open_rest(stack)
             self._stack = stack.pop_all()
 
     def _share(self, only: Path | None) -> Share:
@@ -110,7 +106,7 @@ class Skein:
             if agent_id in agents:
                 self.processes[file].look()
 
-    def _open_rest(self, stack: ExitStack, secrets: tuple[str, ...]) -> None:
+    def _open_rest(self, stack: ExitStack) -> None:
         for process in self.processes.values():
             stack.callback(process.close)
             process.open()
@@ -131,7 +127,6 @@ class Skein:
             database=self.database,
             checkpoints=self.settings.checkpoints_path,
             folder=self.settings.data_dir / "exports" / "sessions",
-            secrets=secrets,
         )
         stack.callback(self.exports.close)
         self.exports.open()
@@ -178,10 +173,7 @@ async def _leave(opening: AbstractAsyncContextManager[BaseCheckpointSaver[Any]])
 
 def open_skein(settings: Settings, *, only: Path | None = None) -> Skein:
     """Open everything; SettingsError says what is wrong when it cannot be. ``only`` is as in `Skein`."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level)),
-        logger_factory=structlog.PrintLoggerFactory(),
-    )
+    open_logs(settings.log_level)
     quiet_callbacks()
     return Skein(settings, only=only)
 
@@ -195,6 +187,7 @@ def serve_project() -> None:
     os.dup2(2, 1)
     try:
         file, settings = read_told(heard.readline())
+        hide_in_tracebacks()
         skein = open_skein(settings, only=file)
     except SkeinError as error:
         print(" ".join(str(error).split()), file=said, flush=True)

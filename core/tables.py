@@ -27,7 +27,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeDecorator, TypeEngine
-from sqlmodel import Field, SQLModel
+from sqlmodel import AutoString, Field, SQLModel
+
+from core import outside
+from core.outside import fit_data, fit_text
 
 THREAD_STATUSES = ("queued", "running", "waiting", "done", "stopped", "failed", "lost")
 THREAD_KINDS = ("first", "continue", "edit", "regenerate", "fork", "retry", "fan_out")
@@ -93,22 +96,40 @@ class IdText(TypeDecorator[str]):
 
 
 class CleanText(TypeDecorator[str]):
-    """Text of any length and language, without what a database cannot hold: NUL and lone surrogates."""
+    """Text of any length and language, without what no database can hold (NUL, lone surrogates), or a secret."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else clean_text(value)
+        return None if value is None else fit_text(value)
 
 
-def clean_text(value: str) -> str:
-    """The same text without NUL characters and lone surrogates, which neither database can hold."""
-    if value.isascii():
-        return value.replace("\0", "")
-    return value.replace("\0", "").encode("utf-8", "ignore").decode("utf-8")
+class CleanString(TypeDecorator[str]):
+    """A short text, as a model's column of ``str`` is; cleaned as a long one."""
+
+    impl = AutoString
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else fit_text(value)
 
 
+clean_text = outside.clean_text
+
+
+def to_json(value: Any) -> str:
+    """Plain data as JSON that both databases can hold, without known secrets; what a column of JSON is given."""
+    try:
+        text = _to_strict(value)
+    except ValueError:  # a number that JSON does not know
+        return _to_strict(fit_data(value))
+    if "\\u0000" in text or fit_text(text) != text:
+        return _to_strict(fit_data(value))
+    return text
+
+
+_to_strict = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 Json = JSON().with_variant(JSONB(), "postgresql")
 
 
@@ -139,7 +160,7 @@ _to_ordered = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 def ordered_json(value: Any) -> str:
     """The value as JSON with its keys in their order, no spaces, and text as it is."""
-    return clean_text(_to_ordered(value))
+    return fit_text(_to_ordered(value))
 
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
@@ -147,7 +168,7 @@ _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys
 
 def canonical_json(value: Any) -> str:
     """The value as JSON with sorted keys, no spaces, and text as it is."""
-    return clean_text(_to_json(value))
+    return fit_text(_to_json(value))
 
 
 def _key() -> Any:
@@ -991,3 +1012,9 @@ class LlmCallToIndex(Table, table=True):
 def is_modelled(name: str | None, kind: str, _parents: object) -> bool:
     """For Alembic: whether something in a database is described here; an index of words is no plain table."""
     return kind != "table" or not str(name).startswith(("llm_call_words", "message_words"))
+
+
+for _table in Table.metadata.tables.values():
+    for _column in _table.columns:
+        if type(_column.type) is AutoString:
+            _column.type = CleanString()

@@ -61,6 +61,8 @@ class Behaviour:
     page_type: str = "text/html"
     gzip: bool = False
     """Compress an answer that is not streamed."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """What stands in the head of the answer, beside the usual."""
     status: int = 200
     error: str = "The server failed."
     error_code: str | None = None
@@ -219,6 +221,11 @@ class ModelServer:
         behaviour = self._behave(recorded.body, recorded.headers) if self._behave else None
         if behaviour is None:
             behaviour = self._script.popleft() if self._script else Behaviour()
+        response = await self._respond(recorded, behaviour)
+        response.headers.update(dict(behaviour.headers))
+        return response
+
+    async def _respond(self, recorded: Recorded, behaviour: Behaviour) -> Response:
         if behaviour.page is not None:
             recorded.ended = "refused"
             return Response(behaviour.page, behaviour.status, media_type=behaviour.page_type)

@@ -18,6 +18,7 @@ from core.agents.limits import LIMITS
 from core.agents.shapes import read_fields, required_fields
 from core.errors import BadInputError
 from core.history.turns import ATTACHMENTS, EDITS, INPUTS
+from core.outside import read_failure
 
 # What a person chooses in Skein's own options; a graph's own setting of such a name stands in SETTINGS instead.
 CHOSEN_IN_SKEIN = ("model", "temperature")
@@ -90,7 +91,7 @@ def make_context(schema: Any, chosen: Mapping[str, Any], given: Mapping[str, Any
     except ValidationError as error:
         raise BadInputError(_problem(error)) from None
     except (ValueError, TypeError) as error:
-        raise BadInputError(f"The agent's settings do not fit together: {str(error)[:300]}") from None
+        raise BadInputError(f"The agent's settings do not fit together: {read_failure(error, 300)}") from None
 
 
 @lru_cache(maxsize=64)

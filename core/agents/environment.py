@@ -1,10 +1,9 @@
 """What a ``langgraph.json`` wants to be in the environment before its modules are imported, as ``env`` says.
 
-Invariant: nothing that is set already is changed, and no value is ever shown.
+Invariant: nothing that is set already is changed, and no secret is ever shown.
 """
 
 import os
-import re
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
@@ -12,11 +11,9 @@ from dotenv import dotenv_values
 
 from core.agents.manifest import Manifest
 from core.errors import BadInputError
+from core.outside import find_secrets
 
 _OURS = "SKEIN_"
-_SECRET_NAME = re.compile(r"key|token|secret|pass|pwd|credential|auth", re.IGNORECASE)
-_PASSWORD = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
-_SHORTEST, _SHORTEST_NAMED = 8, 4
 
 
 def read_environment(manifest: Manifest) -> dict[str, str]:
@@ -53,8 +50,8 @@ def set_environment(manifests: Sequence[Manifest], *, apart: Container[Path] = (
         except BadInputError as error:
             problems.append(str(error))
             continue
+        secrets += find_secrets(wanted)
         for name, value in wanted.items():
-            secrets += _secrets_in(name, value)
             problem = _set(name, value, set_by)
             if problem and manifest.file not in apart:
                 problems.append(f"{manifest.label}: {problem}")
@@ -75,11 +72,3 @@ def _set(name: str, value: str, set_by: Mapping[str, str]) -> str | None:
     if name in set_by:
         return f"{name} has another value in {set_by[name]}, which holds for both; give one of them another name."
     return f"{name} in its env is not used: it is set already where Skein was started."
-
-
-def _secrets_in(name: str, value: str) -> list[str]:
-    """What of a variable must not be shown: passwords in addresses, and every value but the shortest."""
-    found = _PASSWORD.findall(value)
-    if len(value) >= (_SHORTEST_NAMED if _SECRET_NAME.search(name) else _SHORTEST):
-        found.append(value)
-    return found

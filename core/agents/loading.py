@@ -9,7 +9,6 @@ others a moment at most, and ends as one sentence. What a module does to the who
 import asyncio
 import hashlib
 import importlib
-import re
 import sysconfig
 import threading
 import time
@@ -25,18 +24,13 @@ from pydantic import ValidationError
 from core.agents.factories import Factory, Graph, as_graph, build, for_reading, is_factory
 from core.agents.projects import Project, as_written
 from core.errors import BadInputError, SkeinError
+from core.outside import as_text, read_failure
 
 LOADING_SECONDS = 20.0
 # One after the other while they are quick: packages with circular imports may break when two threads import them.
 _HEAD_START = 2.0
 _LONGEST_REASON = 300
 _NOT_THEIRS = (str(Path(__file__).parent), sysconfig.get_paths()["stdlib"])
-_SECRETS = re.compile(
-    r"(?P<before>://[^/\s:@]*:|\b(?:bearer|basic)\s+"
-    r"|\b[\w-]*(?:key|token|secret|passw(?:or)?d)[\w-]*['\"]?\s*[:=]\s*['\"]?)(?P<value>[^\s'\"@,;)]{4,})"
-    r"|\b(?:sk|pk|gh[opsu]|xox[abp]|lsv2|hf)[-_][\w-]{8,}",
-    re.IGNORECASE,
-)
 _Item = TypeVar("_Item")
 
 
@@ -108,12 +102,9 @@ def _version(module: ModuleType) -> str:
     return hashlib.sha256(source.read_bytes()).hexdigest()[:12] if source and source.exists() else ""
 
 
-def explain_failure(error: BaseException, *, hide: Iterable[str] = ()) -> str:
+def explain_failure(error: BaseException) -> str:
     """Why a graph could not be loaded, in one sentence without secrets."""
-    text = " ".join(as_written(_say(error)).split())
-    for secret in hide:
-        text = text.replace(secret, "***")
-    text = _SECRETS.sub(lambda match: f"{match['before'] or ''}***", text)
+    text = " ".join(as_written(read_failure(_say(error))).split())
     return text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 1]}…"
 
 
@@ -132,7 +123,9 @@ def _say(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         first: Any = error.errors(include_url=False, include_input=False, include_context=False)[0]
         return f"{error.title} is not valid{where} ({'.'.join(map(str, first['loc']))}: {first['msg']})."
-    return f"{type(error).__name__}{where}: {error}" if str(error) else f"{type(error).__name__}{where}."
+    return (
+        f"{type(error).__name__}{where}: {text}" if (text := as_text(error)) else f"{type(error).__name__}{where}."
+    )
 
 
 def _where(error: BaseException) -> str:

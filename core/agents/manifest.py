@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.agents.limits import LONGEST_TIMEOUT, MOST_ATTEMPTS, MOST_STEPS
 from core.errors import BadInputError
+from core.outside import read_failure
 from core.settings import CallText
 
 # Those in the second line say how an image is built for LangGraph's own server, which is of no concern here.
@@ -86,8 +87,9 @@ def read_manifest(path: Path) -> Manifest:
         data = json.loads(path.read_text(encoding="utf-8"))
         graphs = dict(data["graphs"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        why = f"{type(error).__name__}: {read_failure(error, 300)}"
         raise BadInputError(
-            f"{path} cannot be read as a langgraph.json ({type(error).__name__}: {error}); it needs an object "
+            f"{path} cannot be read as a langgraph.json ({why}); it needs an object "
             f'like {{"graphs": {{"id": "path/file.py:variable"}}}}.'
         ) from None
     named = data.get("dependencies")
@@ -181,7 +183,9 @@ def find_places(manifest: Manifest) -> Places:
         try:
             roots += _declared_roots(place)
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            problems.append(f"{manifest.label}: {place.name}/pyproject.toml cannot be read ({error}).")
+            problems.append(
+                f"{manifest.label}: {place.name}/pyproject.toml cannot be read ({read_failure(error, 300)})."
+            )
     beside = [(manifest.folder / place).resolve().parent for place in map(_place_of, manifest.graphs.values())]
     return Places(list(dict.fromkeys(roots)), packages, [one for one in beside if one.is_dir()], problems)
 

@@ -4,6 +4,7 @@ Invariant: a graph that cannot be loaded, or is not there yet, is kept as such w
 """
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,6 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
-from sqlalchemy.engine import make_url
 
 from core.agents.context import (
     chosen_settings,
@@ -45,7 +45,8 @@ from core.agents.tool_schemas import list_tool_nodes, list_tools
 from core.checkpoints.own_types import allow_own_types
 from core.errors import BadInputError, BusyError, NotFoundError
 from core.json_schema import Mismatch
-from core.settings import CallText, Settings
+from core.outside import know_secrets
+from core.settings import CallText, Settings, secrets_of
 
 Graph = Pregel[Any, Any, Any, Any]
 
@@ -84,7 +85,7 @@ class Agents:
 
     ``store`` is what graphs without one of their own remember things in across threads; ``open_store`` opens it
     again for a project that wants an index (LangGraph's configuration) of it. ``problems`` are sentences about the
-    files as a whole, and ``secrets`` what must not stand in an error's text. ``apart`` are the agents, by their
+    files as a whole. ``apart`` are the agents, by their
     file, whose runs go to a process of their project's own; that process opens ``only`` this file.
     """
 
@@ -116,8 +117,7 @@ class Agents:
         self.apart = self._find_apart(manifests) if only is None else {}
         secrets, problems = set_environment(manifests, apart=self.apart)
         self.problems += problems
-        # The longest first, since one may be a part of another.
-        self.secrets = tuple(sorted({*_secrets(settings), *secrets}, key=len, reverse=True))
+        weakref.finalize(self, know_secrets([*secrets_of(settings), *secrets]))
         self._indexed: dict[Path, BaseStore] = {}
         for manifest in manifests if open_store is not None else ():
             self._open_indexed(manifest, open_store)
@@ -162,7 +162,7 @@ class Agents:
             embed = find_embedding(index.get("embed"), self._projects[manifest.file])
             self._indexed[manifest.file] = open_store({**index, "embed": embed})
         except Exception as error:  # noqa: BLE001 - what a team's embedding, or its package, does while it is made
-            why = explain_failure(error, hide=self.secrets)
+            why = explain_failure(error)
             self.problems.append(f"The store of {manifest.label} has no index: {why}")
 
     def _store_of(self, agent_id: str) -> BaseStore:
@@ -179,7 +179,7 @@ class Agents:
             }
             loaded = load(entry.path, self._projects[manifest.file], self._store_of(agent.agent_id))
         except BaseException as error:  # noqa: BLE001 - a team's module may raise anything while it is imported
-            problem = explain_failure(error, hide=self.secrets)
+            problem = explain_failure(error)
             self._agents[agent.agent_id] = replace(agent, problem=problem, is_loading=False)
             return
         self._agents[agent.agent_id] = Agent(
@@ -372,9 +372,3 @@ def _graph(agent: Agent) -> Graph:
     if agent.graph is None:
         raise BadInputError(f"The agent {agent.agent_id!r} could not be loaded: {agent.problem}")
     return agent.graph
-
-
-def _secrets(settings: Settings) -> list[str]:
-    keys = [key.get_secret_value() for key in (settings.openai_api_key, settings.secret_key) if key is not None]
-    password = make_url(settings.app_database_url).password
-    return [*keys, *([password] if password else [])]

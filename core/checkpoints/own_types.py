@@ -12,6 +12,8 @@ from typing import Any
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer, _create_msgpack_ext_hook
 
+from core.checkpoints.kept import KeptSerializer
+
 IsOwn = Callable[[str, str], bool]
 
 
@@ -25,7 +27,7 @@ def allow_own_types(saver: BaseCheckpointSaver[Any], is_own: IsOwn) -> BaseCheck
     return clone
 
 
-class _Serializer(JsonPlusSerializer):
+class _Serializer(KeptSerializer):
     def __init__(self, is_own: IsOwn, known: Iterable[tuple[str, ...]]) -> None:
         super().__init__(allowed_msgpack_modules=None)
         self._is_own = is_own

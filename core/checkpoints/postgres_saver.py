@@ -9,10 +9,16 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    get_serializable_checkpoint_metadata,
+)
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from psycopg import AsyncConnection, AsyncCursor
@@ -23,9 +29,10 @@ from sqlalchemy.engine import make_url
 
 from core.checkpoints.compact import Compaction, plan_compaction
 from core.checkpoints.fork import WAS_BEFORE, Row, check_target, plan_fork
+from core.checkpoints.kept import KeptSerializer, keep_metadata, keep_writes
 from core.errors import BusyError
 from core.outages import repeated
-from core.tables import clean_text
+from core.outside import fit_text
 
 SCHEMA = "skein_checkpoints"
 # Any number will do, as long as all our processes use the same one.
@@ -35,6 +42,7 @@ _CONNECTIONS = 2
 # A server that was away is found again within these: the pool itself would ask more and more rarely.
 CONNECT_SECONDS = 5.0
 RECONNECT_SECONDS = 3.0
+_PLACE = ("thread_id", "checkpoint_ns", "checkpoint_id")
 
 # What is stored meanwhile, such as a blob whose checkpoint is yet to come, is neither seen nor deleted.
 _ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
@@ -92,9 +100,9 @@ class _Apart:
 
 
 def _is_safe(value: Any) -> bool:
-    """Whether PostgreSQL's JSON holds a value as it is: no NUL, no half character, no NaN, no class of its own."""
+    """Whether PostgreSQL's JSON may hold a value as it is: no NUL, half character, NaN, secret or own class."""
     if type(value) is str:
-        return clean_text(value) == value
+        return fit_text(value) == value
     if type(value) is float:
         return math.isfinite(value)
     return value is None or type(value) in (int, bool) or not isinstance(value, (str, int, float))
@@ -115,13 +123,14 @@ class PostgresSaver(AsyncPostgresSaver):
         if not all(map(_is_safe, values.values())):
             apart = {name: value if _is_safe(value) else _Apart(value) for name, value in values.items()}
             checkpoint = {**checkpoint, "channel_values": apart}
-        return await repeated(partial(super().aput, config, checkpoint, metadata, new_versions))
+        kept = cast(CheckpointMetadata, keep_metadata(get_serializable_checkpoint_metadata(config, metadata)))
+        return await repeated(partial(super().aput, _place_in(config), checkpoint, kept, new_versions))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store a task's writes beside its checkpoint; a second time changes nothing."""
-        await repeated(partial(super().aput_writes, config, writes, task_id, task_path))
+        await repeated(partial(super().aput_writes, config, keep_writes(writes), task_id, task_path))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The addressed checkpoint with its pending writes, or the newest, or None."""
@@ -202,6 +211,12 @@ class PostgresSaver(AsyncPostgresSaver):
         return 0
 
 
+def _place_in(config: RunnableConfig) -> RunnableConfig:
+    """Where a config points to, without what else stands in it: that is in the metadata already, cleaned."""
+    given = config["configurable"]
+    return {"configurable": {name: given[name] for name in _PLACE if name in given}}
+
+
 async def _carry_out(cursor: AsyncCursor[Any], thread_id: str, plan: Compaction) -> None:
     for statement in _DELETE if plan.gone else ():
         namespaces, ids = zip(*plan.gone, strict=True)
@@ -233,7 +248,7 @@ async def open_postgres_saver(url: str) -> AsyncIterator[PostgresSaver]:
         open=False,
     )
     async with pool:
-        yield PostgresSaver(pool)
+        yield PostgresSaver(pool, serde=KeptSerializer())
 
 
 async def _set_up(conninfo: str) -> None:

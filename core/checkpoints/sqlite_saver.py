@@ -35,8 +35,10 @@ from langgraph.checkpoint.sqlite.utils import load_pending_writes, pending_write
 
 from core.checkpoints import compact
 from core.checkpoints.fork import FORGET_ANSWERS, fork_in_sqlite
+from core.checkpoints.kept import KeptSerializer, keep_metadata, keep_writes
 from core.errors import BadInputError, BusyError
 from core.outages import repeated
+from core.outside import read_failure
 
 _BUSY_SECONDS = 5.0
 # So that one transaction stays short for the other processes that want to write.
@@ -151,7 +153,7 @@ class GroupCommitSaver(AsyncSqliteSaver):
     """LangGraph's AsyncSqliteSaver with group commit; open it with `open_sqlite_saver`."""
 
     def __init__(self, conn: aiosqlite.Connection, reader: sqlite3.Connection, writer: _Writer) -> None:
-        super().__init__(conn)
+        super().__init__(conn, serde=KeptSerializer())
         self.is_setup = True
         self._reader = reader
         self._writer = writer
@@ -196,7 +198,7 @@ class GroupCommitSaver(AsyncSqliteSaver):
         at = config["configurable"]
         thread_id, ns, parent_id = at["thread_id"], at["checkpoint_ns"], at.get("checkpoint_id")
         type_, blob = self.serde.dumps_typed(checkpoint)
-        about = json.dumps(get_checkpoint_metadata(config, metadata), ensure_ascii=False)
+        about = json.dumps(keep_metadata(get_checkpoint_metadata(config, metadata)), ensure_ascii=False)
         row = (str(thread_id), ns, checkpoint["id"], parent_id, type_, blob, about.encode("utf-8", "ignore"))
         await self._write(lambda connection: connection.execute(_PUT, row) and None)
         return _config(thread_id, ns, checkpoint["id"])
@@ -211,7 +213,7 @@ class GroupCommitSaver(AsyncSqliteSaver):
         under = (str(at["thread_id"]), str(at["checkpoint_ns"]), str(at["checkpoint_id"]), task_id, task_path)
         rows = [
             (*under, WRITES_IDX_MAP.get(channel, place), channel, *self.serde.dumps_typed(value))
-            for place, (channel, value) in enumerate(writes)
+            for place, (channel, value) in enumerate(keep_writes(writes))
         ]
         special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         sql = f"INSERT OR {'REPLACE' if special else 'IGNORE'} {_PUT_WRITE}"
@@ -263,7 +265,8 @@ async def open_sqlite_saver(path: Path) -> AsyncIterator[GroupCommitSaver]:
         await asyncio.to_thread(_prepare, path)
     except sqlite3.DatabaseError as error:
         raise BadInputError(
-            f"The checkpoint file {path.name} cannot be opened ({error}); check its folder, or move it away."
+            f"The checkpoint file {path.name} cannot be opened ({read_failure(error, 300)}); "
+            "check its folder, or move it away."
         ) from error
     async with aiosqlite.connect(path, timeout=_BUSY_SECONDS) as rare:
         await AsyncSqliteSaver(rare).setup()

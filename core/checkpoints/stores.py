@@ -26,6 +26,7 @@ from sqlalchemy.engine import make_url
 from core.checkpoints.postgres_saver import RECONNECT_SECONDS, SCHEMA
 from core.database import Database
 from core.errors import BadInputError
+from core.outside import read_failure
 
 _BUSY_SECONDS = 10.0
 _CONNECTIONS = 4
@@ -47,7 +48,7 @@ def open_store(
         return _open_file(stack, path, given) if database.is_sqlite else _open_schema(stack, database, given)
     except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, ImportError) as error:
         raise BadInputError(
-            f"The store cannot be opened ({type(error).__name__}: {str(error)[:200]}); check its index."
+            f"The store cannot be opened ({type(error).__name__}: {read_failure(error, 200)}); check its index."
         ) from error
 
 

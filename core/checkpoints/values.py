@@ -13,7 +13,7 @@ from langgraph.checkpoint.serde.types import INTERRUPT, RESUME, TASKS, _DeltaSna
 from pydantic_core import to_json, to_jsonable_python
 
 from core.checkpoints.inspect import Channel, Checkpoint, Question, State, StoredWrite, Write, node_of
-from core.tables import clean_text
+from core.outside import clean_text, fit_data
 
 UNREADABLE = "unreadable"
 _TO, _JOIN, _START = "branch:to:", "join:", "__start__"
@@ -148,22 +148,14 @@ def to_plain(value: Any) -> tuple[Any, int]:
     if isinstance(value, _DeltaSnapshot):
         value = value.value
     try:
-        data = _clean(
+        data = fit_data(
             to_jsonable_python(
-                value, fallback=repr, serialize_unknown=True, inf_nan_mode="null", bytes_mode="base64"
+                value, fallback=repr, serialize_unknown=True, inf_nan_mode="constants", bytes_mode="base64"
             )
         )
         return data, len(to_json(data))
     except Exception as error:  # noqa: BLE001 - an object of a stranger's making may fail in any way
         return {UNREADABLE: f"{type(value).__name__} cannot be shown ({type(error).__name__})"}, 0
-
-
-def _clean(data: Any) -> Any:
-    if isinstance(data, str):
-        return clean_text(data)
-    if isinstance(data, dict):
-        return {clean_text(str(name)): _clean(value) for name, value in data.items()}
-    return [_clean(item) for item in data] if isinstance(data, list) else data
 
 
 def _mapping(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ import structlog
 
 from core.errors import OutageError
 from core.outages import is_passing
+from core.outside import read_failure
 
 log = structlog.get_logger("skein.history")
 
@@ -29,7 +30,7 @@ def _do_alone(key: str, work: Callable[[Sequence[str]], int], put_off: Callable[
         return work([key])
     except Exception as error:  # noqa: BLE001 - as above
         _raise_if_not_its_own(error)
-        log.warning("left_waiting", target_id=key, error=type(error).__name__, text=str(error)[:300])
+        log.warning("left_waiting", target_id=key, error=type(error).__name__, text=read_failure(error, 300))
     put_off(key)
     return 0
 

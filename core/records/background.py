@@ -14,6 +14,7 @@ from core.calls.proof.activity import seal_activity
 from core.database import Database
 from core.history.browse.counting import count_changed
 from core.history.search import index_messages
+from core.outside import read_failure
 
 _ROUND_SECONDS = 1.0
 _WITHIN = 0.2  # what a round begins with may wait for others to be written with
@@ -56,4 +57,6 @@ class Background:
             while done and done * 2 >= before and not self._closing.is_set() and time.monotonic() < end:
                 before, done = done, chore(self._database)
         except Exception as error:  # noqa: BLE001 - whatever it was, the other chores and the next round must come
-            log.warning("chore_failed", chore=chore.__name__, error=type(error).__name__, text=str(error)[:300])
+            log.warning(
+                "chore_failed", chore=chore.__name__, error=type(error).__name__, text=read_failure(error, 300)
+            )

@@ -33,7 +33,7 @@ from typing import Any, Literal
 
 from pydantic_core import to_json, to_jsonable_python
 
-from core.tables import clean_text
+from core.outside import clean_text, fit_data, fit_text, hide_known
 
 EventKind = Literal[
     "token", "aside", "thought", "answer", "node", "tool", "progress", "state", "waiting", "error", "resumed", "end"
@@ -96,23 +96,29 @@ def answer_text(events: Iterable[Event]) -> str:
     return "".join(texts)
 
 
-def readable(text: str, limit: int) -> str:
-    """The text, at most this long, without what a terminal or a database would stumble over; cut ones say so."""
-    if len(text) <= limit and text.isprintable():
+def readable(text: str, limit: int, *, of: int = 0) -> str:
+    """The text, at most this long, without what a terminal or a database would stumble over; cut ones say so.
+
+    ``of`` is how long it was before somebody else cut it.
+    """
+    size = max(len(text), of)
+    # A secret that the cut goes through is found first, as a whole.
+    text = hide_known(text[: 4 * limit])
+    if size <= limit and text.isprintable():
         return text
     part = text[: 2 * limit].replace("\r\n", "\n").replace("\r", "\n")
     part = clean_text(_UNSEEN.sub("", _ESCAPES.sub("", part)))
-    if len(text) <= 2 * limit and len(part) <= limit:
+    if size <= 2 * limit and len(part) <= limit:
         return part
-    return f"{part[:limit]}… ({len(text):,} characters in all)"
+    return f"{part[:limit]}… ({size:,} characters in all)"
 
 
 def plain(value: Any) -> Any:
     """The value as plain JSON data, whatever it was; one that is too large is named by its size instead."""
     try:
-        data = _clean(
+        data = fit_data(
             to_jsonable_python(
-                value, fallback=repr, serialize_unknown=True, inf_nan_mode="null", bytes_mode="base64"
+                value, fallback=repr, serialize_unknown=True, inf_nan_mode="constants", bytes_mode="base64"
             )
         )
         size = len(to_json(data))
@@ -126,7 +132,7 @@ def plain(value: Any) -> Any:
 def plain_state(values: Any) -> Any:
     """A state as plain data, key by key, so that one that is too large does not hide the others."""
     return (
-        {clean_text(str(name)): plain(value) for name, value in values.items()}
+        {fit_text(str(name)): plain(value) for name, value in values.items()}
         if isinstance(values, dict)
         else plain(values)
     )
@@ -135,15 +141,6 @@ def plain_state(values: Any) -> Any:
 def is_too_large(data: Any) -> bool:
     """Whether this stands for a value that was too large to be shown."""
     return isinstance(data, dict) and data.keys() == {TOO_LARGE}
-
-
-def _clean(data: Any) -> Any:
-    """Plain data without the characters that no database can hold, in texts and in names alike."""
-    if isinstance(data, str):
-        return clean_text(data)
-    if isinstance(data, dict):
-        return {clean_text(str(name)): _clean(value) for name, value in data.items()}
-    return [_clean(item) for item in data] if isinstance(data, list) else data
 
 
 def _shares(row: dict[str, Any] | None, event: Event) -> bool:

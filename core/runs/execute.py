@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -34,12 +34,12 @@ from core.history.interrupts import SAID, Asked, exactly, with_schemas
 from core.history.rules import Rule, find_rules
 from core.history.turns import inputs_of, list_path_threads
 from core.ids import ThreadId
+from core.outside import as_text, read_failure
 from core.runs.events import plain, plain_state
 from core.runs.gate import Account, Gate, account_of
 from core.runs.prepare import Preparer, Start, at, message_ids
 from core.runs.recorder import Recorder
 from core.runs.store import Spec
-from core.tables import clean_text
 
 STREAM_MODES: tuple[StreamMode, ...] = ("tasks", "updates", "custom", "checkpoints")
 MOST_STATES = 50
@@ -68,7 +68,6 @@ class Executor:
     database: Database
     saver: BaseCheckpointSaver[Any]
     agents: Agents
-    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     async def run(
         self,
@@ -268,10 +267,8 @@ class Executor:
         elif isinstance(error, NodeTimeoutError):
             text = "A step of the agent took longer than its limit and was ended; try again, or raise the limit."
         else:
-            text = explain_model_error(error) or f"The agent failed with {type(error).__name__}: {error}"
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        return clean_text(text)[:2_000]
+            text = explain_model_error(error) or f"The agent failed with {type(error).__name__}: {as_text(error)}"
+        return read_failure(text)
 
 
 def _ids_of(spec: Spec) -> dict[str, str]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from core.outside import fit_data
 from core.runs.events import Event, EventKind
 
 # Not worth waking a reader for: it sees them with the next piece of text, or at its next heartbeat.
@@ -40,7 +41,11 @@ class RunLog:
         self._began = time.monotonic() - ago
 
     def append(self, kind: EventKind, node: str | None, payload: Any) -> None:
-        """Add what happened; after the log was sealed (a late thread) only what tools do still counts."""
+        """Add what happened; after the log was sealed (a late thread) only what tools do still counts.
+
+        The payload may come from outside: no secret in it, nor what cannot be stored, is shown to a reader.
+        """
+        payload = fit_data(payload)
         at_ms = int((time.monotonic() - self._began) * 1000)
         with self._changed:
             if self._sealed:
@@ -64,6 +69,7 @@ class RunLog:
             self._sealed = True
             self._end_seq = len(self._events) + 1
             at_ms = int((time.monotonic() - self._began) * 1000)
+            payload = fit_data(payload)
             return Event(self._end_seq, at_ms, "end", None, payload)
 
     def close(self, end: Event | None = None) -> None:

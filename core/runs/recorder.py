@@ -19,13 +19,13 @@ from langgraph.constants import TAG_NOSTREAM
 from langgraph.errors import GraphInterrupt
 
 from core.calls.chunks import ChunkUsage, split_content
+from core.outside import TextInPieces, clean_text, fit_text, read_failure
 from core.runs.events import VOICE, Event, EventKind, plain
 from core.runs.gate import RunStoppedError
 from core.runs.log import RunLog
 from core.runs.loop import is_on_loop
 from core.runs.reruns import Reruns
 from core.runs.tool_events import LONGEST_RESULT, ToolEvents, Working, messages_in, read_end, read_error
-from core.tables import clean_text
 
 TOOL_NODE = "tools"
 PARAGRAPH = "\n\n"
@@ -33,6 +33,7 @@ REFUSED_AFTER_STOP = "The run was stopped before this began; it was not run."
 # How LangChain's own middleware marks the calls that it makes for itself.
 _INTERNAL = "lc_internal_call"
 _UNKNOWN: Any = object()
+_LONGEST_NAME = 200
 
 
 @dataclass
@@ -50,6 +51,8 @@ class _Speaker:
     voice: str = ""
     words: list[str] = field(default_factory=list)
     usage: ChunkUsage = field(default_factory=ChunkUsage)
+    shown: TextInPieces = field(default_factory=TextInPieces)
+    shown_thoughts: TextInPieces = field(default_factory=TextInPieces)
 
 
 class Recorder(BaseCallbackHandler):
@@ -134,7 +137,7 @@ class Recorder(BaseCallbackHandler):
 
     def conclude(self, answer: str) -> None:
         """The run has come to its end: ``answer`` is what it came to, also where other words were streamed."""
-        answer = clean_text(answer).strip()
+        answer = fit_text(answer).strip()
         if not answer:
             return
         if self._begun_with:
@@ -209,7 +212,7 @@ class Recorder(BaseCallbackHandler):
         if data.get("interrupts"):
             payload["waits"] = True
         if data.get("error"):
-            payload["error"] = clean_text(str(data["error"]))[:LONGEST_RESULT]
+            payload["error"] = read_failure(data["error"], LONGEST_RESULT)
         self._write("node", data["name"], payload)
 
     def _update(self, data: Any) -> None:
@@ -309,7 +312,8 @@ class Recorder(BaseCallbackHandler):
         self._fall_silent(run_id)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        self._speakers.pop(run_id, None)
+        if (speaker := self._speakers.pop(run_id, None)) is not None:
+            self._show_rest(run_id, speaker)
         self._tools.conclude(run_id)
         self._fall_silent(run_id)
 
@@ -319,6 +323,7 @@ class Recorder(BaseCallbackHandler):
             self._think(speaker, thought)
         if text and not speaker.spoke:
             self._hear(run_id, speaker, text)
+        self._show_rest(run_id, speaker)
         if not speaker.fills_form:
             self._tools.conclude(run_id, message)
         if speaker.answers and not speaker.voice:
@@ -330,8 +335,8 @@ class Recorder(BaseCallbackHandler):
             self._said.setdefault(speaker.node, set()).add(_flat("".join(speaker.words)))
         if not speaker.answers:
             return
-        self.finish_reason = message.response_metadata.get("finish_reason") or self.finish_reason
-        self.model = message.response_metadata.get("model_name") or self.model
+        self.finish_reason = _read_name(message.response_metadata.get("finish_reason")) or self.finish_reason
+        self.model = _read_name(message.response_metadata.get("model_name")) or self.model
         # What comes out of LangChain's cache may have a cost of nothing, and no counts.
         usage = speaker.usage.whole or getattr(message, "usage_metadata", None) or {}
         taken, said = usage.get("input_tokens") or 0, usage.get("output_tokens") or 0
@@ -342,18 +347,37 @@ class Recorder(BaseCallbackHandler):
 
     def _think(self, speaker: _Speaker, thought: str) -> None:
         speaker.thought = True
-        self._write("thought", speaker.node or None, clean_text(thought))
+        self._show_thought(speaker, speaker.shown_thoughts.take(thought))
+
+    def _show_thought(self, speaker: _Speaker, thought: str) -> None:
+        if thought := clean_text(thought):
+            self._write("thought", speaker.node or None, thought)
 
     def _hear(self, run_id: UUID, speaker: _Speaker, text: str) -> None:
         speaker.spoke = True
         if not speaker.fills_form:
             speaker.words.append(text)
+        self._show(run_id, speaker, speaker.shown.take(text))
+
+    def _show(self, run_id: UUID, speaker: _Speaker, text: str) -> None:
+        if not text:
+            return
         if speaker.voice or not speaker.answers or self._speaking not in {None, run_id}:
             self._hear_beside(run_id, speaker, clean_text(text))
             return
         apart = bool(self.answer) and self._last_spoken != run_id
         self._speaking = self._last_spoken = run_id
         self._say(speaker.node, text, apart=apart)
+
+    def _show_rest(self, run_id: UUID, speaker: _Speaker) -> None:
+        """Show what was held back because it might have been the beginning of a secret."""
+        self._show_thought(speaker, speaker.shown_thoughts.rest())
+        self._show(run_id, speaker, speaker.shown.rest())
+
+    def show_rest(self) -> None:
+        """The run is at its end: show what was held back of models that have not come to theirs."""
+        for run_id, speaker in list(self._speakers.items()):
+            self._show_rest(run_id, speaker)
 
     def _hear_beside(self, run_id: UUID, speaker: _Speaker, text: str) -> None:
         """Two that speak at the same time have a voice each, also where they are of one node."""
@@ -418,6 +442,11 @@ class Recorder(BaseCallbackHandler):
 
     def _write(self, kind: EventKind, node: str | None, payload: Any) -> None:
         self.log.append(kind, node, payload)
+
+
+def _read_name(said: object) -> str | None:
+    """A short word of a server's, whatever it sent in its place."""
+    return read_failure(said, _LONGEST_NAME) if said else None
 
 
 def _flat(text: str) -> str:

@@ -194,6 +194,7 @@ class Scheduler:
 
     def _outcome_of(self, run: Run) -> Outcome:
         work, reason = run.work, run.recorder.finish_reason
+        run.recorder.show_rest()
         answer = answer_text(run.log.after(0))
         if work is None or work.cancelled():
             sentence = run.stopped_for or (_SHUTDOWN if self.closing.is_set() else None)

@@ -16,6 +16,7 @@ from langchain_core.messages import ToolMessage
 from PIL import Image, ImageOps
 
 from core.errors import BadInputError
+from core.outside import read_failure
 from core.runs.charts import safe_cell, safe_chart
 from core.runs.events import readable
 
@@ -74,7 +75,7 @@ def _safe(show: Any) -> dict[str, Any]:
     try:
         return _checked(show)
     except BadInputError as error:
-        return _refused(str(error))
+        return _refused(read_failure(error, 300))
     except Exception as error:  # noqa: BLE001 - a stranger's data; what else is wrong with it is no harm to the run
         return _refused(f"Something to show was left out: it cannot be read ({type(error).__name__}).")
 

@@ -15,9 +15,9 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langgraph.types import Command
 from pydantic_core import to_json
 
+from core.outside import TextInPieces, as_text, clean_text, read_failure
 from core.runs.events import Event, plain, readable
 from core.runs.shows import has_shows, safe_shows
-from core.tables import clean_text
 
 PIECE_SECONDS = 0.1
 LONGEST_ARGS = 20_000
@@ -46,6 +46,7 @@ class _Call:
     call_id: str
     name: str = ""
     gathered: list[str] = field(default_factory=list)
+    shown: TextInPieces = field(default_factory=TextInPieces)
     room: int = LONGEST_ARGS
     since: float = 0.0
 
@@ -71,7 +72,7 @@ class ToolEvents:
                 call.since = time.monotonic()
             call.gathered.append(chunk.get("args") or "")
             if time.monotonic() - call.since >= PIECE_SECONDS:
-                self._flush(call)
+                self._flush(call, is_whole=False)
 
     def conclude(self, run_id: UUID, message: BaseMessage | None = None) -> None:
         """A model has ended: write what is left, and the calls that it did not stream."""
@@ -105,10 +106,13 @@ class ToolEvents:
         self._write(name, {"phase": "call", "id": call_id, "name": name, "at": self._place()})
         return name
 
-    def _flush(self, call: _Call) -> None:
+    def _flush(self, call: _Call, *, is_whole: bool = True) -> None:
         if not call.name:
             return
-        text = "".join(call.gathered)[: call.room]
+        text = call.shown.take("".join(call.gathered))
+        if is_whole:
+            text += call.shown.rest()
+        text = text[: call.room]
         call.gathered.clear()
         call.since = time.monotonic()
         call.room -= len(text)
@@ -192,30 +196,30 @@ async def read_end(output: Any) -> dict[str, Any]:
 def read_outcome(output: Any) -> dict[str, Any]:
     """What a tool gave, as a text that can be shown: its result, or its error."""
     message = find_message(output)
-    name = "error" if message is not None and message.status == "error" else "result"
-    return {name: readable(_text_of(output if message is None else message), LONGEST_RESULT)}
+    text = _text_of(output if message is None else message)
+    if message is not None and message.status == "error":
+        return {"error": _read_error(text)}
+    return {"result": readable(text, LONGEST_RESULT)}
 
 
 def read_error(error: BaseException) -> dict[str, Any]:
     """What a tool failed with."""
-    return {"error": readable(f"{type(error).__name__}: {_as_text(error)}", LONGEST_RESULT)}
+    return {"error": _read_error(f"{type(error).__name__}: {as_text(error)}")}
+
+
+def _read_error(text: str) -> str:
+    size = len(text)
+    return readable(read_failure(text, 2 * LONGEST_RESULT), LONGEST_RESULT, of=size)
 
 
 def _text_of(output: Any) -> str:
     if not isinstance(output, ToolMessage):
-        return _as_text(output)
+        return as_text(output)
     if output.text or not isinstance(output.content, list):
         return output.text
     others = [block for block in output.content if not _is_picture(block)]
-    return _as_text(plain(others)) if others else ""
+    return as_text(plain(others)) if others else ""
 
 
 def _is_picture(block: Any) -> bool:
     return isinstance(block, Mapping) and block.get("type") in {"image", "image_url"}
-
-
-def _as_text(value: Any) -> str:
-    try:
-        return str(value)
-    except Exception as error:  # noqa: BLE001 - what a stranger's object does when it is asked for its text
-        return f"{type(value).__name__} cannot be shown ({type(error).__name__})"

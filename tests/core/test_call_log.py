@@ -218,7 +218,7 @@ class TestACallThatCannotBeStoredAsItIs:
         thread.start()
         wait_until(lambda: [call.status for call in read_calls(database)] == ["started"])
         [(observed, _)] = handler._open.values()
-        observed.request_id = _Unstorable()  # type: ignore[assignment]
+        observed.overheard = _Unstorable()  # type: ignore[assignment]
         model.gate.set()
         thread.join()
         assert call_log.flush()

@@ -122,7 +122,7 @@ class TestWhatARunSays:
         stored = follow(opened, alice, thread_id)
         told = [[e.payload for e in events if e.kind == "progress"] for events in (live, stored)]
         for progress in told:
-            assert {"inner": "halfway", "odd": None, "raw": "_w=="} in progress
+            assert {"inner": "halfway", "odd": "NaN", "raw": "_w=="} in progress
             assert "beside" in progress
 
     def test_an_interrupt_is_told_with_its_question(self, opened: Skein, person: Person) -> None:

@@ -31,6 +31,7 @@ from core.history.conversations import delete_conversation
 from core.history.messages import NewMessage
 from core.history.sessions import mark_deleted
 from core.ids import SessionId, new_call_id, new_correction_id, new_session_id
+from core.outside import know_secrets
 from core.records.erasure import erase_user
 from core.records.export import checker, command, jobs
 from core.records.export.jobs import Exports, Job
@@ -237,7 +238,11 @@ class TestWhatIsInIt:
                 update(table_of(Thread)).values(config={"headers": {"Authorization": "Bearer abcdef123456"}})
             )
         )
-        made = exported(opened, alice, [added.session_id], tmp_path / "x.zip", secrets=[SECRET])
+        forget = know_secrets([SECRET])
+        try:
+            made = exported(opened, alice, [added.session_id], tmp_path / "x.zip")
+        finally:
+            forget()
         with zipfile.ZipFile(made.path) as file:
             assert [name for name in file.namelist() if SECRET.encode() in file.read(name)] == []
         assert [row["config"] for row in rows(made.path, "thread")] == [{"headers": "***"}]

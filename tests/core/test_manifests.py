@@ -11,6 +11,7 @@ import pytest
 from core.agents.models import ChatModels
 from core.agents.registry import Agents
 from core.errors import BadInputError
+from core.outside import read_failure
 from core.settings import load_settings, share_model_server
 from tests.conftest import make_settings
 
@@ -160,24 +161,30 @@ class TestTheEnvironment:
         assert "SKEIN_MODEL" not in os.environ
 
     @pytest.mark.parametrize(
-        ("name", "value"),
+        ("name", "value", "shown"),
         [
-            ("OTTER_PASSPHRASE", "h2ters"),
-            ("OTTER_WORD", "hunter-of-fish"),
-            ("OTTER_DATABASE", "postgresql://u:hunter2@db/x"),
+            ("OTTER_PASSPHRASE", "h2ters", "***"),
+            ("OTTER_API_KEY", "hunter-of-fish", "***"),
+            ("OTTER_WORD", "sk-hunter2-of-fish", "***"),
+            ("OTTER_DATABASE", "postgresql://u:hunter2@db/x", "postgresql://***@db/x"),
+            ("OTTER_WORD", "hunter-of-fish", "hunter-of-fish"),
+            ("OTTER_KEY_FILE", "/keys/otter.pem", "/keys/otter.pem"),
         ],
     )
-    def test_no_error_shows_a_value(self, tmp_path: Path, name: str, value: str) -> None:
+    def test_errors_show_its_values_but_for_secrets(
+        self, tmp_path: Path, name: str, value: str, shown: str
+    ) -> None:
         agents = open_agents(
             tmp_path, write_project(tmp_path / "one", "a", source=raising(name), env={name: value})
         )
 
-        assert (agents.list()[0].problem or "").endswith("cannot log in with ***")
-        assert value in agents.secrets
+        assert (agents.list()[0].problem or "").endswith(f"cannot log in with {shown}")
 
     def test_a_password_in_an_address_is_hidden_alone_too(self, tmp_path: Path) -> None:
         env = {"OTTER_DATABASE": "postgresql://u:hunter2@db/x"}
-        assert "hunter2" in open_agents(tmp_path, write_project(tmp_path / "one", "a", env=env)).secrets
+        agents = open_agents(tmp_path, write_project(tmp_path / "one", "a", env=env))
+        assert agents.problems == []
+        assert read_failure("no such user as hunter2") == "no such user as ***"
 
 
 class TestOtherKeys:

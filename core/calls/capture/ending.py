@@ -18,11 +18,10 @@ from core.calls.pricing.usage import read_usage
 
 @dataclass(frozen=True)
 class Ending:
-    """Makes ended rows; ``policy`` says by agent how much text is kept, ``hide`` are secrets that must not be."""
+    """Makes ended rows; ``policy`` says by agent how much text is kept."""
 
     prices: Prices
     policy: Callable[[str | None], str]
-    hide: tuple[str, ...]
 
     def of_call(self, call: ObservedCall) -> Ended:
         """A call of this process, whose start has been made a row and body of."""
@@ -33,7 +32,7 @@ class Ending:
         row = rows.end_row(call.row or {}, call)
         body = {**(call.body or {}), "response": rows.end_body(call)}
         policy, refused = self.policy(row["agent_id"]), rows.was_refused(call)
-        rows.set_error(row, call.error, hide=self.hide, policy=policy)
+        rows.set_error(row, call.error, policy=policy)
         reported = read_usage(call.message, call.llm_output, whole=call.usage.whole)
         elsewhere = rows.is_counted_elsewhere(call)
         usage = rows.measure(row, body, reported, refused=refused, is_counted_elsewhere=elsewhere)

@@ -27,6 +27,7 @@ from core.calls.text.search import index_calls
 from core.database import Database
 from core.errors import BusyError
 from core.outages import describe_outage, is_outage
+from core.outside import read_failure
 
 # Entries: a call that begins and ends within one batch is two of them.
 BATCH = 500
@@ -71,11 +72,10 @@ class CallLog:
         said: Said,
         bound: int = 10_000,
         policy: Callable[[str | None], str] = lambda _agent_id: "full",
-        hide: Collection[str] = (),
     ) -> None:
         self._database = database
         self._contexts = ContextStore(database)
-        self._ending = Ending(prices_of(database), policy, tuple(hide))
+        self._ending = Ending(prices_of(database), policy)
         self._said, self._bound = said, bound
         self._queue: deque[ObservedCall | _Settle] = deque()
         self._in_hand = 0
@@ -170,7 +170,7 @@ class CallLog:
                     return
                 self._do_chores()
             except Exception as error:  # noqa: BLE001 - whatever it was, the next batch must come
-                log.warning("call_log_failed", error=type(error).__name__, text=str(error)[:300])
+                log.warning("call_log_failed", error=type(error).__name__, text=read_failure(error, 300))
             with self._written:
                 self._in_hand, self._waiting_since = 0, None
                 self._written.notify_all()
@@ -237,7 +237,9 @@ class CallLog:
             call.reduce()
             self._write(batch)
         else:
-            log.error("call_not_written", call_id=call.call_id, error=type(error).__name__, text=str(error)[:300])
+            log.error(
+                "call_not_written", call_id=call.call_id, error=type(error).__name__, text=read_failure(error, 300)
+            )
 
     def _store(self, batch: list[ObservedCall]) -> None:
         calls = [call for call in batch if call.stored != "end"]

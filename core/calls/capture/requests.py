@@ -20,6 +20,7 @@ import structlog
 from core.calls.capture.exchange import KINDS, Exchange, RefusedRequestError
 from core.calls.capture.observed import ObservedCall
 from core.calls.stream_end import StreamEnd, is_readable_stream
+from core.outside import read_failure
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -102,7 +103,10 @@ def _harmless(function: Callable[P, T]) -> Callable[P, T | None]:
             return function(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - whatever it is, the request goes on
             log.warning(
-                "request_not_seen", where=function.__name__, error=type(error).__name__, text=str(error)[:300]
+                "request_not_seen",
+                where=function.__name__,
+                error=type(error).__name__,
+                text=read_failure(error, 300),
             )
             return None
 

@@ -1,28 +1,29 @@
 """From a call as it was seen to its row and body, as the tables hold them.
 
 Invariant: nothing goes into a row that could hold a key: parameters come from a list of known ones, all else goes
-through ``masking``. What the model was shown and said is kept whole, or not at all; of a file inside it, the hash.
+through ``masking`` or ``core.outside``. What the model was shown and said is kept whole, or not at all; of a file
+inside it, the hash.
 """
 
 import hmac
 import json
 import re
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from core.calls.capture.inline_files import NOTE, without_files
-from core.calls.capture.masking import hide_credentials, mask, without_credentials
+from core.calls.capture.masking import hide_credentials, without_credentials
 from core.calls.capture.observed import ObservedCall, partial_response
 from core.calls.context import COMPACTED_KEY, KEY_SOURCE_KEY, CallContext
 from core.calls.pricing.prices import Cost
 from core.calls.pricing.usage import Usage, estimate_tokens
 from core.calls.proof.seals import hash_body
 from core.database import table_of
-from core.tables import LlmCall, clean_text
+from core.outside import fit_text, read_failure
+from core.tables import LlmCall
 
-_LONGEST_ERROR = 2_000
 # What is a part of the rollups' keys: an index of PostgreSQL holds 2,700 bytes.
 _LONGEST_KEY = 120
 _INLINE_FILE = re.compile(r"[A-Za-z0-9+/=_-]{1000,}")
@@ -110,7 +111,7 @@ def end_row(row: dict[str, Any], call: ObservedCall) -> dict[str, Any]:
         "ended_at": call.created_at + timedelta(seconds=seconds),
         "response_model": _text(metadata.get("model_name") or metadata.get("model")),
         "response_id": _text(metadata.get("id")),
-        "request_id": _text(call.request_id or getattr(call.error, "request_id", None)),
+        "request_id": _text(read_failure(call.request_id or getattr(call.error, "request_id", None) or "")),
         "streamed": call.first_token_at is not None,
         "status": call.status,
         "http_status": _whole(getattr(call.error, "status_code", None) or call.http_status),
@@ -183,13 +184,13 @@ def is_counted_elsewhere(call: ObservedCall) -> bool:
     return call.operation == "text_completion" and (call.llm_output or {}).get("token_usage") == {}
 
 
-def set_error(row: dict[str, Any], error: BaseException | None, *, hide: Collection[str], policy: str) -> None:
+def set_error(row: dict[str, Any], error: BaseException | None, *, policy: str) -> None:
     """Write type and text of an error into the row, without secrets; without text where none is to be kept."""
     if error is None or row["status"] == "cancelled":
         return
     row["error_type"] = type(error).__name__[:_LONGEST_KEY]
     if policy == "full":
-        row["error_message"] = mask(clean_text(str(error)), hide)[:_LONGEST_ERROR]
+        row["error_message"] = read_failure(error)
 
 
 def set_cost(row: dict[str, Any], cost: Cost) -> None:
@@ -211,9 +212,9 @@ _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=s
 def to_json(value: Any) -> str:
     """JSON text in any language; what JSON cannot hold is shown as text."""
     try:
-        return clean_text(_to_json(value))
+        return fit_text(_to_json(value))
     except TypeError:
-        return clean_text(_to_json(_with_text_keys(value)))
+        return fit_text(_to_json(_with_text_keys(value)))
 
 
 def _ids(call: ObservedCall, context: CallContext | None) -> dict[str, Any]:
@@ -262,7 +263,7 @@ def _ms(began: float, then: float | None) -> float | None:
 
 
 def _text(value: object, most: int = 500) -> str | None:
-    return None if value is None or value == "" else clean_text(str(value))[:most]
+    return None if value is None or value == "" else fit_text(str(value)[: 2 * most])[:most]
 
 
 def _number(value: object) -> float | None:

@@ -30,6 +30,7 @@ from sqlmodel import Session as Db
 from core.database import insert_rows, table_of
 from core.errors import BadInputError
 from core.ids import SealId, new_seal_id
+from core.outside import fit_text, holds_known
 from core.prepared import Prepared
 from core.tables import (
     Activity,
@@ -39,7 +40,6 @@ from core.tables import (
     LogSeal,
     UtcTime,
     canonical_json,
-    clean_text,
     utc_now,
 )
 
@@ -95,8 +95,8 @@ class RowForm:
         """The digest of a row of Python values."""
         values = self._pick(row)
         written = self.write(values)
-        if b"\\u0000" in written:
-            written = self.write([clean_text(value) if isinstance(value, str) else value for value in values])
+        if b"\\u0000" in written or holds_known(written):
+            written = self.write([fit_text(value) if isinstance(value, str) else value for value in values])
         return hashlib.sha256(written).digest()
 
     def digest_values(self, values: Sequence[Any]) -> bytes:

@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from core.errors import BadInputError, BusyError, NotFoundError
+from core.outside import read_failure
 
 SECONDS, SECONDS_IN_ALL = 5.0, 20.0
 # No row is larger than this; a file that claims so is damaged, or made to harm.
@@ -86,7 +87,7 @@ def sentences(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, MemoryError) as error:
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-        raise _explain(path.name, code, str(error)) from error
+        raise _explain(path.name, code, read_failure(error, 300)) from error
 
 
 def _explain(name: str, code: int, text: str) -> Exception:

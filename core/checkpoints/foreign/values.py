@@ -11,6 +11,7 @@ from typing import Any
 from core.checkpoints.foreign.objects import CLASS, make_plain
 from core.checkpoints.foreign.unpacking import CUT, Bounds, DamagedError, to_bytes, unpack
 from core.checkpoints.values import UNREADABLE
+from core.outside import read_failure
 
 # JSON is read whole before it can be bounded, and takes up to some 25 times its size meanwhile.
 _LONGEST_JSON = 4_000_000
@@ -34,7 +35,7 @@ def _load(kind: str, stored: bytes, bounds: Bounds) -> Any:
         if kind == "json":
             return load_json(stored, bounds)
     except DamagedError as error:
-        return _unreadable(f"its bytes are damaged, {error}")
+        return _unreadable(f"its bytes are damaged, {read_failure(error, 300)}")
     return to_bytes(len(stored), stored) if kind in {"bytes", "bytearray"} else _unreadable(_why_not(kind, stored))
 
 

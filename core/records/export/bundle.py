@@ -116,12 +116,10 @@ _CELLS: dict[str, Callable[[Any], Any]] = {
 class Bundle:
     """The zip itself; ``finish`` writes the manifest and gives its SHA-256."""
 
-    def __init__(self, path: Path, folder: Path, *, made_at: datetime, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, path: Path, folder: Path, *, made_at: datetime) -> None:
         self._folder = folder
         self._zip = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED)
         self._date = made_at.astimezone(UTC).timetuple()[:6]
-        # As they stand in JSON, which is how they would stand in a line.
-        self._secrets = [json.dumps(secret, ensure_ascii=False)[1:-1].encode() for secret in secrets if secret]
         self.files: list[Row] = []
 
     def open_table(self, name: str, columns: Iterable[tuple[str, str]]) -> TableFiles:
@@ -129,12 +127,6 @@ class Bundle:
 
     def open_lines(self, name: str) -> Lines:
         return Lines(self._folder / name)
-
-    def clean(self, text: bytes) -> bytes:
-        """The text without any of our own secrets."""
-        for secret in self._secrets:
-            text = text.replace(secret, b"***")
-        return text
 
     def add(self, name: str, content: bytes) -> None:
         """Put a whole file in."""

@@ -1,5 +1,6 @@
 """The command that exports sessions, beside a running Skein or without one."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,10 @@ from core.history.activity import HOUSE
 from core.history.browse.query import parse
 from core.ids import SessionId, to_session_id
 from core.outages import first_line
+from core.outside import find_secrets, know_secrets
 from core.records.bulk import find_ids
 from core.records.export.sessions import Progress, Summary, export_sessions
-from core.settings import Settings, load_settings
+from core.settings import Settings, load_settings, secrets_of
 from core.tables import utc_now
 
 
@@ -57,7 +59,7 @@ def _choose(database: Database, sessions: list[str], where: str) -> list[Session
 def _export(settings: Settings, database: Database, ids: list[SessionId], out: Path) -> Summary:
     if out.is_dir():
         raise BadInputError(f"{out} is a folder; please name the zip to write.")
-    secrets = [one.get_secret_value() for one in (settings.openai_api_key, settings.secret_key) if one is not None]
+    know_secrets([*secrets_of(settings), *find_secrets(os.environ)])
     with _progress(len(ids)) as progress:
         return export_sessions(
             HOUSE,
@@ -65,7 +67,6 @@ def _export(settings: Settings, database: Database, ids: list[SessionId], out: P
             settings.checkpoints_path,
             ids,
             out.absolute(),
-            secrets=secrets,
             progress=progress,
         )
 

@@ -91,10 +91,8 @@ class _StoppedError(Exception):
 class Exports:
     """The exports of this process; ``open`` it once and ``close`` it at the end."""
 
-    def __init__(
-        self, *, database: Database, checkpoints: Path, folder: Path, secrets: Collection[str] = ()
-    ) -> None:
-        self._database, self._checkpoints, self._secrets = database, checkpoints, secrets
+    def __init__(self, *, database: Database, checkpoints: Path, folder: Path) -> None:
+        self._database, self._checkpoints = database, checkpoints
         self._folder = folder
         self._own = folder / f"process-{make_token(6)}"
         self._held = FileLock(self._own.with_suffix(".lock"), thread_local=False)
@@ -246,7 +244,6 @@ class Exports:
             self._checkpoints,
             asked.ids,
             place / f"skein-export-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.zip",
-            secrets=self._secrets,
             progress=hear,
         )
 

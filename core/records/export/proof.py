@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, select
 from core.calls.proof.activity import seal_activity
 from core.calls.proof.seals import SEALS, id_in, raw_columns, split_manifest
 from core.database import Database
+from core.outside import read_failure
 from core.records.export.rows import Row, plain_time
 
 log = structlog.get_logger("skein.records")
@@ -60,7 +61,7 @@ def _seal_what_waits(database: Database) -> None:
         while seal_activity(database):
             pass
     except Exception as error:  # noqa: BLE001 - whatever it was: rows without a seal are named as such in the export
-        log.warning("export_could_not_seal", error=type(error).__name__, text=str(error)[:300])
+        log.warning("export_could_not_seal", error=type(error).__name__, text=read_failure(error, 300))
 
 
 def _begin(row_ids: Collection[str]) -> str:

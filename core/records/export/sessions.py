@@ -7,7 +7,7 @@ Invariant: the file is there only when it is whole, and ``activity`` says who to
 
 import json
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +24,7 @@ from core.database import Database, in_parts, table_of
 from core.errors import BadInputError, NotFoundError
 from core.history.activity import record
 from core.ids import SessionId
+from core.outside import hide_known_in
 from core.records.export.bundle import Bundle, Lines, TableFiles
 from core.records.export.proof import Proof, write_seals
 from core.records.export.readable import write_pages
@@ -77,7 +78,6 @@ def export_sessions(
     session_ids: Sequence[SessionId],
     out: Path,
     *,
-    secrets: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Summary:
     """Write these sessions into a zip; NotFoundError before that when one is not the viewer's to read.
@@ -94,7 +94,7 @@ def export_sessions(
         require_readable(viewer, db, ids)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
         folder = Path(name)
-        work = _Work(viewer, database, checkpoints, folder, secrets, progress or (lambda _done, _of, _step: None))
+        work = _Work(viewer, database, checkpoints, folder, progress or (lambda _done, _of, _step: None))
         summary = work.run(ids, out)
         _record(viewer, database, summary, [one for one in ids if one not in summary.gone])
         (folder / "export.zip").replace(out)
@@ -135,7 +135,6 @@ class _Work:
     database: Database
     path: Path
     folder: Path
-    secrets: Collection[str]
     progress: Progress
     made_at: datetime = field(default_factory=utc_now)
     people: set[str] = field(default_factory=set)
@@ -146,7 +145,7 @@ class _Work:
     def run(self, ids: Sequence[SessionId], out: Path) -> Summary:
         with ExitStack() as stack:
             path = self.folder / "export.zip"
-            self.bundle = Bundle(path, self.folder, made_at=self.made_at, secrets=self.secrets)
+            self.bundle = Bundle(path, self.folder, made_at=self.made_at)
             stack.callback(self.bundle.close)
             self.tables = {form.name: self.bundle.open_table(form.name, form.columns) for form in (*FORMS, PEOPLE)}
             self.checkpoints = self.bundle.open_lines("checkpoints.jsonl")
@@ -184,9 +183,9 @@ class _Work:
                 self.bundle.add(file_of(artifact_id, number, media_type), bytes(content))
             thread_ids = list(db.connection().execute(THREAD_IDS, given).scalars())
             for name, page in write_pages(self.viewer, db, session_id, self.made_at):
-                self.bundle.add(name, self.bundle.clean(page.encode("utf-8", "ignore")))
+                self.bundle.add(name, hide_known_in(page.encode("utf-8", "ignore")))
         for line in read_states(self.database, self.path, thread_ids):
-            self.checkpoints.write(self.bundle.clean(line))
+            self.checkpoints.write(hide_known_in(line))
 
     def _write_rows(self, db: Db, form: Form, session_id: SessionId) -> None:
         table = self.tables[form.name]
@@ -207,7 +206,7 @@ class _Work:
 
     def _write_clean(self, table: TableFiles, row: Row) -> None:
         line = _to_line(row)
-        cleaned = self.bundle.clean(line)
+        cleaned = hide_known_in(line)
         table.write(row if cleaned == line else json.loads(cleaned), cleaned)
 
     # -- the rest ---------------------------------------------------------------------------------------
