@@ -233,6 +233,7 @@ class TestWhatIsInIt:
     def test_secrets_of_ours_are_nowhere(self, opened: Skein, alice: Viewer, tmp_path: Path) -> None:
         added = opened.engine.start(alice, NewMessage(f"my key is {SECRET}", agent_id="echo"))
         answered(opened, alice, added.thread_id)
+        assert opened.call_log.flush()
         opened.database.write(
             lambda db: db.connection().execute(
                 update(table_of(Thread)).values(config={"headers": {"Authorization": "Bearer abcdef123456"}})

@@ -61,6 +61,8 @@ class Form:
     query: Select[Any]
     leave_out: tuple[str, ...] = ()
     is_sealed: bool = False
+    texts: tuple[str, ...] = ()
+    """Columns that a seal has as one; they are there as they were, or not at all."""
     at_once: int = _ROWS_AT_ONCE
     more: tuple[tuple[str, str], ...] = ()
     change: Callable[[Row], Row] = field(default=lambda row: row)
@@ -243,6 +245,7 @@ FORMS: tuple[Form, ...] = (
         .join(_call, _call.c.call_id == _body.c.call_id)
         .where(_call.c.session_id == _IT, _OWN)
         .where(or_(_call.c.message_id.is_(None), _call.c.message_id.in_(_messages))),
+        texts=("prompt", "response", "tools"),
         at_once=_LARGE_AT_ONCE,
     ),
     Form("cost_correction", _fix, _raw(_fix).where(_fix.c.call_id.in_(_calls)), is_sealed=True),

@@ -7,7 +7,7 @@ Invariant: the file is there only when it is whole, and ``activity`` says who to
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -195,7 +195,7 @@ class _Work:
                 self._note(form, row)
                 table.write(row, _to_line(row))
             else:
-                self._write_clean(table, row)
+                self._write_clean(table, row, texts=form.texts)
 
     def _note(self, form: Form, row: Row) -> None:
         row_id = str(row[form.columns[0][0]])
@@ -204,10 +204,14 @@ class _Work:
         else:
             self.sealed_ids.add(row_id)
 
-    def _write_clean(self, table: TableFiles, row: Row) -> None:
+    def _write_clean(self, table: TableFiles, row: Row, *, texts: Collection[str] = ()) -> None:
+        """Write a row without known secrets; where a seal has its ``texts`` as they were, it goes without them."""
         line = _to_line(row)
         cleaned = hide_known_in(line)
-        table.write(row if cleaned == line else json.loads(cleaned), cleaned)
+        if cleaned != line:
+            row = json.loads(cleaned) | dict.fromkeys(texts)
+            cleaned = _to_line(row)
+        table.write(row, cleaned)
 
     # -- the rest ---------------------------------------------------------------------------------------
 
