@@ -16,9 +16,9 @@ UNCLEAR = "unclear"
 _SHORT = 300
 _MOST_PARTS = 8
 _LONGEST_PART = 120
-_QUOTED = re.compile(r"[\"“「『《]([^\"”」』》]{1,200})[\"”」』》]")
+_QUOTED = re.compile(r"[\"“「『《]([^\"“「『《”」』》]{1,200})[\"”」』》]")
 # "7 days" says how many, and chooses nothing.
-_MEASURED = re.compile(r"\d+\s*[a-z]+", re.IGNORECASE)
+_MEASURED = re.compile(r"(?<!\d)\d++\s*+[a-z]+", re.IGNORECASE)
 _LISTED = re.compile(r"[,;，；、\n]+|\band\b|\bthen\b|然后|以及", re.IGNORECASE)
 _LISTS = re.compile(r"[;；、\n]+")
 

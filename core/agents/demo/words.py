@@ -19,7 +19,8 @@ TOKEN = re.compile(rf"\s*(?:[{CJK}]|[^\s{CJK}]+)|\s+")
 _COUNT = re.compile(r"(?<![\d.])(\d{1,9})\s*个?\s*(?:tokens?(?![a-z])|词)", re.IGNORECASE)
 _FIRST = re.compile(r"did i (say|write|ask) first|my first message|第一句|最先说", re.IGNORECASE)
 _SUMMARY_ASKED = re.compile(r"summari[sz]e|(create|write|extend)\b.*\bsummary|总结|概括|摘要", re.IGNORECASE)
-_SUMMARY_GIVEN = re.compile(r"[^\n]*(?:summary|摘要)[^\n]*[:\uff1a]\s*", re.IGNORECASE)
+# The first of the words decides: where no colon follows that one, none follows a later one.
+_SUMMARY_GIVEN = re.compile(r"(?=(?>[^\n]*?(?:summary|摘要))[^\n]*[:\uff1a])[^\n]*[:\uff1a]\s*", re.IGNORECASE)
 
 # What brings up which exhibit; the Chinese key words leave out the commonest words they are a part of.
 _SHOWS = {

@@ -26,7 +26,9 @@ _KEY = "[A-Za-z][A-Za-z-]+"
 _TERM = re.compile(f"([-－]?)({_KEY})({_SIGN}+)({_VALUE})")
 _SPACED = re.compile(f"()({'|'.join(COMPARED)})\\s*([<>=＜＞＝≥≤]+)\\s*({_VALUE})", re.IGNORECASE)
 _WORD = re.compile(f"[-－]?(?:[{_QUOTES}][^{_QUOTES}]*[{_QUOTES}][*＊]?|[^\\s{_QUOTES}]+)")
-_PIECE = re.compile(f'"((?:\\\\.|[^"\\\\])*)"|[{_QUOTES[1:]}]([^{_QUOTES}]*)[{_QUOTES}]|([^{_QUOTES}]+)')
+_PIECE = re.compile(
+    f'"((?:\\\\.|[^"\\\\])*+)(?:"|\\\\?\\Z)|[{_QUOTES[1:]}]([^{_QUOTES}]*)[{_QUOTES}]|([^{_QUOTES}]+)'
+)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _PLAIN = re.compile(f"[^\\s,，\\\\{_QUOTES}:<>=：＜＞＝≥≤-][^\\s,，\\\\{_QUOTES}]*")
 _SIGNS_KNOWN = (":", "<", "<=", ">", ">=", "=")
