@@ -59,6 +59,8 @@ class Behaviour:
     page: str | None = None
     """Send this body, of `page_type`, in place of an answer."""
     page_type: str = "text/html"
+    raw: bytes | None = None
+    """Send these bytes, of `page_type`, in place of an answer."""
     gzip: bool = False
     """Compress an answer that is not streamed."""
     headers: tuple[tuple[str, str], ...] = ()
@@ -226,6 +228,9 @@ class ModelServer:
         return response
 
     async def _respond(self, recorded: Recorded, behaviour: Behaviour) -> Response:
+        if behaviour.raw is not None:
+            recorded.ended = "whole"
+            return Response(behaviour.raw, behaviour.status, media_type=behaviour.page_type)
         if behaviour.page is not None:
             recorded.ended = "refused"
             return Response(behaviour.page, behaviour.status, media_type=behaviour.page_type)

@@ -144,6 +144,8 @@ _NO_COMPLETION = (
 _SENTENCES = {
     "ContextOverflowError": _TOO_LONG,
     "NoCompletionError": _NO_COMPLETION,
+    "UnreadableAnswerError": _NO_COMPLETION,
+    "ReportedFailureError": _BROKE_OFF,
     "StreamChunkTimeoutError": _STALLED,
     "APITimeoutError": _TIMED_OUT,
     "ModelTimeoutError": _TIMED_OUT,
@@ -169,6 +171,8 @@ _LENGTH_WORDS = re.compile(
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]]{0,39}", re.ASCII)
 # Where the clients read an answer: an error of another kind than theirs, raised in here, was the answer's fault.
 _READING = {"_create_chat_result", "_convert_chunk_to_generation_chunk"}
+_STREAMING = {"_stream", "_astream"}
+READING_ERRORS = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 _EMPTY_STREAM = {"No generation chunks were returned", "No generations found in stream."}
 _BROKEN_LINE = {"RemoteProtocolError", "ReadError", "WriteError", "EndOfStream"}
 
@@ -179,7 +183,7 @@ def explain_model_error(error: BaseException) -> str | None:
     for position, one in enumerate(chain):
         if _is_model_error(one):
             return _explain(one, causes=chain[position:])
-        if _is_unreadable_answer(one):
+        if is_unreadable_answer(one):
             return _NO_COMPLETION
     return None
 
@@ -203,21 +207,27 @@ def _is_model_error(error: BaseException) -> bool:
     return any(kind.__module__.partition(".")[0] == "openai" for kind in type(error).__mro__)
 
 
-def _is_unreadable_answer(error: BaseException) -> bool:
+def is_unreadable_answer(error: BaseException) -> bool:
     """Whether a client could not read what the server had sent; its own words may quote that."""
-    if not isinstance(error, (ValueError, KeyError, TypeError, AttributeError)):
+    if not isinstance(error, READING_ERRORS):
         return False
     places = [
         (str(frame.f_globals.get("__name__")), frame.f_code.co_name)
         for frame, _ in traceback.walk_tb(error.__traceback__)
     ]
+    if any(module.startswith("langchain_core.callbacks.") for module, _ in places):
+        return False
     if isinstance(error, JSONDecodeError):
         # What a model wrote as JSON for a form of the caller's is read in openai.lib.
         return any(module.startswith("openai.") and not module.startswith("openai.lib.") for module, _ in places)
+    if any(module == "openai._streaming" for module, _ in places):
+        return True
     module, function = places[-1] if places else ("", "")
     if module.startswith("langchain_core.language_models."):
         return str(error) in _EMPTY_STREAM
-    return module.startswith("langchain_openai.") and function in _READING
+    ours = [function for module, function in places if module.startswith("langchain_openai.")]
+    is_last = module.startswith("langchain_openai.") and function in _STREAMING
+    return is_last or not _READING.isdisjoint(ours)
 
 
 def _explain(error: BaseException, *, causes: list[BaseException]) -> str:
@@ -227,6 +237,8 @@ def _explain(error: BaseException, *, causes: list[BaseException]) -> str:
         return _NO_CREDIT
     if status in {400, 413, 422, 500} and _LENGTH_WORDS.search(f"{code} {error}"):
         return _TOO_LONG
+    if any("DecodingError" in _names(cause) for cause in causes):
+        return _NO_COMPLETION
     if "APITimeoutError" not in names and any(_names(cause) & _BROKEN_LINE for cause in causes):
         return _CUT
     known = next((sentence for name, sentence in _SENTENCES.items() if name in names), None)

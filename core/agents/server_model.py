@@ -6,6 +6,7 @@ Invariant: what was thought never becomes a part of the answer, and goes back to
 says so.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, closing
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from langchain_openai import ChatOpenAI
 from openai import APIStatusError, DefaultAsyncHttpxClient, DefaultHttpxClient
 from pydantic import Field
 
+from core.agents.answer_parts import UnreadableAnswerError, read_piece
+from core.agents.models import READING_ERRORS, is_unreadable_answer
 from core.calls.chunks import REASONING
 from core.calls.stream_end import StreamEnd, is_readable_stream, until_error
 
@@ -78,6 +81,8 @@ class ServerModel(ChatOpenAI):
     def _convert_chunk_to_generation_chunk(
         self, chunk: dict[str, Any], default_chunk_class: type, base_generation_info: dict[str, Any] | None
     ) -> ChatGenerationChunk | None:
+        if "chunk" not in chunk:  # as of a form that the client itself puts together
+            chunk = read_piece(chunk)
         made = super()._convert_chunk_to_generation_chunk(chunk, default_chunk_class, base_generation_info)
         choices = chunk.get("choices") or (chunk.get("chunk") or {}).get("choices")
         if made is not None and choices:
@@ -108,6 +113,10 @@ class ServerModel(ChatOpenAI):
                 may_learn = asked and self._learn(error)
                 if not may_learn:
                     raise
+            except READING_ERRORS as error:
+                if not is_unreadable_answer(error):
+                    raise
+                raise UnreadableAnswerError("The server's answer could not be read.") from error
         heard.require_something()
 
     async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
@@ -123,6 +132,10 @@ class ServerModel(ChatOpenAI):
                 may_learn = asked and self._learn(error)
                 if not may_learn:
                     raise
+            except READING_ERRORS as error:
+                if not is_unreadable_answer(error):
+                    raise
+                raise UnreadableAnswerError("The server's answer could not be read.") from error
         heard.require_something()
 
     def _learn(self, error: APIStatusError) -> bool:
@@ -195,7 +208,10 @@ class _CheckedAsync(httpx2.AsyncByteStream):
         self._stream, self._end = stream, StreamEnd()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        is_first = True
         async for part in self._stream:
+            if is_first:
+                part, is_first = part.removeprefix(BOM_UTF8), False  # noqa: PLW2901
             self._end.hear(part)
             if (last := until_error(part)) is not None:
                 yield last
@@ -212,7 +228,10 @@ class _Checked(httpx2.SyncByteStream):
         self._stream, self._end = stream, StreamEnd()
 
     def __iter__(self) -> Iterator[bytes]:
+        is_first = True
         for part in self._stream:
+            if is_first:
+                part, is_first = part.removeprefix(BOM_UTF8), False  # noqa: PLW2901
             self._end.hear(part)
             if (last := until_error(part)) is not None:
                 yield last
