@@ -12,6 +12,8 @@ from sqlmodel import select
 
 from core.access.viewer import Viewer
 from core.agents.models import explain_model_error
+from core.calls.capture.exchange import Exchange, _read
+from core.calls.capture.observed import partial_response
 from core.skein import Skein, open_skein
 from core.tables import LlmCall
 from tests.conftest import make_person, make_settings
@@ -334,3 +336,16 @@ class TestWhatIsNoAnswer:
             said = explain_model_error(error)
             assert said is not None
         assert said is not None or FAILED.get(name) != REFUSED
+
+
+@pytest.mark.parametrize("kind", ["chat", "text_completion", "responses", "embeddings"])
+@pytest.mark.parametrize("name", STREAMS)
+def test_the_call_log_reads_it_as_it_went_over_the_wire(name: str, kind: str) -> None:
+    """Of a call that was made without LangChain."""
+    for content_type, body in (
+        (SSE, STREAMS[name]),
+        (JSON, STREAMS[name].partition(b"data: ")[2].partition(b"\n")[0]),
+    ):
+        exchange = Exchange(kind, "http://x/v1", body, content_type, [(0.0, body)])
+        answer = _read(exchange)
+        assert isinstance(partial_response(answer.words, answer.tool_parts, answer.thoughts), list)

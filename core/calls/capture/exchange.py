@@ -173,7 +173,7 @@ def _read_whole(content: bytes, kind: str) -> _Answer:
         if "token_usage" in answer.metadata:
             answer.metadata["token_usage"].setdefault("completion_tokens", 0)
     else:
-        choices = [choice for choice in _list(body.get("choices")) if isinstance(choice, Mapping)]
+        choices = _objects(body.get("choices"))
         answer.is_whole = bool(choices)
         for choice in choices:
             answer.messages.append(_message_of(choice))
@@ -221,11 +221,11 @@ def _events(parts: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, str, 
 
 def _take_chunk(answer: _Answer, at: float, data: Mapping[str, Any]) -> None:
     answer.note(data)
-    for choice in _list(data.get("choices")):
-        delta = choice.get("delta") or {}
+    for choice in _objects(data.get("choices")):
+        delta = _mapping(choice.get("delta"))
         beside = {REASONING: _thought_in(delta), "refusal": delta.get("refusal")}
         words, thoughts = split_content(delta.get("content") or choice.get("text") or "", beside)
-        answer.say(at, words, thoughts, [_call_part(call) for call in _list(delta.get("tool_calls"))])
+        answer.say(at, words, thoughts, [_call_part(call) for call in _objects(delta.get("tool_calls"))])
         if choice.get("finish_reason"):
             answer.metadata["finish_reason"] = choice["finish_reason"]
             answer.is_whole = True
@@ -245,7 +245,7 @@ def _take_response(answer: _Answer, body: Mapping[str, Any]) -> None:
     """A whole response of the Responses API."""
     blocks: list[Any] = []
     calls = []
-    for item in _list(body.get("output")):
+    for item in _objects(body.get("output")):
         if item.get("type") == "message":
             blocks += _list(item.get("content"))
         elif item.get("type") == "function_call":
@@ -261,10 +261,10 @@ def _take_response(answer: _Answer, body: Mapping[str, Any]) -> None:
 
 
 def _message_of(choice: Mapping[str, Any]) -> dict[str, Any]:
-    message = choice.get("message") or {"role": "assistant", "content": choice.get("text")}
+    message = _mapping(choice.get("message")) or {"role": "assistant", "content": choice.get("text")}
     beside = {REASONING: _thought_in(message), "refusal": message.get("refusal")}
     words, thoughts = split_content(message.get("content") or "", beside)
-    calls = [_call(call.get("function") or {}, call.get("id")) for call in _list(message.get("tool_calls"))]
+    calls = [_call(_mapping(call.get("function")), call.get("id")) for call in _objects(message.get("tool_calls"))]
     found = {"role": "assistant", "content": words}
     return found | ({"reasoning": thoughts} if thoughts else {}) | ({"tool_calls": calls} if calls else {})
 
@@ -287,13 +287,22 @@ def _asked_of_responses(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _call(function: Mapping[str, Any], call_id: Any) -> dict[str, Any]:
     """A tool call in the form that LangChain gives one."""
     arguments = function.get("arguments") or ""
-    return {"name": function.get("name"), "args": _object(arguments) or arguments, "id": call_id}
+    args = _object(arguments) or arguments if isinstance(arguments, str) else arguments
+    return {"name": function.get("name"), "args": args, "id": call_id}
 
 
 def _call_part(call: Mapping[str, Any]) -> dict[str, Any]:
-    function = call.get("function") or {}
-    known = {"index": call.get("index"), "id": call.get("id")}
-    return known | {"name": function.get("name"), "args": function.get("arguments")}
+    function = _mapping(call.get("function"))
+    name, args = function.get("name"), function.get("arguments")
+    if isinstance(args, (Mapping, list)):
+        args = json.dumps(args, ensure_ascii=False)
+    index = call.get("index")
+    return {
+        "index": index if isinstance(index, int | str) else None,
+        "id": call.get("id"),
+        "name": name if isinstance(name, str) else None,
+        "args": args if isinstance(args, str) else None,
+    }
 
 
 def _thought_in(message: Mapping[str, Any]) -> Any:
@@ -323,6 +332,15 @@ def _texts(given: Any) -> list[str]:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    """Of a list, what is an object; a server may send anything else in its place."""
+    return [one for one in _list(value) if isinstance(one, Mapping)]
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _object(text: bytes | str) -> dict[str, Any]:
