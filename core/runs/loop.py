@@ -7,8 +7,8 @@ import asyncio
 import threading
 import warnings
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
-from contextvars import Context
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 import structlog
@@ -73,5 +73,22 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop  # noqa: PLC0415 - not there on Windows
     except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+        usual = asyncio.new_event_loop()
+        usual.close()
+        return _with_contexts(type(usual))
+    return _with_contexts(uvloop.Loop)
+
+
+def _with_contexts(kind: Any) -> asyncio.AbstractEventLoop:
+    """A loop of this kind that gives what runs on a thread the caller's context, as ``asyncio.to_thread`` does.
+
+    So a call that is made there is known to be its run's. A process could not be given one.
+    """
+
+    def run_in_executor(loop: Any, executor: Any, function: Callable[..., Any], *args: Any) -> Any:
+        if executor is None or isinstance(executor, ThreadPoolExecutor):
+            return kind.run_in_executor(loop, executor, copy_context().run, function, *args)
+        return kind.run_in_executor(loop, executor, function, *args)
+
+    loop: asyncio.AbstractEventLoop = type("_Loop", (kind,), {"run_in_executor": run_in_executor})()
+    return loop

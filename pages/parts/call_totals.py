@@ -96,7 +96,8 @@ def figures_of(totals: Totals, earlier: Totals | None) -> list[Figure]:
             share(totals.attributed, totals.calls),
             _points(coverage, before and _ratio(before.attributed, before.calls)),
             "normal",
-            f"{count(totals.calls - totals.attributed)} calls could not be attributed to a run",
+            f"{count(totals.calls - totals.attributed)} calls could not be attributed to a run. Each request to a "
+            "model server that Skein saw leave counts, by LangChain or without it",
         ),
     ]
 

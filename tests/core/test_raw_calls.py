@@ -309,7 +309,8 @@ class TestAFailureOfOurs:
 
         monkeypatch.setattr("core.calls.capture.requests.Exchange", fail)
         assert say(skein, ada, "streamed").answer == "w1 w2 w3"
-        assert calls_of(skein) == []
+        [call] = calls_of(skein)
+        assert (call.operation, call.attributed, call.usage_source) == ("request", False, None)
 
     def test_while_it_is_read_leaves_a_row_without_text(
         self, skein: Skein, ada: Viewer, monkeypatch: pytest.MonkeyPatch

@@ -1,28 +1,130 @@
 """One request to a model server and what came back, as it went over the wire: kept now, and read by the writer.
 
-A call that LangChain tells of has its texts from there. One that was made without it, with the ``openai`` client or
-over ``httpx``, is read from here. Invariant: what cannot be read is an answer that failed, never an exception.
+A call that LangChain tells of has its texts from there. One that was made without it, with a provider's own package
+or over plain HTTP, is read from here. Invariant: what cannot be read is an answer that failed, never an exception.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
+from core.calls.capture import openai_form as openai
+from core.calls.capture import other_forms as other
+from core.calls.capture.answer import Answer, error_in, object_of, read_json, read_object
 from core.calls.capture.observed import ObservedCall
-from core.calls.chunks import REASONING, split_blocks, split_content
 
-# By how the path of their address ends, the longest first.
-KINDS = {
-    "/chat/completions": "chat",
-    "/completions": "text_completion",
-    "/responses": "responses",
-    "/embeddings": "embeddings",
+Ask = Callable[[Mapping[str, Any]], Iterator[dict[str, Any]]]
+TakeWhole = Callable[[Answer, Mapping[str, Any]], None]
+TakePiece = Callable[[Answer, float, Mapping[str, Any]], None]
+
+
+class Form(NamedTuple):
+    """How one kind of request asks, and how its answer is read, whole and by the piece."""
+
+    operation: str
+    provider: str
+    ask: Ask
+    take_whole: TakeWhole
+    take_piece: TakePiece
+
+    @property
+    def is_chat_completion(self) -> bool:
+        """Whether it is a request for a chat completion in OpenAI's form."""
+        return self is _CHAT
+
+
+def _ask_nothing(_body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    return iter(())
+
+
+def _take_other(answer: Answer, body: Mapping[str, Any]) -> None:
+    """Take any answer as one, with its usage where it tells one in a usual form."""
+    answer.note(body)
+    answer.is_whole = True
+
+
+def _take_no_piece(answer: Answer, at: float, data: Mapping[str, Any]) -> None:
+    """A piece of an answer that comes whole."""
+
+
+_CHAT = Form("chat", "openai", openai.ask_chat, openai.take_completion, openai.take_chunk)
+_TEXT = Form("text_completion", "openai", openai.ask_texts, openai.take_completion, openai.take_chunk)
+_RESPONSES = Form("chat", "openai", openai.ask_responses, openai.take_response, openai.take_event)
+_VECTORS = Form("embeddings", "openai", openai.ask_texts, openai.take_vectors, _take_no_piece)
+_ANTHROPIC = Form("chat", "anthropic", other.ask_anthropic, other.take_anthropic, other.take_anthropic_event)
+_GEMINI = Form("chat", "google_genai", other.ask_gemini, other.take_gemini, other.take_gemini_chunk)
+_GEMINI_VECTORS = Form(
+    "embeddings", "google_genai", other.ask_gemini_texts, other.take_gemini_vectors, _take_no_piece
+)
+_OLLAMA = Form("chat", "ollama", other.ask_ollama, other.take_ollama, other.take_ollama_chunk)
+_OLLAMA_TEXT = _OLLAMA._replace(operation="text_completion")
+_OLLAMA_VECTORS = _OLLAMA._replace(operation="embeddings", take_whole=other.take_ollama_vectors)
+# Seen as a request, and no more: what such interfaces are asked and answer is not read, but for a usage.
+OTHER = Form("request", "", _ask_nothing, _take_other, _take_no_piece)
+
+# By how the path of their address ends, the longest first; where such a path is common, by what the request holds.
+_FORMS = {
+    "/chat/completions": (_CHAT, b""),
+    "/completions": (_TEXT, b'"prompt"'),
+    "/responses": (_RESPONSES, b'"model"'),
+    "/api/embeddings": (_OLLAMA_VECTORS, b'"model"'),
+    "/embeddings": (_VECTORS, b'"input"'),
+    "/v1/messages": (_ANTHROPIC, b'"model"'),
+    ":generateContent": (_GEMINI, b""),
+    ":streamGenerateContent": (_GEMINI, b""),
+    ":embedContent": (_GEMINI_VECTORS, b""),
+    ":batchEmbedContents": (_GEMINI_VECTORS, b""),
+    "/api/chat": (_OLLAMA, b'"model"'),
+    "/api/generate": (_OLLAMA_TEXT, b'"model"'),
+    "/api/embed": (_OLLAMA_VECTORS, b'"model"'),
+    "/images/generations": (OTHER, b""),
+    "/images/edits": (OTHER, b""),
+    "/images/variations": (OTHER, b""),
+    "/audio/speech": (OTHER, b""),
+    "/audio/transcriptions": (OTHER, b""),
+    "/audio/translations": (OTHER, b""),
+    "/moderations": (OTHER, b'"input"'),
+    "/rerank": (OTHER, b'"documents"'),
+    ":predict": (OTHER, b'"instances"'),
+    ":rawPredict": (OTHER, b""),
+    ":streamRawPredict": (OTHER, b""),
+    "/converse": (OTHER, b'"messages"'),
+    "/converse-stream": (OTHER, b'"messages"'),
+    "/invoke": (OTHER, b'"anthropic_version"'),
+    "/invoke-with-response-stream": (OTHER, b""),
+}
+_MODEL_IN_PATH = re.compile(r"/(?:models|model)/([^/:]+(?::\d+)?)[/:]")
+_MODEL_AT_END = re.compile(r"/models/[^/]+$")
+# Whose every POST asks for something of a model, or nearly.
+_SERVERS = re.compile(
+    r"(?:^|\.)(?:api\.openai\.com|openai\.azure\.com|services\.ai\.azure\.com|api\.anthropic\.com"
+    r"|generativelanguage\.googleapis\.com|aiplatform\.googleapis\.com|bedrock-runtime\.[\w-]+\.amazonaws\.com"
+    r"|api\.mistral\.ai|api\.cohere\.(?:com|ai)|api\.groq\.com|api\.x\.ai|api\.deepseek\.com|api\.together\.(?:xyz|ai)"
+    r"|api\.fireworks\.ai|openrouter\.ai|api\.perplexity\.ai|api\.voyageai\.com|api\.cerebras\.ai"
+    r"|router\.huggingface\.co|api\.moonshot\.(?:ai|cn)|dashscope(?:-intl)?\.aliyuncs\.com)$"
+)
+# What such servers are asked beside their models' work.
+_BESIDE = re.compile(
+    r"(?:/files|/uploads|/batches|/vector_stores|/fine_tuning|/count_tokens|:countTokens|/cancel|/input_items"
+    r"|/input_tokens|/tokenize|/realtime/\w+|/organization|/assistants|/threads|/evals|/containers|/cachedContents"
+    r"|/oauth|/api/(?:show|pull|push|create|copy|blobs))(?:[/:?]|$)"
+)
+# Settings that Gemini and Ollama are given apart, and what others call them.
+_SETTINGS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "topP": "top_p",
+    "top_k": "top_k",
+    "topK": "top_k",
+    "seed": "seed",
+    "maxOutputTokens": "max_tokens",
+    "num_predict": "max_tokens",
 }
 _FAILED = {"error", "response.failed"}
-_ENDED = {"response.completed", "response.incomplete", "response.failed"}
-_THOUGHT_DELTAS = {"response.reasoning_summary_text.delta", "response.reasoning_text.delta"}
-_WORD_DELTAS = {"response.output_text.delta", "response.refusal.delta"}
+_STREAMS = ("text/event-stream", "application/x-ndjson", "application/jsonl")
 
 
 class RefusedRequestError(Exception):
@@ -44,18 +146,20 @@ class UnfinishedAnswerError(Exception):
 class Exchange:
     """What was sent, and the parts in which the answer came, each with its ``time.monotonic()``."""
 
-    kind: str
+    form: Form
     url: str
+    """The server's address: without what names the interface and the model."""
+    path: str
     request: bytes
     content_type: str = ""
     parts: list[tuple[float, bytes]] = field(default_factory=list)
-    decode: Any = None
+    decode: Callable[[bytes], bytes] | None = None
     """Gives a compressed answer's bytes as they were; None where they came so."""
     is_read: bool = False
 
     @property
     def is_stream(self) -> bool:
-        return self.content_type.startswith("text/event-stream")
+        return self.content_type.startswith(_STREAMS)
 
     def read_parts(self) -> list[tuple[float, bytes]]:
         """The parts, as they were before they were compressed: then as one, with the time of the first."""
@@ -64,49 +168,41 @@ class Exchange:
         return [(self.parts[0][0], self.decode(b"".join(part for _, part in self.parts)))]
 
 
-@dataclass
-class _Answer:
-    """What was read of an answer."""
-
-    words: list[str] = field(default_factory=list)
-    thoughts: list[str] = field(default_factory=list)
-    tool_parts: list[dict[str, Any]] = field(default_factory=list)
-    messages: list[dict[str, Any]] = field(default_factory=list)
-    metadata: dict[str, Any] = field(default_factory=dict)
-    first_at: float | None = None
-    is_whole: bool = False
-    error: str = ""
-
-    def say(self, at: float, words: str, thoughts: str, parts: Iterable[dict[str, Any]] = ()) -> None:
-        self.words += [words] if words else []
-        self.thoughts += [thoughts] if thoughts else []
-        self.tool_parts += (parts := list(parts))
-        if self.first_at is None and (words or thoughts or parts):
-            self.first_at = at
-
-    def note(self, data: Mapping[str, Any]) -> None:
-        """Take what stands around an answer: the model, the usage, the tier."""
-        for name, known in (("model", "model_name"), ("id", "id"), ("service_tier", "service_tier")):
-            if data.get(name):
-                self.metadata[known] = data[name]
-        if isinstance(usage := data.get("usage"), Mapping) and usage:
-            self.metadata["token_usage"] = dict(usage)
+def recognize(url: str, content: bytes) -> tuple[Form, str, str] | None:
+    """How the model server at this address is asked, its address, and the path; None where it is no such server."""
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/")
+    server = f"{parts.scheme}://{parts.netloc}"
+    for ending, (form, sign) in _FORMS.items():
+        if path.endswith(ending):
+            if sign and sign not in content and not _SERVERS.search(parts.hostname or ""):
+                return None
+            base = path.removesuffix(ending)
+            return form, server + (_MODEL_AT_END.sub("", base) if ending.startswith(":") else base), path
+    own = urlsplit(os.environ.get("OPENAI_BASE_URL") or "").netloc
+    if (_SERVERS.search(parts.hostname or "") or parts.netloc == own) and not _BESIDE.search(path):
+        return OTHER, server, path
+    return None
 
 
 def read_request(call: ObservedCall) -> None:
     """Fill in what a call without LangChain asks of which model."""
     wire: Exchange = call.wire
-    body = _object(wire.request)
-    call.operation = "chat" if wire.kind == "responses" else wire.kind
+    body = read_object(wire.request)
+    call.operation = wire.form.operation
     call.serialized = {"kwargs": {"base_url": wire.url}}
-    call.params = {name: value for name, value in body.items() if name not in {"messages", "input", "prompt"}}
-    if wire.kind == "chat":
-        call.prompt = [_as_message(message) for message in _list(body.get("messages"))]
-    elif wire.kind == "responses":
-        call.prompt = list(_asked_of_responses(body))
-        call.params |= {"max_tokens": body.get("max_output_tokens")}
-    else:
-        call.prompt = [{"role": "user", "content": text} for text in _texts(body.get("input", body.get("prompt")))]
+    settings = {**object_of(body.get("options")), **object_of(body.get("generationConfig"))}
+    shown = {"messages", "input", "prompt", "contents", "requests", "content", "options"}
+    params = {name: value for name, value in body.items() if name not in shown}
+    for theirs, name in _SETTINGS.items():
+        if settings.get(theirs) is not None:
+            params[name] = settings[theirs]
+    if body.get("max_output_tokens") is not None:
+        params["max_tokens"] = body["max_output_tokens"]
+    if not params.get("model") and (named := _MODEL_IN_PATH.search(wire.path)):
+        params["model"] = unquote(named[1])
+    call.params = params
+    call.prompt = list(wire.form.ask(body))
 
 
 def read_response(call: ObservedCall) -> None:
@@ -138,12 +234,12 @@ def read_overheard(call: ObservedCall) -> None:
     parts, call.overheard = call.overheard, []
     if call.thoughts or not parts:
         return
-    answer = _Answer()
+    answer = Answer()
     for at, _, data in _events(parts):
         if isinstance(data, Mapping):
-            _take_chunk(answer, at, data)
+            openai.take_chunk(answer, at, data)
     if not answer.thoughts:
-        answer = _read_whole(b"".join(part for _, part in parts), "chat")
+        answer = _read_whole(b"".join(part for _, part in parts), _CHAT)
     call.thoughts = answer.thoughts or [str(one["reasoning"]) for one in answer.messages if one.get("reasoning")]
     if answer.first_at is not None and call.first_token_at is not None:
         call.first_token_at = min(call.first_token_at, answer.first_at)
@@ -151,40 +247,39 @@ def read_overheard(call: ObservedCall) -> None:
         call.response[0].setdefault("reasoning", "".join(call.thoughts))
 
 
-def _read(wire: Exchange) -> _Answer:
+def _read(wire: Exchange) -> Answer:
     parts = wire.read_parts()
+    if wire.form is OTHER:
+        answer = Answer()
+        OTHER.take_whole(answer, read_object(b"".join(part for _, part in parts)))
+        return answer
     if wire.is_stream:
-        return _read_stream(parts, wire.kind)
+        return _read_stream(parts, wire.form)
     if not parts:
-        return _Answer()
-    return _read_whole(b"".join(part for _, part in parts), wire.kind)
+        return Answer()
+    return _read_whole(b"".join(part for _, part in parts), wire.form)
 
 
-def _read_whole(content: bytes, kind: str) -> _Answer:
-    answer, body = _Answer(), _object(content)
-    if error := _error_in(body):
+def _read_whole(content: bytes, form: Form) -> Answer:
+    answer, found = Answer(), read_json(content)
+    if isinstance(found, list):
+        # Gemini streams its pieces as a list where no events are asked for.
+        for piece in found:
+            form.take_piece(answer, 0.0, object_of(piece))
+        answer.first_at = None
+        return answer
+    body = object_of(found)
+    if error := error_in(body):
         answer.error = error
         return answer
-    answer.note(body)
-    if kind == "responses":
-        _take_response(answer, body)
-    elif kind == "embeddings":
-        answer.is_whole = isinstance(body.get("data"), list)
-        if "token_usage" in answer.metadata:
-            answer.metadata["token_usage"].setdefault("completion_tokens", 0)
-    else:
-        choices = _objects(body.get("choices"))
-        answer.is_whole = bool(choices)
-        for choice in choices:
-            answer.messages.append(_message_of(choice))
-            answer.metadata["finish_reason"] = choice.get("finish_reason")
+    form.take_whole(answer, body)
     if not answer.is_whole:
         answer.error = "The model server's answer was no completion."
     return answer
 
 
-def _read_stream(parts: list[tuple[float, bytes]], kind: str) -> _Answer:
-    answer = _Answer()
+def _read_stream(parts: list[tuple[float, bytes]], form: Form) -> Answer:
+    answer = Answer()
     for at, event, data in _events(parts):
         if data == "[DONE]":
             answer.is_whole = True
@@ -192,160 +287,30 @@ def _read_stream(parts: list[tuple[float, bytes]], kind: str) -> _Answer:
             answer.error = answer.error or "The model server's answer could not be read."
         elif event in _FAILED or data.get("type") in _FAILED or data.get("error"):
             answer.error = (
-                _error_in(data) or _error_in(data.get("response")) or "The model server reported a failure."
+                error_in(data) or error_in(data.get("response")) or "The model server reported a failure."
             )
-        elif kind == "responses":
-            _take_event(answer, at, data)
         else:
-            _take_chunk(answer, at, data)
+            form.take_piece(answer, at, data)
     return answer
 
 
 def _events(parts: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, str, Any]]:
     """The events of a stream: when each came, its name, and its data: an object, or a text where it is none.
 
-    A line that is not at its end has been cut off, and is left out.
+    A stream of lines that are JSON is one of events without names. A line that is not at its end has been cut off,
+    and is left out.
     """
     rest, event = b"", ""
     for at, part in parts:
         *lines, rest = (rest + part).split(b"\n")
         for line in lines:
+            if line.startswith(b"{"):
+                yield at, "", read_object(line) or line.decode(errors="replace")
+                continue
             name, _, value = line.partition(b":")
             text = value.strip().decode(errors="replace")
             if name == b"event":
                 event = text
             elif name == b"data":
-                yield at, event, _object(text) or text
+                yield at, event, read_object(text) or text
                 event = ""
-
-
-def _take_chunk(answer: _Answer, at: float, data: Mapping[str, Any]) -> None:
-    answer.note(data)
-    for choice in _objects(data.get("choices")):
-        delta = _mapping(choice.get("delta"))
-        beside = {REASONING: _thought_in(delta), "refusal": delta.get("refusal")}
-        words, thoughts = split_content(delta.get("content") or choice.get("text") or "", beside)
-        answer.say(at, words, thoughts, [_call_part(call) for call in _objects(delta.get("tool_calls"))])
-        if choice.get("finish_reason"):
-            answer.metadata["finish_reason"] = choice["finish_reason"]
-            answer.is_whole = True
-
-
-def _take_event(answer: _Answer, at: float, data: Mapping[str, Any]) -> None:
-    """One event of a Responses API's stream."""
-    kind = data.get("type")
-    delta = str(data.get("delta") or "")
-    answer.say(at, delta if kind in _WORD_DELTAS else "", delta if kind in _THOUGHT_DELTAS else "")
-    if kind in _ENDED and isinstance(response := data.get("response"), Mapping):
-        answer.note(response)
-        _take_response(answer, response)
-
-
-def _take_response(answer: _Answer, body: Mapping[str, Any]) -> None:
-    """A whole response of the Responses API."""
-    blocks: list[Any] = []
-    calls = []
-    for item in _objects(body.get("output")):
-        if item.get("type") == "message":
-            blocks += _list(item.get("content"))
-        elif item.get("type") == "function_call":
-            calls.append(_call(item, item.get("call_id")))
-        else:
-            blocks.append(item)
-    content, thoughts = split_blocks(blocks)
-    message = {"role": "assistant", "content": content}
-    more = {"reasoning": thoughts, "tool_calls": calls}
-    answer.messages = [message | {name: value for name, value in more.items() if value}]
-    answer.metadata["finish_reason"] = body.get("status")
-    answer.is_whole = isinstance(body.get("output"), list)
-
-
-def _message_of(choice: Mapping[str, Any]) -> dict[str, Any]:
-    message = _mapping(choice.get("message")) or {"role": "assistant", "content": choice.get("text")}
-    beside = {REASONING: _thought_in(message), "refusal": message.get("refusal")}
-    words, thoughts = split_content(message.get("content") or "", beside)
-    calls = [_call(_mapping(call.get("function")), call.get("id")) for call in _objects(message.get("tool_calls"))]
-    found = {"role": "assistant", "content": words}
-    return found | ({"reasoning": thoughts} if thoughts else {}) | ({"tool_calls": calls} if calls else {})
-
-
-def _asked_of_responses(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    if body.get("instructions"):
-        yield {"role": "system", "content": body["instructions"]}
-    given = body.get("input")
-    for item in [given] if isinstance(given, str) else _list(given):
-        if not isinstance(item, Mapping) or "role" in item:
-            yield _as_message(item)
-        elif item.get("type") == "function_call":
-            yield {"role": "assistant", "content": "", "tool_calls": [_call(item, item.get("call_id"))]}
-        elif item.get("type") == "function_call_output":
-            yield {"role": "tool", "tool_call_id": item.get("call_id"), "content": item.get("output")}
-        else:
-            yield {"role": "assistant", "content": [item]}
-
-
-def _call(function: Mapping[str, Any], call_id: Any) -> dict[str, Any]:
-    """A tool call in the form that LangChain gives one."""
-    arguments = function.get("arguments") or ""
-    args = _object(arguments) or arguments if isinstance(arguments, str) else arguments
-    return {"name": function.get("name"), "args": args, "id": call_id}
-
-
-def _call_part(call: Mapping[str, Any]) -> dict[str, Any]:
-    function = _mapping(call.get("function"))
-    name, args = function.get("name"), function.get("arguments")
-    if isinstance(args, (Mapping, list)):
-        args = json.dumps(args, ensure_ascii=False)
-    index = call.get("index")
-    return {
-        "index": index if isinstance(index, int | str) else None,
-        "id": call.get("id"),
-        "name": name if isinstance(name, str) else None,
-        "args": args if isinstance(args, str) else None,
-    }
-
-
-def _thought_in(message: Mapping[str, Any]) -> Any:
-    return message.get(REASONING) or message.get("reasoning")
-
-
-def _error_in(body: Any) -> str:
-    """What a server says went wrong, in whichever of the usual forms; "" where it says nothing."""
-    error = body.get("error", body) if isinstance(body, Mapping) else None
-    said = error.get("message") if isinstance(error, Mapping) else error
-    return said if isinstance(said, str) else ""
-
-
-def _as_message(message: Any) -> dict[str, Any]:
-    return dict(message) if isinstance(message, Mapping) else {"role": "user", "content": message}
-
-
-def _texts(given: Any) -> list[str]:
-    """What is completed or embedded; of a text that is given as the numbers of its tokens, how many there are."""
-    if isinstance(given, str):
-        return [given]
-    found = _list(given)
-    if found and all(isinstance(one, int) for one in found):
-        return [f"[{len(found):,} tokens]"]
-    return [one if isinstance(one, str) else f"[{len(_list(one)):,} tokens]" for one in found]
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _objects(value: Any) -> list[Mapping[str, Any]]:
-    """Of a list, what is an object; a server may send anything else in its place."""
-    return [one for one in _list(value) if isinstance(one, Mapping)]
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _object(text: bytes | str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

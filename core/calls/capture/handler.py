@@ -13,6 +13,8 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextvars import ContextVar
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -22,8 +24,10 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.context import register_configure_hook
 
+from core.calls.capture.aiohttp_client import watch_aiohttp
 from core.calls.capture.exchange import Exchange, UnfinishedAnswerError
 from core.calls.capture.observed import ObservedCall, plain_answer, plain_message
+from core.calls.capture.plain_http import watch_plain_http
 from core.calls.capture.requests import current_call, watch_requests
 from core.calls.context import THREAD_KEY, given_context, run_thread
 from core.ids import new_call_id
@@ -114,9 +118,14 @@ class CallHandler(BaseCallbackHandler):
 
     # -- what goes over the wire without LangChain ------------------------------------------------------
 
-    def begin_raw(self, exchange: Exchange) -> ObservedCall | None:
-        """Begin a call that nobody else tells of; what it asks is read by the writer. None where nobody listens."""
-        metadata = {"ls_provider": "openai", **_metadata_around()}
+    def begin_raw(self, exchange: Exchange | None) -> ObservedCall | None:
+        """Begin a call that nobody else tells of; what it asks is read by the writer. None where nobody listens.
+
+        Without an exchange it is a request of which nothing is known, also not whose it is.
+        """
+        if exchange is None:
+            return self._begin(uuid4(), {}, parent_run_id=None, operation="request")
+        metadata = {"ls_provider": exchange.form.provider, **_metadata_around()}
         return self._begin(uuid4(), metadata, parent_run_id=_run_around(), wire=exchange)
 
     def end_raw(self, call: ObservedCall, status: str, error: BaseException | None) -> None:
@@ -224,6 +233,9 @@ def _take_response(call: ObservedCall, response: LLMResult) -> None:
 
 
 handler = CallHandler()
+watch_plain_http(handler)
+if find_spec("aiohttp") is not None:
+    watch_aiohttp(import_module("aiohttp"), handler)
 # A variable whose default is the handler is seen in every thread and context, also in bare ones.
 _everywhere: ContextVar[CallHandler | None] = ContextVar("skein_call_handler", default=handler)
 register_configure_hook(_everywhere, inheritable=False)

@@ -42,6 +42,8 @@ class ObservedCall:
     wire: Any = None
     """The Exchange of a call that was made without LangChain."""
     requests: int = 0
+    sent_to: str = ""
+    """The address of the server that its last request went to."""
     last_try: Literal["", "sent", "failed", "left", "answered"] = ""
     watched: bool = False
     first_request_at: float | None = None

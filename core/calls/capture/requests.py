@@ -1,9 +1,10 @@
 """Sees the requests that are sent to model servers: whose tries they are, or that nobody else tells of them.
 
-The ``openai`` client, and others like it, sends through ``httpx2`` or ``httpx``: the ``send`` of their clients is
-wrapped once, and whatever is no request to a model passes by. A request is a try of the call that LangChain has
-begun in its context, or else a call of its own. Invariants: each request counts once; what is sent, what comes back
-and when is the same as without this; and a failure in here is logged and breaks nothing.
+Most providers' packages send through ``httpx2`` or ``httpx``: the ``send`` of their clients is wrapped once. Others
+go through Python's own ``http.client`` (``plain_http``) or ``aiohttp`` (``aiohttp_client``). Whatever is no request
+to a model passes by. A request is a try of the call that LangChain has begun in its context, or else a call of its
+own. Invariants: each request counts once; what is sent, what comes back and when is the same as without this; and a
+failure in here is logged, breaks nothing, and leaves a row that says no more than that a request was sent.
 """
 
 import functools
@@ -17,14 +18,14 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 import structlog
 
-from core.calls.capture.exchange import KINDS, Exchange, RefusedRequestError
+from core.calls.capture.exchange import Exchange, Form, RefusedRequestError, recognize
 from core.calls.capture.observed import ObservedCall
 from core.calls.stream_end import StreamEnd, is_readable_stream
 from core.outside import read_failure
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_CLIENTS = ("httpx2", "httpx")
+_HTTPX = ("httpx2", "httpx")
 _TRY = "x-stainless-retry-count"
 # A longer answer's text is kept so far; an answer that comes whole is in memory anyway.
 _MOST_KEPT = 32_000_000
@@ -33,20 +34,22 @@ _lock = threading.Lock()
 _wrapped: set[str] = set()
 log = structlog.get_logger("skein.calls")
 
+_is_sending: ContextVar[bool] = ContextVar("skein_is_sending", default=False)
+"""Whether a request is just being sent: what it sends through another client is the same one."""
 current_call: ContextVar[ObservedCall | None] = ContextVar("skein_current_call", default=None)
 
 
 class Listener(Protocol):
     """Who is told of calls that are made without LangChain."""
 
-    def begin_raw(self, exchange: Exchange) -> ObservedCall | None: ...
+    def begin_raw(self, exchange: Exchange | None) -> ObservedCall | None: ...
 
     def end_raw(self, call: ObservedCall, status: str, error: BaseException | None) -> None: ...
 
 
 def watch_requests(listener: Listener) -> bool:
     """Begin to look, as soon as there is a client to look at; say whether requests are seen."""
-    for name in _CLIENTS:
+    for name in _HTTPX:
         if name not in _wrapped and (http := sys.modules.get(name)) is not None and hasattr(http, "AsyncClient"):
             with _lock:
                 if name not in _wrapped:
@@ -61,14 +64,18 @@ def _watched_async(send: Callable[..., Any], http: Any, listener: Listener) -> C
 
     @functools.wraps(send)
     async def watched(client: Any, request: Any, **options: Any) -> Any:
-        seen = _see(request, listener)
+        tries = request.headers.get(_TRY, "0")
+        seen = see(request.method, str(request.url), tries, _content_of(request), listener)
         if seen is None:
             return await send(client, request, **options)
+        sending = _is_sending.set(True)
         try:
             response = await send(client, request, **options)
         except BaseException as error:
             seen.fail(error)
             raise
+        finally:
+            _is_sending.reset(sending)
         seen.answer(response, tap)
         return response
 
@@ -80,21 +87,29 @@ def _watched(send: Callable[..., Any], http: Any, listener: Listener) -> Callabl
 
     @functools.wraps(send)
     def watched(client: Any, request: Any, **options: Any) -> Any:
-        seen = _see(request, listener)
+        tries = request.headers.get(_TRY, "0")
+        seen = see(request.method, str(request.url), tries, _content_of(request), listener)
         if seen is None:
             return send(client, request, **options)
+        sending = _is_sending.set(True)
         try:
             response = send(client, request, **options)
         except BaseException as error:
             seen.fail(error)
             raise
+        finally:
+            _is_sending.reset(sending)
         seen.answer(response, tap)
         return response
 
     return watched
 
 
-def _harmless(function: Callable[P, T]) -> Callable[P, T | None]:
+def _warn(where: str, error: Exception) -> None:
+    log.warning("request_not_seen", where=where, error=type(error).__name__, text=read_failure(error, 300))
+
+
+def harmless(function: Callable[P, T]) -> Callable[P, T | None]:
     """Let no failure of ours get into somebody's request."""
 
     @functools.wraps(function)
@@ -102,35 +117,43 @@ def _harmless(function: Callable[P, T]) -> Callable[P, T | None]:
         try:
             return function(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - whatever it is, the request goes on
-            log.warning(
-                "request_not_seen",
-                where=function.__name__,
-                error=type(error).__name__,
-                text=read_failure(error, 300),
-            )
+            _warn(function.__name__, error)
             return None
 
     return guarded
 
 
-@_harmless
-def _see(request: Any, listener: Listener) -> "_Seen | None":
-    """Look at a request that is about to be sent; None where it asks no model, or nobody listens."""
-    if request.method != "POST":
+def see(method: str, url: str, tries: str, content: bytes, listener: Listener) -> "Seen | None":
+    """Look at a request that is about to be sent; None where it asks no model, or nobody listens.
+
+    ``tries`` is how often its client has sent it before, as far as it says so.
+    """
+    if method != "POST" or _is_sending.get():
         return None
-    path = request.url.path
-    ending = next((ending for ending in KINDS if path.endswith(ending)), None)
-    if ending is None:
-        return None
-    kind = KINDS[ending]
-    if kind != "embeddings":
-        call = _sender(is_first=request.headers.get(_TRY, "0") == "0")
-        if call is not None:
-            return _Try(call, kind)
-    url = str(request.url).partition("?")[0].removesuffix(ending)
-    exchange = Exchange(kind, url, request.content)
-    call = listener.begin_raw(exchange)
-    return _RawCall(call, exchange, listener) if call is not None else None
+    try:
+        known = recognize(url, content)
+        if known is None:
+            return None
+        form, server, path = known
+        if form.operation != "embeddings":
+            call = _sender(is_first=tries == "0")
+            if call is not None:
+                return _Try(call, form, server)
+        exchange = Exchange(form, server, path, content)
+        call = listener.begin_raw(exchange)
+        return _RawCall(call, exchange, listener) if call is not None else None
+    except Exception as error:  # noqa: BLE001 - whatever it is, the request goes on
+        _warn("see", error)
+        return _only_request(listener)
+
+
+def _content_of(request: Any) -> bytes:
+    """What a request of httpx sends; nothing where it is read from somewhere while it is sent."""
+    try:
+        content: bytes = request.content
+    except Exception:  # noqa: BLE001 - each of the two packages has an error of its own for it
+        return b""
+    return content
 
 
 def _sender(*, is_first: bool) -> ObservedCall | None:
@@ -149,7 +172,9 @@ def _sender(*, is_first: bool) -> ObservedCall | None:
     return failed
 
 
-class _Seen(Protocol):
+class Seen(Protocol):
+    """A request on its way: who watches it tells what becomes of it."""
+
     def fail(self, error: BaseException) -> None: ...
 
     def answer(self, response: Any, tap: Callable[..., Any]) -> None: ...
@@ -162,9 +187,10 @@ class _Seen(Protocol):
 class _Try:
     """A request of a call that LangChain tells of."""
 
-    def __init__(self, call: ObservedCall, kind: str) -> None:
-        self._call, self._kind = call, kind
+    def __init__(self, call: ObservedCall, form: Form, server: str) -> None:
+        self._call, self._form = call, form
         self._end: StreamEnd | None = None
+        call.sent_to = server
         call.requests += 1
         call.last_try = "sent"
         call.first_request_at = call.first_request_at or time.monotonic()
@@ -173,13 +199,13 @@ class _Try:
         # Who was cancelled will not try again.
         self._call.last_try = "failed" if isinstance(error, Exception) else "left"
 
-    @_harmless
+    @harmless
     def answer(self, response: Any, tap: Callable[..., Any]) -> None:
         call = self._call
         call.http_status = response.status_code
         call.request_id = response.headers.get("x-request-id") or call.request_id
         call.last_try = "failed" if response.status_code >= 400 else "answered"
-        if self._kind != "chat" or response.status_code >= 400:
+        if not self._form.is_chat_completion or response.status_code >= 400:
             return
         if response.is_closed:
             self.hear(response.content)
@@ -187,7 +213,7 @@ class _Try:
             self._end = StreamEnd()
             response.stream = tap(response.stream, self)
 
-    @_harmless
+    @harmless
     def hear(self, part: bytes) -> None:
         if self._end is not None:
             self._end.hear(part)
@@ -195,10 +221,41 @@ class _Try:
             # The client may drop these: what they say is looked for when the call is written.
             self._call.overheard.append((time.monotonic(), part))
 
-    @_harmless
+    @harmless
     def end(self, error: BaseException | None, *, came_whole: bool) -> None:
         if came_whole and self._end is not None and not self._end.is_whole():
             self._call.is_unfinished = True
+
+
+@harmless
+def _only_request(listener: Listener) -> "Seen | None":
+    """A row that says no more than that a request was sent; it is nobody's, and so is seen to be missing."""
+    call = listener.begin_raw(None)
+    return _OnlyRequest(call, listener) if call is not None else None
+
+
+class _OnlyRequest:
+    """A request of which nothing could be read."""
+
+    def __init__(self, call: ObservedCall, listener: Listener) -> None:
+        self._call, self._listener = call, listener
+        call.requests, call.watched, call.first_request_at = 1, True, call.began
+
+    @harmless
+    def fail(self, error: BaseException) -> None:
+        self._listener.end_raw(self._call, "error" if isinstance(error, Exception) else "cancelled", error)
+
+    @harmless
+    def answer(self, response: Any, tap: Callable[..., Any]) -> None:
+        self._call.http_status = response.status_code
+        refused = RefusedRequestError(response.status_code) if response.status_code >= 400 else None
+        self._listener.end_raw(self._call, "error" if refused else "ok", refused)
+
+    def hear(self, part: bytes) -> None:
+        pass
+
+    def end(self, error: BaseException | None, *, came_whole: bool) -> None:
+        pass
 
 
 class _RawCall:
@@ -209,11 +266,11 @@ class _RawCall:
         self._size = 0
         call.requests, call.watched, call.first_request_at = 1, True, call.began
 
-    @_harmless
+    @harmless
     def fail(self, error: BaseException) -> None:
         self._listener.end_raw(self._call, "error" if isinstance(error, Exception) else "cancelled", error)
 
-    @_harmless
+    @harmless
     def answer(self, response: Any, tap: Callable[..., Any]) -> None:
         call, exchange = self._call, self._exchange
         call.http_status = response.status_code
@@ -225,19 +282,19 @@ class _RawCall:
             return
         encoding = response.headers.get("content-encoding", "identity")
         if encoding != "identity":
-            make = type(response)
+            make = getattr(response, "decoder", type(response))
             exchange.decode = lambda content: (
                 make(200, headers={"content-encoding": encoding}, content=content).content
             )
         response.stream = tap(response.stream, self)
 
-    @_harmless
+    @harmless
     def hear(self, part: bytes) -> None:
         self._size += len(part)
         if self._size <= _MOST_KEPT:
             self._exchange.parts.append((time.monotonic(), part))
 
-    @_harmless
+    @harmless
     def end(self, error: BaseException | None, *, came_whole: bool) -> None:
         status = self._call.http_status or 0
         if status >= 400:
@@ -251,7 +308,7 @@ class _RawCall:
 class _TapAsync:
     """A response's bytes, given on as they come; whoever listens hears them too."""
 
-    def __init__(self, stream: Any, seen: _Seen) -> None:
+    def __init__(self, stream: Any, seen: Seen) -> None:
         self._stream, self._seen = stream, seen
         self._error: Exception | None = None
         self._came_whole = False
@@ -275,7 +332,7 @@ class _TapAsync:
 
 
 class _Tap:
-    def __init__(self, stream: Any, seen: _Seen) -> None:
+    def __init__(self, stream: Any, seen: Seen) -> None:
         self._stream, self._seen = stream, seen
         self._error: Exception | None = None
         self._came_whole = False

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from core.calls.capture.inline_files import NOTE, without_files
 from core.calls.capture.masking import hide_credentials, without_credentials
@@ -109,6 +110,7 @@ def end_row(row: dict[str, Any], call: ObservedCall) -> dict[str, Any]:
     seconds = ended_at - call.began
     return row | {
         "ended_at": call.created_at + timedelta(seconds=seconds),
+        "base_url": _server_of(row["base_url"], call.sent_to),
         "response_model": _text(metadata.get("model_name") or metadata.get("model")),
         "response_id": _text(metadata.get("id")),
         "request_id": _text(read_failure(call.request_id or getattr(call.error, "request_id", None) or "")),
@@ -239,6 +241,14 @@ def _base_url(serialized: Mapping[str, Any]) -> str | None:
     given = serialized.get("kwargs") or {}
     names = ("openai_api_base", "base_url", "api_base", "azure_endpoint", "endpoint_url", "anthropic_api_url")
     return next((without_credentials(given[name]) for name in names if isinstance(given.get(name), str)), None)
+
+
+def _server_of(configured: str | None, sent_to: str) -> str | None:
+    """The server that a call was really sent to; in the words of its settings where these name the same one."""
+    sent = without_credentials(sent_to) if sent_to else None
+    if sent is None or (configured and urlsplit(configured).netloc.lower() == urlsplit(sent).netloc.lower()):
+        return configured
+    return _text(sent)
 
 
 def _attempt(call: ObservedCall, provider: str) -> int:

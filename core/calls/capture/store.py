@@ -38,7 +38,6 @@ _GIVEN_AT_START = {
     "step",
     "operation",
     "provider",
-    "base_url",
     "model",
     "temperature",
     "top_p",
