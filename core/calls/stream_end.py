@@ -12,6 +12,7 @@ _KEPT = 16_384
 _FINISHED = re.compile(rb'(?<!\\)"finish_reason"\s*:\s*"')
 _DONE = re.compile(rb"^data: ?\[DONE\]", re.MULTILINE)
 _ERROR = re.compile(rb"^event: ?error\s*$", re.MULTILINE)
+_USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*\{')
 _END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
 
 
@@ -33,6 +34,18 @@ class StreamEnd:
         """Whether the stream, now at its end, held a whole answer."""
         end = b"".join(self._parts)
         return not _ERROR.search(end) and bool(_FINISHED.search(end) or _DONE.search(end))
+
+    def usage(self) -> bytes:
+        """The data of the last event that tells a usage; b"" where none does."""
+        end = b"".join(self._parts)
+        at = end.rfind(b'"usage"')
+        while at >= 0:
+            start, stop = end.rfind(b"\n", 0, at) + 1, end.find(b"\n", at)
+            line = end[start : stop if stop >= 0 else len(end)]
+            if line.startswith(b"data:") and _USAGE.search(line):
+                return line.removeprefix(b"data:")
+            at = end.rfind(b'"usage"', 0, start)
+        return b""
 
 
 def until_error(part: bytes) -> bytes | None:

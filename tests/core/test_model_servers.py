@@ -206,8 +206,11 @@ class TestUsage:
         assert said["usage_metadata"]["input_tokens"] > 5
 
     @pytest.mark.parametrize(("agent", "text"), [("assistant", "hello"), ("own", "chat"), ("own", "whole")])
-    @pytest.mark.parametrize("usage", [{}, ZEROS])
-    def test_of_nothing_is_estimated_and_marked(
+    @pytest.mark.parametrize(
+        "usage",
+        [{}, ZEROS, {**WHOLE, "prompt_tokens": None}, {**WHOLE, "completion_tokens": None}, {"total_tokens": 10}],
+    )
+    def test_of_nothing_or_in_parts_is_estimated_and_marked(
         self, skein: Skein, ada: Viewer, server: ModelServer, agent: str, text: str, usage: Any
     ) -> None:
         server.script(Behaviour(text="some words to be counted", usage_is=usage))
@@ -228,6 +231,31 @@ class TestUsage:
         assert (turn.answer, len(server.requests)) == ("kept", 1)
         assert (cached.status, cached.cost_usd, cached.cost_source) == ("ok", 0.0, "cache")
         assert "Error in" not in caplog.text
+
+    @pytest.mark.parametrize("kind", ["chat", "whole"])
+    def test_keeps_what_else_is_billed_also_where_langchain_drops_it(
+        self, skein: Skein, ada: Viewer, server: ModelServer, kind: str
+    ) -> None:
+        details = {"cached_tokens": 2, "audio_tokens": 3, "cache_creation_tokens": 1}
+        usage = {**WHOLE, "prompt_tokens_details": details, "service_tier": "priority"}
+        server.script(Behaviour(tokens=5, usage_is=usage))
+        say(skein, ada, kind, "own")
+        [call] = calls_of(skein)
+        assert call.params["billed"] == {"input_audio_tokens": 3, "service_tier": "priority"}
+        assert (call.input_tokens, call.cache_read_tokens, call.cache_write_tokens) == (5, 2, 1)
+        assert (call.usage_source, call.cost_source) == ("model", "unpriced")
+
+    def test_is_priced_by_the_address_that_the_environment_names(
+        self, skein: Skein, ada: Viewer, server: ModelServer
+    ) -> None:
+        say(skein, ada, "chat", "own")
+        [call] = calls_of(skein)
+        assert (call.provider, call.model, call.base_url, call.cost_source) == (
+            "openai",
+            "gpt-4o",
+            server.base_url,
+            "unpriced",
+        )
 
     def test_is_not_asked_for_where_that_is_refused(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch

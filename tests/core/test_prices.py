@@ -15,7 +15,7 @@ from core.access.viewer import Viewer
 from core.calls.pricing.own_prices import add_price, end_price, list_prices
 from core.calls.pricing.prices import Cost, Prices, prices_of
 from core.calls.pricing.rates import Rate, Rates, find_listed, list_name
-from core.calls.pricing.usage import Usage
+from core.calls.pricing.usage import USAGE_COLUMNS, Usage
 from core.database import Database
 from core.errors import BadInputError, ForbiddenError, NotFoundError
 from core.ids import new_user_id
@@ -396,22 +396,123 @@ class TestTheCostOfARow(OnSqlite):
             "model": "gpt-4o",
             "response_model": None,
             "created_at": NOON,
+            "params": {},
+            "cost_source": None,
+            **{name: getattr(MILLION, name) for name in USAGE_COLUMNS},
             **changes,
         }
 
     def test_the_model_that_answered_decides(self, prices):
         mini = ask(prices, "gpt-4o-mini")
-        assert prices.cost_of_call(self.row(response_model="gpt-4o-mini"), MILLION) == mini
+        assert prices.cost_of_call(self.row(response_model="gpt-4o-mini")) == mini
 
-    def test_the_model_that_was_asked_for_helps_out(self, prices):
-        assert prices.cost_of_call(self.row(response_model="some-snapshot"), MILLION) == ask(prices, "gpt-4o")
+    @pytest.mark.parametrize("answered", ["gpt-4o-2099-01-31", "GPT-4o-20990131", "gpt-4o-latest", "gpt-4o:latest"])
+    def test_that_model_with_a_date_is_the_one_that_was_asked_for(self, prices, answered):
+        assert prices.cost_of_call(self.row(response_model=answered)) == ask(prices, "gpt-4o")
+
+    @pytest.mark.parametrize("answered", ["some-snapshot", "gpt-4o-turbo-xl", "not-gpt-4o"])
+    def test_one_that_nobody_knows_is_unpriced(self, prices, enter, answered):
+        assert prices.cost_of_call(self.row(response_model=answered)).cost_source == "unpriced"
+        enter("gpt-4o")
+        assert prices.cost_of_call(self.row(response_model=answered)).cost_source == "unpriced"
+
+    @pytest.mark.parametrize("reason", ["refused", "cache"])
+    def test_what_cost_nothing_costs_nothing(self, prices, reason):
+        cost = prices.cost_of_call(self.row(cost_source=reason))
+        assert (cost.cost_usd, cost.price_id, cost.cost_source) == (0.0, None, reason)
 
     def test_an_own_price_of_either_counts_before_the_list(self, prices, enter):
         price_id = enter("gpt-4o")
-        assert prices.cost_of_call(self.row(response_model="gpt-4o-mini"), MILLION).price_id == price_id
+        assert prices.cost_of_call(self.row(response_model="gpt-4o-mini")).price_id == price_id
 
     def test_without_a_model_it_is_unpriced(self, prices):
-        assert prices.cost_of_call(self.row(model=None), MILLION).cost_source == "unpriced"
+        assert prices.cost_of_call(self.row(model=None)).cost_source == "unpriced"
+
+
+LATER = datetime(2026, 11, 20, 12, tzinfo=UTC)
+GOOGLE = "https://generativelanguage.googleapis.com/v1beta"
+BILLED = [
+    ("openai", OPENAI, "gpt-4.1", Usage(1000, 100, 200, billed={"service_tier": "priority"})),
+    ("openai", OPENAI, "gpt-4.1", Usage(1000, 100, 200, billed={"service_tier": "default"})),
+    ("openai", OPENAI, "gpt-5", Usage(1000, 100, 200, billed={"service_tier": "flex"})),
+    ("openai", OPENAI, "gpt-4.1", Usage(1000, 100, 200, billed={"service_tier": "batch"})),
+    (
+        "openai",
+        OPENAI,
+        "gpt-audio",
+        Usage(1000, 100, billed={"input_audio_tokens": 600, "output_audio_tokens": 40}),
+    ),
+    ("openai", OPENAI, "gpt-4.1", Usage(1000, 100, billed={"web_searches": 2})),
+    (
+        "anthropic",
+        "https://api.anthropic.com",
+        "claude-sonnet-5",
+        Usage(1000, 100, 0, 300, billed={"cache_write_1h_tokens": 200, "web_searches": 3}),
+    ),
+    (
+        "anthropic",
+        "https://api.anthropic.com",
+        "claude-sonnet-5",
+        Usage(1000, 100, 0, 300, billed={"cache_write_1h_tokens": 200, "service_tier": "batch"}),
+    ),
+    (
+        "google",
+        GOOGLE,
+        "gemini-2.5-flash",
+        Usage(1000, 100, 200, billed={"input_audio_tokens": 500, "cache_audio_read_tokens": 100}),
+    ),
+    ("google", GOOGLE, "gemini-2.5-flash-image", Usage(1000, 1300, billed={"output_image_tokens": 1290})),
+]
+
+
+class TestWhatIsBilledBesideTokens(OnSqlite):
+    @pytest.mark.parametrize(("seller", "base_url", "model", "usage"), BILLED)
+    def test_costs_what_the_list_itself_reckons(self, prices, seller, base_url, model, usage):
+        its = next(one for one in providers if one.id == seller)
+        info = its.find_model(model)
+        counts = {name: value for name, value in usage.billed.items() if isinstance(value, int)}
+        given = ListUsage(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cache_read_tokens or 0,
+            cache_write_tokens=usage.cache_write_tokens or 0,
+            **counts,
+        )
+        tier = usage.billed.get("service_tier")
+        context = {"processing": "batch"} if tier == "batch" else {"service_tier": tier} if tier else None
+        total = info.calc_price(given, its, genai_request_timestamp=LATER, price_context=context).total_price
+        cost = ask(prices, model, base_url=base_url, provider=seller, at=LATER, usage=usage)
+        assert cost.cost_usd == pytest.approx(float(total), abs=1e-10)
+        plain = Usage(usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens)
+        usual = ask(prices, model, base_url=base_url, provider=seller, at=LATER, usage=plain)
+        assert (cost == usual) == (tier == "default")
+
+    @pytest.mark.parametrize(
+        "billed",
+        [
+            {"service_tier": "scale"},
+            {"service_tier": "flex"},
+            {"speed": "fast"},
+            {"input_audio_tokens": 5},
+            {"output_audio_tokens": 5},
+            {"output_image_tokens": 5},
+            {"cache_write_1h_tokens": 5},
+        ],
+    )
+    def test_without_a_rate_for_it_a_call_is_unpriced(self, prices, billed):
+        usage = Usage(100, 100, 0, 10, billed=billed)
+        assert ask(prices, "gpt-4o", at=LATER, usage=usage).cost_source == "unpriced"
+
+    def test_an_own_price_is_for_usual_tokens_at_the_usual_tier(self, prices, enter):
+        enter("m")
+        for billed in ({"service_tier": "priority"}, {"input_audio_tokens": 5}, {"web_searches": 1}):
+            usage = Usage(10, 10, billed=billed)
+            assert ask(prices, "m", base_url=VLLM, usage=usage).cost_source == "unpriced"
+        assert ask(prices, "m", base_url=VLLM, usage=Usage(10, 10, billed={"service_tier": "default"})).cost_usd
+
+    def test_before_a_tier_was_listed_it_has_no_price(self, prices):
+        usage = Usage(1000, 100, billed={"service_tier": "priority"})
+        assert ask(prices, "gpt-4.1", at=NOON, usage=usage).cost_source == "unpriced"
 
 
 class TestEnteringPrices:

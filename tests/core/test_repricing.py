@@ -165,6 +165,18 @@ class TestThePreview(OnSqlite):
         enter("*")
         assert look(database).changing == 0
 
+    @pytest.mark.parametrize("reason", ["cache", "refused"])
+    def test_what_cost_nothing_stays_so(self, database, log, enter, reason):
+        log(cost_usd=0.0, cost_source=reason)
+        enter()
+        assert (look(database).looked_at, look(database).changing) == (1, 0)
+
+    def test_what_was_billed_beside_tokens_counts_as_when_it_was_logged(self, database, log, enter):
+        log(params={"billed": {"service_tier": "priority"}})
+        log(params={"billed": {"service_tier": "default"}})
+        enter()
+        assert (look(database).looked_at, look(database).changing) == (2, 1)
+
     def test_the_model_that_answered_is_the_one_that_is_priced(self, database, log, enter):
         log(1, response_model="m-2026-01-01")
         enter("m", input_usd=1.0)

@@ -52,7 +52,7 @@ RAW = {
             "output_tokens": 393,
             "service_tier": "standard",
         },
-        Usage(1209, 393, 1000, 188),
+        Usage(1209, 393, 1000, 188, billed={"service_tier": "standard"}),
     ),
     "Anthropic, cache fields null": (
         {
@@ -170,6 +170,77 @@ RAW = {
         Usage(7, 3),
     ),
 }
+RAW |= {
+    "OpenAI, what was heard and said aloud": (
+        {
+            "prompt_tokens": 100,
+            "completion_tokens": 50,
+            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 60},
+            "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 40},
+        },
+        Usage(100, 50, 0, None, 0, billed={"input_audio_tokens": 60, "output_audio_tokens": 40}),
+    ),
+    "OpenAI, pictures": (
+        {
+            "input_tokens": 50,
+            "output_tokens": 900,
+            "input_tokens_details": {"text_tokens": 10, "image_tokens": 40},
+            "output_tokens_details": {"image_tokens": 900},
+        },
+        Usage(50, 900, billed={"input_image_tokens": 40, "output_image_tokens": 900}),
+    ),
+    "Anthropic, a cache for an hour and searches": (
+        {
+            "input_tokens": 21,
+            "cache_creation_input_tokens": 188,
+            "cache_read_input_tokens": 0,
+            "cache_creation": {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 88},
+            "server_tool_use": {"web_search_requests": 3, "web_fetch_requests": 0},
+            "output_tokens": 5,
+            "service_tier": "priority",
+        },
+        Usage(
+            209,
+            5,
+            0,
+            188,
+            billed={"cache_write_1h_tokens": 88, "web_searches": 3, "service_tier": "priority"},
+        ),
+    ),
+    "OpenAI's shape with Anthropic's cache": (
+        {
+            "prompt_tokens": 1209,
+            "completion_tokens": 5,
+            "prompt_tokens_details": {"cached_tokens": 1000},
+            "cache_creation_input_tokens": 188,
+            "cache_read_input_tokens": 1000,
+        },
+        Usage(1209, 5, 1000, 188),
+    ),
+    "OpenAI's shape with a cache by its age": (
+        {
+            "prompt_tokens": 209,
+            "completion_tokens": 5,
+            "cache_creation": {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 88},
+        },
+        Usage(209, 5, None, 188, billed={"cache_write_1h_tokens": 88}),
+    ),
+    "OpenAI's shape with what a cache was given": (
+        {"prompt_tokens": 209, "completion_tokens": 5, "prompt_tokens_details": {"cache_creation": 188}},
+        Usage(209, 5, None, 188),
+    ),
+    "Gemini, what was heard": (
+        {
+            "promptTokenCount": 100,
+            "candidatesTokenCount": 8,
+            "promptTokensDetails": [
+                {"modality": "TEXT", "tokenCount": 40},
+                {"modality": "AUDIO", "tokenCount": 60},
+            ],
+        },
+        Usage(100, 8, billed={"input_audio_tokens": 60}),
+    ),
+}
 NAMES = list(RAW)
 
 
@@ -231,7 +302,9 @@ class TestLangChainsUsage:
             "ephemeral_1h_input_tokens": 70,
         }
         usage = {"input_tokens": 360, "output_tokens": 30, "total_tokens": 390, "input_token_details": details}
-        assert read_usage(self.message(usage), None) == Usage(360, 30, 10, 150)
+        assert read_usage(self.message(usage), None) == Usage(
+            360, 30, 10, 150, billed={"cache_write_1h_tokens": 70}
+        )
 
     @pytest.mark.parametrize("tier", ["flex", "priority"])
     def test_details_of_a_service_tier_are_found(self, tier):
@@ -242,7 +315,7 @@ class TestLangChainsUsage:
             "input_token_details": {f"{tier}_cache_read": 60, tier: 40},
             "output_token_details": {f"{tier}_reasoning": 20, tier: 30},
         }
-        assert read_usage(self.message(usage), None) == Usage(100, 50, 60, None, 20)
+        assert read_usage(self.message(usage), None) == Usage(100, 50, 60, None, 20, billed={"service_tier": tier})
 
     def test_what_it_leaves_out_is_taken_from_the_report_of_the_same_tokens(self):
         usage = {"input_tokens": 1000, "output_tokens": 70, "total_tokens": 1070}

@@ -12,7 +12,7 @@ from core.calls.capture import rows
 from core.calls.capture.exchange import read_overheard, read_response
 from core.calls.capture.observed import ObservedCall, partial_response
 from core.calls.capture.store import Ended, Orphan
-from core.calls.pricing.prices import Cost, Prices
+from core.calls.pricing.prices import Prices
 from core.calls.pricing.usage import read_usage
 
 
@@ -27,7 +27,7 @@ class Ending:
         """A call of this process, whose start has been made a row and body of."""
         if call.wire is not None:
             read_response(call)
-        elif call.overheard:
+        elif call.overheard or call.usage_event:
             read_overheard(call)
         row = rows.end_row(call.row or {}, call)
         body = {**(call.body or {}), "response": rows.end_body(call)}
@@ -35,9 +35,9 @@ class Ending:
         rows.set_error(row, call.error, policy=policy)
         reported = read_usage(call.message, call.llm_output, whole=call.usage.whole)
         elsewhere = rows.is_counted_elsewhere(call)
-        usage = rows.measure(row, body, reported, refused=refused, is_counted_elsewhere=elsewhere)
-        uncharged = rows.why_uncharged(call, refused=refused)
-        rows.set_cost(row, Cost(0.0, None, uncharged) if uncharged else self.prices.cost_of_call(row, usage))
+        rows.measure(row, body, reported, refused=refused, is_counted_elsewhere=elsewhere)
+        row["cost_source"] = rows.why_uncharged(call, refused=refused)
+        rows.set_cost(row, self.prices.cost_of_call(row))
         return Ended(row, rows.keep_text(row, body, policy), started=call.stored == "start")
 
     def of_orphan(self, orphan: Orphan, texts: list[str], last: datetime | None) -> Ended:
@@ -53,7 +53,8 @@ class Ending:
         said = partial_response(texts)
         body: dict[str, Any] = dict(orphan.body or {"call_id": row["call_id"], "prompt": None, "tools": None})
         body["response"] = rows.to_json(said) if said else None
-        rows.set_cost(row, self.prices.cost_of_call(row, rows.measure(row, body, None, refused=False)))
+        rows.measure(row, body, None, refused=False)
+        rows.set_cost(row, self.prices.cost_of_call(row))
         # Without the prompt there is nothing whole to hash.
         policy = self.policy(row["agent_id"]) if orphan.body else "none"
         return Ended(row, rows.keep_text(row, body, policy if policy == "full" else "none"), started=True)

@@ -230,7 +230,12 @@ def read_response(call: ObservedCall) -> None:
 
 
 def read_overheard(call: ObservedCall) -> None:
-    """Add the thoughts that a call's client has dropped, where the server sent some."""
+    """Add what a call's client has dropped, where the server sent some: thoughts, and parts of the usage."""
+    if call.usage_event:
+        told = Answer()
+        told.note(read_object(call.usage_event))
+        call.llm_output = {**told.metadata, **(call.llm_output or {})}
+        call.usage_event = b""
     parts, call.overheard = call.overheard, []
     if call.thoughts or not parts:
         return

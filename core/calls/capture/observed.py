@@ -56,6 +56,8 @@ class ObservedCall:
     tool_parts: list[Mapping[str, Any]] = field(default_factory=list)
     overheard: list[tuple[float, bytes]] = field(default_factory=list)
     """Parts of the server's answer that hold thoughts, and when they came."""
+    usage_event: bytes = b""
+    """The data of the event of a stream that told the usage: its client may drop parts of it."""
     is_unfinished: bool = False
     """Whether the server's stream ended without saying that the answer was whole."""
     response: list[dict[str, Any]] | None = None

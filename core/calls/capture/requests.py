@@ -223,7 +223,11 @@ class _Try:
 
     @harmless
     def end(self, error: BaseException | None, *, came_whole: bool) -> None:
-        if came_whole and self._end is not None and not self._end.is_whole():
+        if not came_whole or self._end is None:
+            return
+        if self._end.is_whole():
+            self._call.usage_event = self._end.usage()
+        else:
             self._call.is_unfinished = True
 
 

@@ -7,9 +7,11 @@ inside it, the hash.
 
 import hmac
 import json
+import os
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +21,7 @@ from core.calls.capture.masking import hide_credentials, without_credentials
 from core.calls.capture.observed import ObservedCall, partial_response
 from core.calls.context import COMPACTED_KEY, KEY_SOURCE_KEY, CallContext
 from core.calls.pricing.prices import Cost
-from core.calls.pricing.usage import Usage, estimate_tokens
+from core.calls.pricing.usage import USAGE_COLUMNS, Usage, estimate_tokens
 from core.calls.proof.seals import hash_body
 from core.database import table_of
 from core.outside import fit_text, read_failure
@@ -71,7 +73,7 @@ def start_row(call: ObservedCall, context: CallContext | None) -> dict[str, Any]
         "step": _whole(metadata.get("langgraph_step")),
         "operation": call.operation,
         "provider": _text(provider),
-        "base_url": _text(_base_url(call.serialized)),
+        "base_url": _server_of(_text(_base_url(call.serialized)), call.sent_to) or _from_environment(provider),
         "model": _text(
             params.get("model") or params.get("model_name") or metadata.get("ls_model_name"), _LONGEST_KEY
         ),
@@ -140,11 +142,9 @@ def measure(
     *,
     refused: bool,
     is_counted_elsewhere: bool = False,
-) -> Usage | None:
+) -> None:
     """Write the usage into the row: what the model reported, else an estimate, for a refused request nothing."""
-    if usage is not None and not usage.input_tokens and not usage.output_tokens and body.get("response"):
-        usage = None  # whoever answers something has used something
-    if usage is not None:
+    if usage is not None and _is_whole(usage, body):
         row["usage_source"] = "model"
     elif refused:
         usage = Usage(0, 0)
@@ -155,13 +155,31 @@ def measure(
     elif row["status"] == "ok" and body.get("response") is None and row["operation"] != "embeddings":
         row["usage_source"] = None
     else:
-        usage = Usage(_estimate(body.get("prompt"), body.get("tools")), _estimate(body.get("response")))
+        usage = _completed(usage, body)
         row["usage_source"] = "estimated"
-    if usage is not None:
-        row["input_tokens"], row["output_tokens"] = usage.input_tokens, usage.output_tokens
-        row["cache_read_tokens"], row["cache_write_tokens"] = usage.cache_read_tokens, usage.cache_write_tokens
-        row["reasoning_tokens"] = usage.reasoning_tokens
-    return usage
+    if usage is not None and row["usage_source"] is not None:
+        row.update({name: getattr(usage, name) for name in USAGE_COLUMNS})
+        if usage.billed:
+            row["params"] = {**row["params"], "billed": usage.billed}
+
+
+def _is_whole(usage: Usage, body: Mapping[str, Any]) -> bool:
+    """Whether a usage tells all: who was asked something has read something, and who answers has said something.
+
+    What a server leaves out, its client may hand on as nothing.
+    """
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return False
+    return bool(
+        (usage.input_tokens or not body.get("prompt")) and (usage.output_tokens or not body.get("response"))
+    )
+
+
+def _completed(usage: Usage | None, body: Mapping[str, Any]) -> Usage:
+    """What was reported of a usage, with an estimate in the place of what was not, or is nothing."""
+    told = usage or Usage(None, None)
+    taken = told.input_tokens or _estimate(body.get("prompt"), body.get("tools"))
+    return replace(told, input_tokens=taken, output_tokens=told.output_tokens or _estimate(body.get("response")))
 
 
 def was_refused(call: ObservedCall) -> bool:
@@ -241,6 +259,12 @@ def _base_url(serialized: Mapping[str, Any]) -> str | None:
     given = serialized.get("kwargs") or {}
     names = ("openai_api_base", "base_url", "api_base", "azure_endpoint", "endpoint_url", "anthropic_api_url")
     return next((without_credentials(given[name]) for name in names if isinstance(given.get(name), str)), None)
+
+
+def _from_environment(provider: object) -> str | None:
+    """The address that a client of OpenAI's takes where it was given none, until the real one is seen."""
+    named = os.environ.get("OPENAI_API_BASE") or os.environ.get("OPENAI_BASE_URL")
+    return _text(without_credentials(named)) if named and provider == "openai" else None
 
 
 def _server_of(configured: str | None, sent_to: str) -> str | None:

@@ -42,7 +42,6 @@ _GIVEN_AT_START = {
     "temperature",
     "top_p",
     "max_tokens",
-    "params",
     "key_source",
     "context_compacted",
     "attributed",

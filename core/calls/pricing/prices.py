@@ -7,6 +7,7 @@ own server is not billed as OpenAI's. Invariant: a call's ``price_id`` names the
 billed by, and unknown is never zero.
 """
 
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,16 @@ from weakref import WeakSet
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.calls.pricing.rates import ListedModel, ListPrice, Rate, Rates, find_listed, list_name, plain_address
+from core.calls.pricing.rates import (
+    ListedModel,
+    ListPrice,
+    Rate,
+    Rates,
+    find_listed,
+    list_name,
+    plain_address,
+    served_as,
+)
 from core.calls.pricing.usage import Usage
 from core.database import Database, table_of, upsert
 from core.errors import OutageError
@@ -45,6 +55,8 @@ class Cost:
     cost_source: str
 
 
+UNCHARGED = frozenset({"refused", "cache"})
+"""Why a call cost nothing, whatever its model's price: no model saw it, or a cache of ours answered."""
 FREE = Cost(0.0, None, "free")
 UNPRICED = Cost(None, None, "unpriced")
 
@@ -96,25 +108,40 @@ class Prices:
         if usage is None or not model:
             return UNPRICED
         own, listed = self._current_book().find(provider or "", base_url or "", model)
-        for price in own:
-            if price.holds(at):
-                usd = price.rates.cost_of(usage)
-                return UNPRICED if usd is None else Cost(usd, price.price_id, OWN)
-        return UNPRICED if listed is None else self._listed_cost(listed.at(at), usage)
+        for one in own:
+            if one.holds(at):
+                # What it is for is the usual service: that of another tier is not known.
+                usd = None if served_as(usage.billed) else one.rates.cost_of(usage)
+                return UNPRICED if usd is None else Cost(usd, one.price_id, OWN)
+        price = None if listed is None else listed.at(at, usage.billed)
+        return UNPRICED if price is None else self._listed_cost(price, usage)
 
-    def cost_of_call(self, row: Mapping[str, Any], usage: Usage | None) -> Cost:
-        """What the call of a row costs, by the model that answered; else by the one that was asked for."""
-        models = dict.fromkeys((row["response_model"], row["model"]))
-        costs = [
-            self.cost_of(
-                provider=row["provider"], base_url=row["base_url"], model=model, at=row["created_at"], usage=usage
-            )
-            for model in models
-            if model
-        ]
-        own = [cost for cost in costs if cost.cost_source == OWN]
-        priced = [cost for cost in costs if cost.cost_usd is not None]
-        return (own or priced or [UNPRICED])[0]
+    def cost_of_call(self, row: Mapping[str, Any]) -> Cost:
+        """What the call of a row costs, whether it has just ended or is priced anew.
+
+        It is priced by the model that answered, where that is known; in the name of the one that was asked for only
+        where the answer's name is that one with a date. Nothing is billed that a row says cost nothing.
+        """
+        if row["cost_source"] in UNCHARGED:
+            return Cost(0.0, None, row["cost_source"])
+        asked, answered = row["model"], row["response_model"]
+        usage = Usage.of_row(row)
+        of_answered = self._cost_by(row, answered or asked, usage)
+        if not answered or answered == asked or not asked:
+            return of_answered
+        if of_answered.cost_source == OWN:
+            return of_answered
+        if of_answered.cost_usd is None and not is_dated_name(answered, asked):
+            return UNPRICED
+        of_asked = self._cost_by(row, asked, usage)
+        if of_asked.cost_source == OWN or of_answered.cost_usd is None:
+            return of_asked
+        return of_answered
+
+    def _cost_by(self, row: Mapping[str, Any], model: str | None, usage: Usage) -> Cost:
+        return self.cost_of(
+            provider=row["provider"], base_url=row["base_url"], model=model, at=row["created_at"], usage=usage
+        )
 
     def refresh(self) -> None:
         """Read the own prices again before the next call is priced."""
@@ -196,6 +223,15 @@ def refresh_prices(database: Database) -> None:
     for prices in list(_open):
         if prices.uses(database):
             prices.refresh()
+
+
+_DATE = re.compile(r"[-@:_](?:\d{8}|\d{6}|\d{4}|\d{4}-\d{2}-\d{2}|\d{2}-\d{2}|\d{2}-\d{4}|\d{3}|latest)$")
+
+
+def is_dated_name(answered: str, asked: str) -> bool:
+    """Whether a model answered in the name of the one that was asked, with the date or number of its edition."""
+    names = [name.lower().removeprefix("models/").removesuffix(":latest") for name in (answered, asked)]
+    return names[0] == names[1] or _DATE.sub("", names[0]) == names[1]
 
 
 def _specificity(row: Any) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ tier's start, all tokens have that tier's rate. Invariant: what has no rate is n
 used it has no price. The list is the installed ``genai-prices``; nothing is ever asked over the network.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,6 +15,7 @@ from re import match
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from core.calls.pricing.billed import STANDARD_TIERS
 from core.calls.pricing.usage import Usage
 from core.tables import canonical_json
 
@@ -37,6 +39,18 @@ _LANGCHAIN_NAMES = {
     "moonshot": "moonshotai",
     "together_ai": "together",
     "xai": "x-ai",
+}
+
+
+# What is billed at rates of its own, and how the list names these.
+BILLED_APART = {
+    "input_audio_tokens": "input_audio_mtok",
+    "output_audio_tokens": "output_audio_mtok",
+    "cache_audio_read_tokens": "cache_audio_read_mtok",
+    "input_image_tokens": "input_image_mtok",
+    "output_image_tokens": "output_image_mtok",
+    "cache_write_1h_tokens": "cache_write_1h_mtok",
+    "web_searches": "web_searches_kcount",
 }
 
 
@@ -65,6 +79,8 @@ class Rates:
     cache_write: Rate | None = None
     reasoning: Rate | None = None
     request_usd: float = 0.0
+    more: Mapping[str, Rate] = field(default_factory=dict)
+    """Of what a usage bills beside its tokens, by its name: dollars for a million of each."""
 
     def cost_of(self, usage: Usage) -> float | None:
         """Dollars, rounded to ten decimals; None where a count is missing or something used has no rate."""
@@ -79,17 +95,30 @@ class Rates:
                 total += tokens * rate.of(taken)
         return round(total / _MILLION + self.request_usd, 10)
 
-    def _parts(self, usage: Usage, taken: int, said: int) -> tuple[tuple[int, Rate | None], ...]:
-        """Each token once, with the rate it has."""
+    def _parts(self, usage: Usage, taken: int, said: int) -> list[tuple[int, Rate | None]]:
+        """Each token once, and all else that is billed, with the rate it has."""
         read, written = usage.cache_read_tokens or 0, usage.cache_write_tokens or 0
         thought = (usage.reasoning_tokens or 0) if self.reasoning else 0
-        return (
-            (taken - read - written, self.input),
+        parts: list[tuple[int, Rate | None]] = []
+        plain, said_plainly = taken - read - written, said - thought
+        if usage.billed:
+            billed = {name: usage.billed.get(name) or 0 for name in BILLED_APART}
+            if "input_image_tokens" not in self.more:
+                billed["input_image_tokens"] = 0  # a picture is then read at the rate of words
+            billed["input_audio_tokens"] -= billed["cache_audio_read_tokens"]
+            plain -= billed["input_audio_tokens"] + billed["input_image_tokens"]
+            read -= billed["cache_audio_read_tokens"]
+            written -= billed["cache_write_1h_tokens"]
+            said_plainly -= billed["output_audio_tokens"] + billed["output_image_tokens"]
+            parts = [(count, self.more.get(name)) for name, count in billed.items()]
+        return [
+            (plain, self.input),
             (read, self.cache_read or self.input),
             (written, self.cache_write or self.input),
-            (said - thought, self.output),
+            (said_plainly, self.output),
             (thought, self.reasoning),
-        )
+            *parts,
+        ]
 
 
 @dataclass(frozen=True)
@@ -106,19 +135,21 @@ class ListPrice:
 
 @dataclass(frozen=True, eq=False)
 class ListedModel:
-    """A model that is in the list, with its prices of all times."""
+    """A model that is in the list, with its prices of all times; ``is_own``: of its provider's own list."""
 
     provider: str
     info: "ModelInfo"
+    is_own: bool
     _prices: dict[int, ListPrice] = field(default_factory=dict)
 
-    def at(self, moment: datetime) -> ListPrice:
-        """The price that holds at this moment."""
-        price = self.info.get_prices(moment)
-        found = self._prices.get(id(price))  # the list keeps its prices, so an id is never another one's
+    def at(self, moment: datetime, billed: Mapping[str, Any] | None = None) -> ListPrice | None:
+        """The price that holds at this moment for what was billed; None where the list has none for such a tier."""
+        standard = self.info.get_prices(moment)
+        found = self._prices.get(id(standard))  # the list keeps its prices, so an id is never another one's
         if found is None:
-            found = self._prices[id(price)] = self._read(price)
-        return found
+            found = self._prices[id(standard)] = self._read(standard)
+        context = served_as(billed) if billed else {}
+        return found if not context else self._variant(found, moment, context)
 
     def _read(self, price: "ModelPrice") -> ListPrice:
         listed, valid_from = _plain(price), _ALWAYS
@@ -126,6 +157,22 @@ class ListedModel:
             if one.prices is price and one.constraint is not None:
                 valid_from = _first_moment(one.constraint)
                 listed |= _daily(one.constraint)
+        return ListPrice(self.provider, self.info.id, valid_from, _rates(price), listed, canonical_json(listed))
+
+    def _variant(self, standard: ListPrice, moment: datetime, context: dict[str, str]) -> ListPrice | None:
+        """The price of a tier: each thing that the context says must be known to the list."""
+        known: set[str] = set()
+        valid_from = standard.valid_from
+        for variant in (self.info.price_variants or ()) if self.is_own else ():
+            holds = variant.constraint is None or variant.constraint.active(moment)
+            if holds and variant.when.items() <= context.items():
+                known |= variant.when.keys()
+                if variant.constraint is not None:
+                    valid_from = max(valid_from, _first_moment(variant.constraint))
+        if known != context.keys():
+            return None
+        price = self.info.get_prices(moment, context)
+        listed = _plain(price) | {"when": context}
         return ListPrice(self.provider, self.info.id, valid_from, _rates(price), listed, canonical_json(listed))
 
 
@@ -140,7 +187,9 @@ def find_listed(provider: str, base_url: str, model: str) -> ListedModel | None:
     """The model as the list has it for this server or, without a server's address, for this provider."""
     seller = _by_address(base_url) if base_url else _by_name(provider)
     info = seller and seller.find_model(model, all_providers=_providers())
-    return ListedModel(seller.id, info) if seller and info else None
+    if not seller or not info:
+        return None
+    return ListedModel(seller.id, info, any(info is model for model in seller.models))
 
 
 @cache
@@ -189,7 +238,27 @@ def _rates(price: "ModelPrice") -> Rates:
         _rate(price.cache_write_mtok),
         _rate(price.output_reasoning_mtok),
         float(per_thousand) / 1000 if isinstance(per_thousand, Decimal) else 0.0,
+        {name: rate for name, key in BILLED_APART.items() if (rate := _more_rate(price, key)) is not None},
     )
+
+
+def _more_rate(price: "ModelPrice", key: str) -> Rate | None:
+    """The rate for a million; the list tells that of searches by the thousand."""
+    rate = _rate(getattr(price, key))
+    return Rate(rate.usd * 1000) if rate is not None and key.endswith("_kcount") else rate
+
+
+def served_as(billed: Mapping[str, Any]) -> dict[str, str]:
+    """What the list must know of how a call was served, in its own words; empty where it was served as usual."""
+    context = {}
+    tier = billed.get("service_tier") or ""
+    if tier == "batch":
+        context["processing"] = "batch"
+    elif tier not in STANDARD_TIERS:
+        context["service_tier"] = tier
+    if billed.get("speed"):
+        context["speed"] = billed["speed"]
+    return context
 
 
 def _rate(listed: Any) -> Rate | None:

@@ -20,7 +20,7 @@ from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
 from core.calls.panels import rollups
 from core.calls.pricing.prices import Cost, prices_of
-from core.calls.pricing.usage import Usage
+from core.calls.pricing.usage import USAGE_COLUMNS
 from core.calls.proof import seals
 from core.calls.where import where_of
 from core.database import Database, table_of
@@ -34,8 +34,18 @@ _PAGE = 1_000
 _SAME_USD = 5e-11
 _LLM_CALL, _CORRECTION = table_of(LlmCall), table_of(CostCorrection)
 _CALL, _FIX = _LLM_CALL.c, _CORRECTION.c
-_USAGE = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
-_NEEDED = ("call_id", "created_at", "provider", "base_url", "model", "response_model", "cost_usd", *_USAGE)
+_NEEDED = (
+    "call_id",
+    "created_at",
+    "provider",
+    "base_url",
+    "model",
+    "response_model",
+    "params",
+    "cost_usd",
+    "cost_source",
+    *USAGE_COLUMNS,
+)
 
 
 @dataclass(frozen=True)
@@ -186,9 +196,7 @@ def _read_changes(viewer: Viewer, database: Database, wanted: CallFilter) -> Ite
         page = statement if place is None else statement.where(*_behind(*place))
         with database.read() as db:
             rows = [row._asdict() for row in db.connection().execute(page)]
-        changes = [
-            change for row in rows if (change := _change(row, prices.cost_of_call(row, _usage(row)))) is not None
-        ]
+        changes = [change for row in rows if (change := _change(row, prices.cost_of_call(row))) is not None]
         yield len(rows), changes
         if len(rows) < _PAGE:
             return
@@ -201,10 +209,6 @@ def _change(row: dict[str, Any], cost: Cost) -> _Change | None:
     if after is None or (before is not None and abs(after - before) < _SAME_USD):
         return None
     return _Change(row["call_id"], row["model"] or "", row["correction_id"], before, after, cost)
-
-
-def _usage(row: dict[str, Any]) -> Usage:
-    return Usage(*[row[name] for name in _USAGE])
 
 
 def _correction(viewer: Viewer, change: _Change) -> dict[str, Any]:

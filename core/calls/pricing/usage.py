@@ -7,24 +7,36 @@ each token is counted once. Invariant: every number was reported; what was not i
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 from langchain_core.messages import BaseMessage
+
+from core.calls.pricing.billed import read_billed
 
 Reported = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Token counts of one call; cached tokens are a part of the input, reasoning is a part of the output."""
+    """Token counts of one call; cached tokens are a part of the input, reasoning is a part of the output.
+
+    ``billed`` is what else changes its price, as ``read_billed`` names it.
+    """
 
     input_tokens: int | None
     output_tokens: int | None
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    billed: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> "Usage":
+        """The usage that a call's row tells."""
+        counts = {name: row[name] for name in USAGE_COLUMNS}
+        return cls(**counts, billed=(row["params"] or {}).get("billed") or {})
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,13 @@ class _Shape:
     more_output: tuple[str, ...] = ()
 
 
+USAGE_COLUMNS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+)
 _ANTHROPIC_CACHE = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _STANDARD = _Shape(
     "input_tokens",
@@ -64,14 +83,31 @@ _RESPONSES = _Shape(
     "input_tokens",
     "output_tokens",
     ("input_tokens_details.cached_tokens",),
-    ("input_tokens_details.cache_write_tokens",),
+    (
+        "input_tokens_details.cache_write_tokens",
+        "input_tokens_details.cache_creation_tokens",
+        "input_tokens_details.cache_creation",
+        "cache_creation",
+    ),
     ("output_tokens_details.reasoning_tokens",),
 )
 _CHAT_COMPLETIONS = _Shape(
     "prompt_tokens",
     "completion_tokens",
-    ("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cached_tokens"),
-    ("prompt_tokens_details.cache_write_tokens",),
+    (
+        "prompt_tokens_details.cached_tokens",
+        "prompt_cache_hit_tokens",
+        "cached_tokens",
+        "cache_read_input_tokens",
+    ),
+    (
+        "prompt_tokens_details.cache_write_tokens",
+        "prompt_tokens_details.cache_creation_tokens",
+        "prompt_tokens_details.cache_creation",
+        "cache_creation_input_tokens",
+        "cache_creation_tokens",
+        "cache_creation",
+    ),
     ("completion_tokens_details.reasoning_tokens", "reasoning_tokens"),
 )
 _GEMINI = _Shape(
@@ -121,8 +157,20 @@ def read_usage(
     ``whole`` is what it repeated while it answered, which the message then holds added up.
     """
     standard = whole or getattr(message, "usage_metadata", None)
+    usage = _read_counts(standard, message, llm_output)
+    if usage is None:
+        return None
+    around = [one for one in (getattr(message, "response_metadata", None), llm_output) if isinstance(one, Mapping)]
+    reports = [standard] if isinstance(standard, Mapping) else []
+    for source in around:
+        reports += _reports(source)
+    billed = read_billed(reports, around, message, _count)
+    return replace(usage, billed=billed) if billed else usage
+
+
+def _read_counts(standard: object, message: BaseMessage | None, llm_output: Reported | None) -> Usage | None:
     usage = _read_standard(standard) if isinstance(standard, Mapping) else None
-    if usage is not None and None not in (usage.cache_read_tokens, usage.reasoning_tokens):
+    if usage is not None and _is_complete(usage):
         return usage
     raw = _read_raw(message, llm_output)
     if usage is None or raw is None:
@@ -147,11 +195,19 @@ def estimate_tokens(text: str) -> int:
 def _read_standard(reported: Reported) -> Usage | None:
     """LangChain's own shape; some providers' cache writes stand there by how long they are kept."""
     usage = _read_shape(reported, _STANDARD)
-    details = reported.get("input_token_details")
-    if usage is None or usage.cache_write_tokens or not isinstance(details, Mapping):
+    if usage is None or usage.cache_write_tokens:
         return usage
+    by_age = _written_by_age({"cache_creation": reported.get("input_token_details")})
+    return usage if by_age is None else replace(usage, cache_write_tokens=by_age)
+
+
+def _written_by_age(reported: Reported) -> int | None:
+    """What was written to a cache, where that is told by how long it is kept."""
+    details = reported.get("cache_creation")
+    if not isinstance(details, Mapping):
+        return None
     by_age = [count for key in _WRITTEN_BY_AGE if (count := _count(details.get(key))) is not None]
-    return replace(usage, cache_write_tokens=sum(by_age)) if by_age else usage
+    return sum(by_age) if by_age else None
 
 
 def _read_raw(message: BaseMessage | None, llm_output: Reported | None) -> Usage | None:
@@ -194,13 +250,18 @@ def _read_shape(reported: Reported, shape: _Shape) -> Usage | None:
         return None
     if _is_beside(reported, taken, said, reasoning):
         said = (said or 0) + (reasoning or 0)
-    return Usage(taken, said, read, _first(reported, shape.cache_write), reasoning)
+    written = _first(reported, shape.cache_write)
+    return Usage(taken, said, read, _written_by_age(reported) if written is None else written, reasoning)
 
 
 def _is_beside(reported: Reported, taken: int | None, said: int | None, reasoning: int | None) -> bool:
     """Whether reasoning is not in the output, by the provider's own total: xAI counts it apart."""
     total = _first(reported, _TOTALS)
     return bool(reasoning) and total is not None and total == (taken or 0) + (said or 0) + (reasoning or 0)
+
+
+def _is_complete(usage: Usage) -> bool:
+    return None not in (usage.cache_read_tokens, usage.cache_write_tokens, usage.reasoning_tokens)
 
 
 def _with_details(usage: Usage, raw: Usage) -> Usage:
