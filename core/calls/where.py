@@ -40,7 +40,7 @@ def where_of(wanted: CallFilter, viewer: Viewer, tz: ZoneInfo) -> list[ColumnEle
     if wanted.statuses and "ok" not in wanted.statuses:
         conditions.append(_CALL.status != "ok")  # said in the words of a partial index
     if wanted.weekday is not None or wanted.hour is not None:
-        conditions.append(at_local_time(wanted, tz, start_of_hour()))
+        conditions.append(at_local_time(wanted, tz, start_of_quarter()))
     return conditions
 
 
@@ -62,19 +62,28 @@ def one_of(column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[b
     return or_(column.in_(values), column.is_(None))
 
 
-def start_of_hour() -> ColumnElement[int]:
-    """When the hour (of UTC) began in which a call of ``llm_call`` did, in seconds since 1970."""
+def start_of_quarter() -> ColumnElement[int]:
+    """When the quarter of an hour began in which a call of ``llm_call`` did, in seconds since 1970.
+
+    All zones are whole quarters ahead of UTC or behind.
+    """
     seconds: ColumnElement[int] = extract("epoch", _CALL.created_at)
-    return seconds - seconds % 3600
+    return seconds - seconds % 900
+
+
+def has_whole_hours(wanted: CallFilter, tz: ZoneInfo) -> bool:
+    """Whether an hour of UTC lies within one of the zone's, at all times that the filter means."""
+    return all(offset.seconds % 3600 == 0 for offset in _offsets(wanted, tz))
+
+
+def _offsets(wanted: CallFilter, tz: ZoneInfo) -> "list[Offset]":
+    until = wanted.until or utc_now().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=2)
+    return offsets_between(tz, min(wanted.since or _EARLIEST, until), until)
 
 
 def at_local_time(wanted: CallFilter, tz: ZoneInfo, start: ColumnElement[int]) -> ColumnElement[bool]:
-    """That an hour that began so many seconds after 1970 began in the filter's weekday and hour of the zone.
-
-    So a call counts to the local hour in which its hour of UTC began, in the rollups as in ``llm_call``.
-    """
-    until = wanted.until or utc_now().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=2)
-    offsets = offsets_between(tz, min(wanted.since or _EARLIEST, until), until)
+    """That what began so many seconds after 1970 began in the filter's weekday and hour of the zone."""
+    offsets = _offsets(wanted, tz)
     ends = [int(offset.since.timestamp()) for offset in offsets[1:]]
     parts = []
     for number, offset in enumerate(offsets):

@@ -32,6 +32,8 @@ def draw_totals(totals: Totals, earlier: Totals | None, place: Place) -> None:
         notes.append(f"{counted(totals.unpriced, 'call')} without a price: the cost is at least this much.")
     if totals.running:
         notes.append(f"{counted(totals.running, 'call')} running now.")
+    if totals.cache_hits:
+        notes.append(f"{counted(totals.cache_hits, 'answer')} from a cache, in no other figure.")
     if totals.estimated:
         notes.append(f"{counted(totals.estimated, 'call')} without usage from the model, with estimated tokens.")
     if notes:

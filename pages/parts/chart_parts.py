@@ -40,17 +40,19 @@ def spanned(frame: pd.DataFrame, span: tuple[datetime, datetime] | None, step: t
 def slots(frame: pd.DataFrame, tz: ZoneInfo, step: timedelta) -> pd.DataFrame:
     """With each bar's wall-clock begin and end, the same two in UTC (``slot``, ``until``), and its time in words.
 
-    Browsers show a moment without a zone as it stands, whatever zone they are in themselves.
+    Browsers show a moment without a zone as it stands, whatever zone they are in themselves. Where the clocks go
+    back, the hour that they show twice is one bar.
     """
     at = pd.to_datetime(frame["at"], utc=True)
     wall = at.dt.tz_convert(tz).dt.tz_localize(None)
     is_day = step >= timedelta(days=1)
     ends = _to_utc(wall + step, tz) if is_day else at + step
+    first, last = at.groupby(wall).transform("min"), ends.groupby(wall).transform("max")
     return frame.assign(
         at=wall,
-        ends=ends.dt.tz_convert(tz).dt.tz_localize(None),
-        slot=[moment.isoformat() for moment in at],
-        until=[moment.isoformat() for moment in ends],
+        ends=ends.dt.tz_convert(tz).dt.tz_localize(None) if is_day else wall + step,
+        slot=[moment.isoformat() for moment in first],
+        until=[moment.isoformat() for moment in last],
         when=wall.dt.strftime("%a %d %b %Y" if is_day else "%a %d %b, %H:%M"),
     )
 

@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
 from core.calls.panels import analytics
+from core.calls.panels.rollups import find_disagreements
 from core.calls.where import offsets_between, where_of
 from core.database import Database
 from core.ids import UserId
@@ -28,7 +29,10 @@ from tests.core.test_rollups import CALL, START, a_call, correct, some_calls, st
 ANALYST = Viewer(UserId("user_z"), "zoe", "analyst")
 MEMBER = Viewer(UserId("user_a"), "ann", "member")
 STRANGER = Viewer(UserId("user_x"), "max", "member")
-ZONES = [ZoneInfo(name) for name in ("UTC", "Europe/Berlin", "Asia/Shanghai", "Asia/Kolkata", "America/New_York")]
+ZONES = [
+    ZoneInfo(name)
+    for name in ("UTC", "Europe/Berlin", "Asia/Shanghai", "Asia/Kolkata", "Asia/Kathmandu", "America/St_Johns")
+]
 SUMS = ["calls", "errors", "cost_usd", "unpriced", "input_tokens", "output_tokens", "cache_read_tokens"]
 
 
@@ -66,9 +70,7 @@ def _url(request: pytest.FixtureRequest, folder: Path) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    table = pd.DataFrame([{**row, **_plain(row)} for row in rows])
-    table["hour_start"] = table["created_at"].dt.floor("h")
-    return table
+    return pd.DataFrame([{**row, **_plain(row)} for row in rows])
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
@@ -100,7 +102,7 @@ LISTS = {
 def meant(log: Log, viewer: Viewer, wanted: CallFilter, tz: ZoneInfo, *, ended: bool = True) -> pd.DataFrame:
     """The rows that a filter means, read from its description and nothing else."""
     rows = log.rows
-    local = rows["hour_start"].dt.tz_convert(tz).dt
+    local = rows["created_at"].dt.tz_convert(tz).dt
     chosen = {column: rows[column].isin(getattr(wanted, name)) for name, (column, _) in LISTS.items()}
     conditions = [
         (True, (rows["status"] != "started") == ended),
@@ -185,6 +187,7 @@ class TestEveryFilter:
             cache_read_tokens=int(rows["cache_read_tokens"].sum()),
             reasoning_tokens=int(rows["reasoning_tokens"].sum()),
             attributed=int(rows["attributed"].sum()),
+            cache_hits=0,
             running=len(meant(log, viewer, wanted, tz, ended=False)),
             p50_ms=about(rows["duration_ms"], 0.5),
             p95_ms=about(rows["duration_ms"], 0.95),
@@ -197,8 +200,10 @@ class TestEveryFilter:
     @any_filter
     def test_series(self, log: Log, wanted: CallFilter, viewer: Viewer, tz: ZoneInfo) -> None:
         rows = meant(log, viewer, wanted, tz)
-        hours = rows["hour_start"].dt.tz_convert(tz)
-        for step, at in (("hour", hours), ("day", hours.dt.normalize())):
+        local = rows["created_at"].dt.tz_convert(tz)
+        past = pd.to_timedelta(local.dt.minute * 60 + local.dt.second, unit="s")
+        hours = (rows["created_at"].dt.floor("s") - past).dt.tz_convert(tz)
+        for step, at in (("hour", hours), ("day", local.dt.normalize())):
             with log.database.read() as db:
                 found = analytics.read_series(viewer, db, wanted, tz, step)
             expected = rows.assign(at=at).groupby(["at", "model"], as_index=False)[SUMS].sum()
@@ -258,7 +263,7 @@ class TestEveryFilter:
         with log.database.read() as db:
             found = analytics.read_heat(viewer, db, wanted, tz)
         rows = meant(log, viewer, wanted, tz)
-        local = rows["hour_start"].dt.tz_convert(tz).dt
+        local = rows["created_at"].dt.tz_convert(tz).dt
         rows = rows.assign(weekday=local.day_of_week, hour=local.hour)
         expected = rows.groupby(["weekday", "hour"], as_index=False)[["calls", "cost_usd", "errors"]].sum()
         same(found, expected, ["weekday", "hour"])
@@ -347,13 +352,52 @@ class TestDaysAndHours:
             (row,) = analytics.read_series(ANALYST, db, CallFilter(), beirut, "day").itertuples()
         assert (row.at.isoformat(), row.calls) == ("2026-03-29T01:00:00+03:00", 2)
 
-    def test_a_zone_of_half_hours_has_hours_that_begin_at_half_past(self, database: Database) -> None:
-        kolkata = ZoneInfo("Asia/Kolkata")
-        store(database, [a_call(created_at=datetime(2026, 11, 2, 9, 40, tzinfo=kolkata))])
+    @pytest.mark.parametrize("zone", ["Asia/Kolkata", "Asia/Kathmandu", "Australia/Adelaide"])
+    def test_a_zone_of_half_or_quarter_hours_has_its_own_hours_and_days(
+        self, database: Database, zone: str
+    ) -> None:
+        tz = ZoneInfo(zone)
+        moments = [(1, 23, 55), (2, 0, 5), (2, 0, 20), (2, 9, 40), (2, 9, 59), (2, 10, 0)]
+        store(database, [a_call(created_at=datetime(2026, 11, *moment, tzinfo=tz)) for moment in moments])
 
         with database.read() as db:
-            (row,) = analytics.read_series(ANALYST, db, CallFilter(), kolkata, "hour").itertuples()
-        assert row.at.isoformat() == "2026-11-02T09:30:00+05:30"
+            hours = analytics.read_series(ANALYST, db, CallFilter(), tz, "hour")
+            days = analytics.read_series(ANALYST, db, CallFilter(), tz, "day")
+            heat = analytics.read_heat(ANALYST, db, CallFilter(), tz)
+            for bars, length in ((hours, timedelta(hours=1)), (days, timedelta(days=1))):
+                for bar in bars.itertuples():
+                    window = CallFilter(since=bar.at, until=bar.at + length)
+                    assert analytics.read_totals(ANALYST, db, window, tz).calls == bar.calls
+            for cell in heat.itertuples():
+                wanted = CallFilter(weekday=int(cell.weekday), hour=int(cell.hour))
+                assert analytics.read_totals(ANALYST, db, wanted, tz).calls == cell.calls
+                table = CALL.select().where(*where_of(wanted, ANALYST, tz))
+                assert len(db.connection().execute(table).all()) == cell.calls
+        assert [(bar.at.strftime("%d %H:%M"), bar.calls) for bar in hours.itertuples()] == [
+            ("01 23:00", 1),
+            ("02 00:00", 2),
+            ("02 09:00", 2),
+            ("02 10:00", 1),
+        ]
+        assert [(bar.at.strftime("%d %H:%M"), bar.calls) for bar in days.itertuples()] == [
+            ("01 00:00", 1),
+            ("02 00:00", 5),
+        ]
+
+    def test_answers_from_a_cache_are_counted_apart(self, database: Database) -> None:
+        at = START + timedelta(minutes=20)
+        hit = {"cost_source": "cache", "cost_usd": 0.0, "usage_source": "cache", "model": "gpt"}
+        rows = [a_call(created_at=at, model="gpt"), a_call(created_at=at, **hit), a_call(created_at=at, **hit)]
+        store(database, rows)
+        windows = [CallFilter(), CallFilter(until=at + timedelta(minutes=1)), CallFilter(statuses=("ok",))]
+        with database.read() as db:
+            assert find_disagreements(db) == []
+            for wanted in windows:
+                totals = analytics.read_totals(ANALYST, db, wanted, ZONES[0])
+                assert (totals.calls, totals.cache_hits) == (1, 2)
+                latency = analytics.read_latency(ANALYST, db, wanted, ZONES[0])
+                assert list(latency["calls"]) == [1]
+                assert analytics.read_top(ANALYST, db, wanted, ZONES[0], "model")["calls"].sum() == 1
 
     def test_a_window_cuts_to_the_millisecond(self, database: Database) -> None:
         at = START + timedelta(minutes=20)

@@ -4,10 +4,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from core.access.viewer import Viewer
+from core.calls.filters import CallFilter
+from core.calls.panels.analytics import read_totals
 from core.history.turns import Turn
 from core.runs.events import Event
 from core.settings import Settings
@@ -230,6 +233,10 @@ class TestUsage:
         _, cached = calls_of(skein)
         assert (turn.answer, len(server.requests)) == ("kept", 1)
         assert (cached.status, cached.cost_usd, cached.cost_source) == ("ok", 0.0, "cache")
+        assert (cached.usage_source, cached.input_tokens, cached.output_tokens) == ("cache", None, None)
+        with skein.database.read() as db:
+            totals = read_totals(ada, db, CallFilter(), ZoneInfo("UTC"))
+        assert (totals.calls, totals.cache_hits) == (1, 1)
         assert "Error in" not in caplog.text
 
     @pytest.mark.parametrize("kind", ["chat", "whole"])

@@ -40,6 +40,7 @@ def a_call(**changes: Any) -> dict[str, Any]:
         "streamed": True,
         "status": "ok",
         "attempt": 1,
+        "cost_source": None,
         "duration_ms": 120.0,
         "ttft_ms": 20.0,
         "input_tokens": 100,

@@ -134,6 +134,15 @@ class TestOverTime:
     def test_its_slot_is_the_moment_in_utc(self):
         assert slots(series("big", hours=1), SHANGHAI, HOUR)["slot"].tolist() == ["2026-11-01T23:00:00+00:00"]
 
+    def test_an_hour_that_the_clocks_show_twice_is_one_bar_of_both(self):
+        berlin = ZoneInfo("Europe/Berlin")
+        at = pd.date_range("2026-10-24T23:00Z", periods=4, freq="h").tz_convert(berlin)
+        shown = slots(pd.DataFrame({"at": at, "calls": 1}), berlin, HOUR)
+        assert shown["at"].dt.hour.tolist() == [1, 2, 2, 3]
+        assert (shown["ends"] - shown["at"] == HOUR).all()
+        assert [moment[11:16] for moment in shown["slot"]] == ["23:00", "00:00", "00:00", "02:00"]
+        assert [moment[11:16] for moment in shown["until"]] == ["00:00", "02:00", "02:00", "03:00"]
+
     def test_a_day_ends_at_the_viewers_midnight_also_when_clocks_are_changed(self):
         berlin = ZoneInfo("Europe/Berlin")
         frame = series("big", hours=1).assign(at=[datetime(2026, 10, 24, 22, tzinfo=UTC)])

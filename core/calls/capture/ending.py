@@ -35,8 +35,8 @@ class Ending:
         rows.set_error(row, call.error, policy=policy)
         reported = read_usage(call.message, call.llm_output, whole=call.usage.whole)
         elsewhere = rows.is_counted_elsewhere(call)
-        rows.measure(row, body, reported, refused=refused, is_counted_elsewhere=elsewhere)
         row["cost_source"] = rows.why_uncharged(call, refused=refused)
+        rows.measure(row, body, reported, refused=refused, is_counted_elsewhere=elsewhere)
         rows.set_cost(row, self.prices.cost_of_call(row))
         return Ended(row, rows.keep_text(row, body, policy), started=call.stored == "start")
 

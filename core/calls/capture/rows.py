@@ -20,6 +20,7 @@ from core.calls.capture.inline_files import NOTE, without_files
 from core.calls.capture.masking import hide_credentials, without_credentials
 from core.calls.capture.observed import ObservedCall, partial_response
 from core.calls.context import COMPACTED_KEY, KEY_SOURCE_KEY, CallContext
+from core.calls.panels.rollups import CACHED_BY
 from core.calls.pricing.prices import Cost
 from core.calls.pricing.usage import USAGE_COLUMNS, Usage, estimate_tokens
 from core.calls.proof.seals import hash_body
@@ -143,12 +144,14 @@ def measure(
     refused: bool,
     is_counted_elsewhere: bool = False,
 ) -> None:
-    """Write the usage into the row: what the model reported, else an estimate, for a refused request nothing."""
-    if usage is not None and _is_whole(usage, body):
+    """Write the usage into the row: what the model reported, else an estimate; nothing for what used nothing."""
+    if row["cost_source"] != CACHED_BY and usage is not None and _is_whole(usage, body):
         row["usage_source"] = "model"
     elif refused:
         usage = Usage(0, 0)
         row["usage_source"] = "none"
+    elif row["cost_source"] == CACHED_BY:
+        usage, row["usage_source"] = None, "cache"
     elif is_counted_elsewhere:
         usage = Usage(0, 0)
         row["usage_source"] = "batch"

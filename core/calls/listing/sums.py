@@ -12,6 +12,7 @@ from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.calls.listing.paging import IS_NEWEST
+from core.calls.panels.rollups import CACHED_BY
 from core.database import in_parts, table_of
 from core.ids import ConversationId, SessionId
 from core.tables import CostCorrection, LlmCall
@@ -107,10 +108,11 @@ def _prepared(*which: Any) -> Any:
     fixed = _LLM_CALL.outerjoin(_FIX, (_FIX.c.call_id == _CALL.call_id) & IS_NEWEST)
     cost = case((_FIX.c.call_id.is_not(None), _FIX.c.cost_usd), else_=_CALL.cost_usd)
     ended = _CALL.status != "started"
+    is_cached = func.coalesce(_CALL.cost_source, "") == CACHED_BY
     return (
         select(
             _CALL.thread_id,
-            func.count(),
+            _how_many(~is_cached),
             _how_many(_CALL.status == "error"),
             func.sum(cost),
             _how_many(ended & cost.is_(None)),

@@ -40,13 +40,16 @@ _SERIES = ("calls", "errors", "cost_usd", "unpriced", "input_tokens", "output_to
 _TOP = ("calls", "errors", "cost_usd", "unpriced", "tokens")
 _TOP_BY = {"user": "user_id", "session": "session_id", "model": "model", "node": "node", "agent": "agent_id"}
 _NAMED = {"user": (_USER.user_id, _USER.name), "session": (_SESSION.session_id, _SESSION.title)}
-_COUNTS = ("calls", "errors", "cancelled", "unpriced", "estimated", *TOKENS, "attributed")
+_COUNTS = ("calls", "errors", "cancelled", "unpriced", "estimated", *TOKENS, "attributed", "cache_hits")
 _MOST_BARS = 40
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the calls that ended, and how many still run; ``cost_usd`` leaves out the ``unpriced`` ones."""
+    """Sums over the calls that ended, and how many still run; ``cost_usd`` leaves out the ``unpriced`` ones.
+
+    ``cache_hits`` are answers from a cache, which are in none of the other figures.
+    """
 
     calls: int
     errors: int
@@ -59,6 +62,7 @@ class Totals:
     cache_read_tokens: int
     reasoning_tokens: int
     attributed: int
+    cache_hits: int
     running: int
     p50_ms: float | None
     p95_ms: float | None
@@ -101,12 +105,12 @@ def read_totals(viewer: Viewer, db: Db, wanted: CallFilter, tz: ZoneInfo, *, cal
 def read_series(
     viewer: Viewer, db: Db, wanted: CallFilter, tz: ZoneInfo, step: Step = "day", *, call_ids: Ids = None
 ) -> pd.DataFrame:
-    """Sums by model over time; ``at`` is when the step began. Days are made of whole hours of UTC.
+    """Sums by model over time; ``at`` is when the hour or the day of the zone began.
 
     Columns: at, model, calls, errors, cost_usd, unpriced, input_tokens, output_tokens, cache_read_tokens.
     """
-    found = read_sums(db, Look(viewer, wanted, tz, call_ids), by=("hour", "model"), sums=_SERIES)
-    found.insert(0, "at", _starts_of(found["hour"], tz, step))
+    found = read_sums(db, Look(viewer, wanted, tz, call_ids), by=("start", "model"), sums=_SERIES)
+    found.insert(0, "at", _starts_of(found["start"], tz, step))
     together = found.groupby(["at", "model"], as_index=False)[[*_SERIES]].sum()
     return together.astype({"at": f"datetime64[s, {tz.key}]"})
 
@@ -175,8 +179,8 @@ def read_top(
 def read_heat(viewer: Viewer, db: Db, wanted: CallFilter, tz: ZoneInfo, *, call_ids: Ids = None) -> pd.DataFrame:
     """Sums by weekday (0 is Monday) and hour of the zone: weekday, hour, calls, cost_usd, errors."""
     sums = ["calls", "cost_usd", "errors"]
-    found = read_sums(db, Look(viewer, wanted, tz, call_ids), by=("hour",), sums=sums)
-    local = _moments(found["hour"]).tz_convert(tz)
+    found = read_sums(db, Look(viewer, wanted, tz, call_ids), by=("start",), sums=sums)
+    local = _moments(found["start"]).tz_convert(tz)
     found = found.assign(weekday=local.day_of_week, hour=local.hour)
     return found.groupby(["weekday", "hour"], as_index=False)[sums].sum()
 
@@ -220,16 +224,17 @@ def _percentiles(counts: Counts) -> list[float | None]:
     return [percentile(counts, share) for share in _SHARES.values()]
 
 
-def _moments(hours: "pd.Series[int]") -> pd.DatetimeIndex:
-    seconds = hours.to_numpy(dtype=np.int64) * 3600
-    return pd.DatetimeIndex(seconds.astype("datetime64[s]")).tz_localize("UTC")
+def _moments(seconds: "pd.Series[int]") -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(seconds.to_numpy(dtype=np.int64).astype("datetime64[s]")).tz_localize("UTC")
 
 
-def _starts_of(hours: "pd.Series[int]", tz: ZoneInfo, step: Step) -> pd.DatetimeIndex:
-    """When the step began that an hour belongs to; where a day lacks its midnight, its first moment."""
-    local = _moments(hours).tz_convert(tz)
+def _starts_of(seconds: "pd.Series[int]", tz: ZoneInfo, step: Step) -> pd.DatetimeIndex:
+    """When the step began that a moment belongs to; where a day lacks its midnight, its first moment."""
+    moments = _moments(seconds)
+    local = moments.tz_convert(tz)
     if step == "hour":
-        return local
+        # Not rounded down on the clock, which shows some hours twice.
+        return (moments - pd.to_timedelta(local.minute * 60, unit="s")).tz_convert(tz)
     days = local.tz_localize(None).normalize()
     first = np.ones(len(days), dtype=bool)
     return days.tz_localize(tz, ambiguous=first, nonexistent="shift_forward")

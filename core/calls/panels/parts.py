@@ -1,7 +1,8 @@
 """Where the calls that a filter means are: each stretch of them in the cheapest table that knows them exactly.
 
 What ran is asked of ``llm_call_hour``, who ran it of ``llm_call_day``, both for whole hours; what is left at the
-edges of the window, and whatever no rollup can tell (one thread, a time taken, found texts), of ``llm_call``.
+edges of the window, and whatever no rollup can tell (one thread, a time taken, found texts, hours of a zone that is
+half an hour off), of ``llm_call``. An answer from a cache is no call: it is counted apart, without time or tokens.
 Invariant: the parts together are the ended calls that ``where_of`` means, each once, to the microsecond of the
 window's edges.
 """
@@ -18,8 +19,8 @@ from sqlmodel import Session as Db
 
 from core.access.viewer import Viewer
 from core.calls.filters import CallFilter
-from core.calls.panels.rollups import EPOCH, step_of
-from core.calls.where import at_local_time, narrowed, start_of_hour, where_of
+from core.calls.panels.rollups import CACHED, CACHED_BY, EPOCH, step_of
+from core.calls.where import at_local_time, has_whole_hours, narrowed, start_of_quarter, where_of
 from core.database import table_of
 from core.tables import CostCorrection, LlmCall, LlmCallDay, LlmCallHour
 
@@ -71,6 +72,9 @@ def parts_of(db: Db, look: Look, by: Sequence[str] = ()) -> list[Part]:
         return [_calls(db, look, wanted)]
     if wanted.sessions and "" not in wanted.sessions:
         return [_calls(db, look, wanted)]  # a session has few calls, and an index that finds them
+    is_local = "start" in by or wanted.weekday is not None or wanted.hour is not None
+    if is_local and not has_whole_hours(wanted, look.tz):
+        return [_calls(db, look, wanted)]
     first, last = _whole_hours(wanted)
     if first is not None and last is not None and first >= last:
         return [_calls(db, look, wanted)]
@@ -104,7 +108,10 @@ def _moment(hour: int) -> datetime:
 
 
 def _rollup(table: Table, look: Look, first: int | None, last: int | None) -> Part:
-    where = [*narrowed(look.wanted, look.viewer, dict(table.c.items()))]
+    wanted = look.wanted
+    if "ok" in wanted.statuses:
+        wanted = replace(wanted, statuses=(*wanted.statuses, CACHED))
+    where = [*narrowed(wanted, look.viewer, dict(table.c.items()))]
     where += [] if first is None else [table.c.hour >= first]
     where += [] if last is None else [table.c.hour < last]
     if table is _DAY:
@@ -112,7 +119,7 @@ def _rollup(table: Table, look: Look, first: int | None, last: int | None) -> Pa
         where += [] if last is None else [table.c.day <= (last - 1) // 24]
     if look.wanted.weekday is not None or look.wanted.hour is not None:
         where.append(at_local_time(look.wanted, look.tz, table.c.hour * 3600))
-    columns = dict(table.c.items())
+    columns = {**dict(table.c.items()), "start": table.c.hour * 3600}
     return Part(table, columns, _sums(columns, columns), where)
 
 
@@ -122,8 +129,10 @@ def _calls(db: Db, look: Look, wanted: CallFilter, ids: Sequence[str] | None = N
     where += [] if ids is None else [call.call_id.in_(ids)]
     where += _found_by_duration(db, wanted)
     texts: dict[str, ColumnElement[Any]] = {name: func.coalesce(call[name], "") for name in _TEXTS}
-    hour = cast(start_of_hour() / 3600, Integer)
-    columns = {**dict(call.items()), **texts, "hour": hour}
+    is_cached = func.coalesce(call.cost_source, "") == CACHED_BY
+    texts["status"] = case((is_cached, CACHED), else_=call.status)
+    times = {name: case((is_cached, None), else_=call[name]) for name in ("duration_ms", "ttft_ms")}
+    columns = {**dict(call.items()), **texts, **times, "start": cast(start_of_quarter(), Integer)}
     return Part(_CALL, columns, _sums(columns, _measures(_cost(db))), where)
 
 
@@ -163,13 +172,16 @@ def _cost(db: Db) -> ColumnElement[Any]:
 def _sums(
     columns: Mapping[str, ColumnElement[Any]], measures: Mapping[str, ColumnElement[Any]]
 ) -> dict[str, ColumnElement[Any]]:
-    calls, status = measures["calls"], columns["status"]
+    status = columns["status"]
+    calls = case((status != CACHED, measures["calls"]), else_=0)
     counted = {
+        "calls": calls,
+        "cache_hits": case((status == CACHED, measures["calls"]), else_=0),
         "errors": case((status.in_(FAILED), calls), else_=0),
         "cancelled": case((status == "cancelled", calls), else_=0),
         "attributed": case((columns["attributed"], calls), else_=0),
         "tokens": measures["input_tokens"] + measures["output_tokens"],
-        **{name: measures[name] for name in ("calls", "unpriced", "estimated", *TOKENS)},
+        **{name: measures[name] for name in ("unpriced", "estimated", *TOKENS)},
     }
     whole: dict[str, ColumnElement[Any]] = {name: cast(func.sum(one), BigInteger) for name, one in counted.items()}
     return {**whole, "cost_usd": cast(func.sum(measures["cost_usd"]), Float)}

@@ -1,6 +1,7 @@
 """What is counted of ended calls: by the hour for *what ran*, by day and session for *who ran it*.
 
 A call is counted in the transaction that stores its end, under the moment it began; a missing text counts as "".
+An answer from a cache counts under a status of its own, with neither time nor tokens.
 How long calls took is kept in histograms (``histograms``). Invariant: the rollups equal what their calls, with the
 newest correction of each cost, would count anew; ``find_disagreements`` says where they do not.
 """
@@ -26,6 +27,8 @@ Key = tuple[Any, ...]
 Times = dict[int, int]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# The status here of what a cache answered, and what says so in a call's ``cost_source``.
+CACHED, CACHED_BY = "cached", "cache"
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "reasoning_tokens")
 _SUMS = ("calls", "unpriced", "estimated", *_TOKENS, "duration_ms", "cost_usd")
 _HISTOGRAMS = ("durations", "ttfts")
@@ -120,7 +123,8 @@ def _add(times: Times, more: Times) -> None:
 def _key(row: Row) -> Key:
     """Where a call counts in ``llm_call_day``, in the order of ``_DAY.names``."""
     hour = step_of(row["created_at"], 3600)
-    session, user, *rest = [row[name] or "" for name in _TEXTS]
+    status = CACHED if row["cost_source"] == CACHED_BY else row["status"]
+    session, user, *rest = [(status if name == "status" else row[name]) or "" for name in _TEXTS]
     return (hour // 24, session, user, hour, *rest, bool(row["attributed"]))
 
 
@@ -131,7 +135,9 @@ def _hour_key(key: Key) -> Key:
 def _count(rows: Iterable[Row]) -> dict[Key, _Counted]:
     counted: defaultdict[Key, _Counted] = defaultdict(_Counted)
     for row in rows:
-        counted[_key(row)].add(_measures(row), _time(row["duration_ms"]), _time(row["ttft_ms"]))
+        is_cached = row["cost_source"] == CACHED_BY
+        times = [{} if is_cached else _time(row[name]) for name in ("duration_ms", "ttft_ms")]
+        counted[_key(row)].add(_measures(row), *times)
     return counted
 
 
@@ -144,6 +150,8 @@ def _by_hour(days: Mapping[Key, _Counted]) -> dict[Key, _Counted]:
 
 def _measures(row: Row) -> tuple[float, ...]:
     """What one call adds to each of ``_SUMS``."""
+    if row["cost_source"] == CACHED_BY:
+        return (1, *[0] * (len(_SUMS) - 1))
     cost = row["cost_usd"]
     return (
         1,
@@ -216,6 +224,7 @@ _NEEDED = (
     "attributed",
     "usage_source",
     "cost_usd",
+    "cost_source",
     "duration_ms",
     "ttft_ms",
     *_TOKENS,
