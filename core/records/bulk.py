@@ -16,8 +16,10 @@ from core.access.viewer import Viewer
 from core.database import Database, table_of
 from core.errors import SkeinError
 from core.history.annotations import add_tag, clean_tag, remove_tag
+from core.history.browse.counting import count_waiting
 from core.history.browse.filters import SessionFilter
 from core.history.browse.listing import find_sessions
+from core.history.search import index_messages
 from core.history.sessions import archive_session, restore_session
 from core.ids import SessionId
 from core.records.deletion import delete_session
@@ -118,9 +120,15 @@ def restore(
 
 
 def find_ids(viewer: Viewer, database: Database, wanted: Wanted) -> list[SessionId]:
-    """The sessions that are meant: those given, or all that a filter finds, the last active first."""
+    """The sessions that are meant: those given, or all that a filter finds, the last active first.
+
+    What was changed or said just before is counted first, so that a filter misses none.
+    """
     if not isinstance(wanted, SessionFilter):
         return list(dict.fromkeys(wanted))
+    count_waiting(database)
+    while wanted.text and index_messages(database):
+        pass
     with database.read() as db:
         return find_sessions(viewer, db, wanted, most=_MOST)
 

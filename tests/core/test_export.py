@@ -37,12 +37,13 @@ from core.records.export import checker, command, jobs
 from core.records.export.jobs import Exports, Job
 from core.records.export.rows import FORMS
 from core.records.export.sessions import Summary, export_sessions
+from core.records.export.work_folder import work_folder
 from core.runs import branching, decisions
 from core.runs.decisions import Decision
 from core.settings import Settings
 from core.skein import Skein
 from core.tables import Activity, CostCorrection, LlmCall, LlmCallBody, Session, Thread, utc_now
-from tests.core.support import OnSqlite, answered, ask, follow, graph_settings, wait_until
+from tests.core.support import ROOT, OnSqlite, answered, ask, follow, graph_settings, wait_until
 
 Person = Callable[..., Viewer]
 HOSTILE = "</blockquote><script>alert(1)</script> # no heading\n\n# heading\n```\nopen"
@@ -892,6 +893,33 @@ class TestTheCommand:
         sha256 = hashlib.sha256(read(out, "manifest.json")).hexdigest()
         assert (code, f"The SHA-256 of its manifest is {sha256};" in said) == (0, True)
         assert checked(out, "--sha256", sha256)[0] == 0
+
+    @pytest.mark.parametrize("where", ["user:alice status:done", "user:alice messages>0", "kingfisher"])
+    def test_it_finds_what_was_said_just_before(
+        self, opened: Skein, alice: Viewer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+    ) -> None:
+        monkeypatch.setattr(command, "load_settings", lambda: opened.settings)
+        opened.background.close()
+        answered(opened, alice, ask(opened, alice, "the kingfisher", agent="echo").thread_id)
+        code, said = run_command("--where", where, "--out", str(tmp_path / "x.zip"))
+        assert (code, said.startswith("1 sessions")) == (0, True), said
+
+    def test_what_a_killed_one_left_goes_with_the_next(
+        self, opened: Skein, alice: Viewer, session_id: SessionId, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "out"
+        folder.mkdir()
+        script = (
+            "import os, sys; from pathlib import Path; from core.records.export.work_folder import work_folder\n"
+            "with work_folder(Path(sys.argv[1])) as folder:\n"
+            "    (folder / 'llm_call.jsonl').write_text('half'); os.kill(os.getpid(), 9)"
+        )
+        killed = subprocess.run([sys.executable, "-c", script, str(folder)], cwd=ROOT, check=False)
+        assert (killed.returncode, len(list(folder.rglob("llm_call.jsonl")))) == (-9, 1)
+        with work_folder(folder) as other:
+            exported(opened, alice, [session_id], folder / "x.zip")
+            assert other.is_dir()
+        assert [path.name for path in folder.iterdir()] == ["x.zip"]
 
     def test_what_cannot_be_is_one_sentence(
         self, opened: Skein, session_id: SessionId, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,6 +9,7 @@ finds one of the waiting rows it was read with: so neither is a change lost that
 count take the place of a newer one, however many processes count.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from sqlalchemy import BindParameter, Row, Select, bindparam, case, delete, exis
 from sqlmodel import Session as Db
 
 from core.database import Database, in_parts, table_of, upsert
+from core.errors import BusyError
 from core.history.browse.titles import to_title_key
 from core.history.waiting import do_all_or_each
 from core.tables import (
@@ -64,6 +66,25 @@ def count_changed(database: Database, most: int = 200) -> int:
     with database.read() as db:
         waiting = _take(db, most)
     return do_all_or_each(list(waiting), partial(_count, database, waiting), partial(_put_off, database, waiting))
+
+
+def count_waiting(database: Database, *, within_seconds: float = 10.0) -> None:
+    """Count all sessions that wait at this moment, here or in another process; BusyError when that takes too long.
+
+    Whoever is about to do something with all that a filter finds must not miss what was changed just before.
+    """
+    end = time.monotonic() + within_seconds
+    with database.read() as db:
+        last = db.connection().execute(_LAST).scalar()
+    while last is not None:
+        counted = count_changed(database)
+        with database.read() as db:
+            if db.connection().execute(_UP_TO, {"last": last}).first() is None:
+                return
+        if not counted:
+            if time.monotonic() >= end:
+                raise BusyError("What was changed just now is still being counted; please try again in a moment.")
+            time.sleep(0.05)
 
 
 def _count(database: Database, waiting: Mapping[str, Sequence[int]], session_ids: Collection[str]) -> int:
@@ -300,6 +321,8 @@ _COUNTS = (
     (_calls(), _Tally.add_calls),
 )
 _FIRST = select(_queue.c.session_id).order_by(_queue.c.position).limit(bindparam("most"))
+_LAST = select(func.max(_queue.c.position))
+_UP_TO = select(_queue.c.position).where(_queue.c.position <= bindparam("last")).limit(1)
 _ROWS_OF = select(_queue.c.session_id, _queue.c.position).where(_queue.c.session_id.in_(_SOME))
 _UNQUEUE = (
     delete(_queue)

@@ -20,13 +20,14 @@ from secrets import token_hex as make_token
 from typing import Literal
 
 import structlog
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from core.access.viewer import Viewer
 from core.database import Database
 from core.errors import BadInputError, BusyError, NotFoundError, SkeinError
 from core.ids import ExportId, SessionId, new_export_id
 from core.records.export.sessions import Summary, export_sessions, require_readable
+from core.records.export.work_folder import remove_if_dead
 from core.tables import User, utc_now
 
 State = Literal["waiting", "working", "ready", "failed", "stopped"]
@@ -107,7 +108,7 @@ class Exports:
         """Take away what dead processes left, and begin to work."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for lock in self._folder.glob("*.lock"):
-            _take_away_if_dead(lock)
+            remove_if_dead(lock)
         self._held.acquire()
         self._own.mkdir(mode=0o700)
         self._thread.start()
@@ -285,13 +286,3 @@ def _explain(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"The export could not be written ({error.strerror or type(error).__name__}); please try again."
     return f"The export could not be made ({type(error).__name__}); please try again."
-
-
-def _take_away_if_dead(lock: Path) -> None:
-    try:
-        with FileLock(lock, timeout=0, thread_local=False):
-            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-    except (Timeout, OSError):
-        return
-    with suppress(OSError):
-        lock.unlink(missing_ok=True)

@@ -6,7 +6,6 @@ Invariant: the file is there only when it is whole, and ``activity`` says who to
 """
 
 import json
-import tempfile
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -41,6 +40,7 @@ from core.records.export.rows import (
     plain_time,
 )
 from core.records.export.states import read_states
+from core.records.export.work_folder import work_folder
 from core.tables import Session, utc_now
 
 FORMAT, VERSION = "skein.export", 1
@@ -92,8 +92,7 @@ def export_sessions(
         raise BadInputError(f"There is no folder {out.parent} to write the export to; please choose another.")
     with database.read() as db:
         require_readable(viewer, db, ids)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
-        folder = Path(name)
+    with work_folder(out.parent) as folder:
         work = _Work(viewer, database, checkpoints, folder, progress or (lambda _done, _of, _step: None))
         summary = work.run(ids, out)
         _record(viewer, database, summary, [one for one in ids if one not in summary.gone])
