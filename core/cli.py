@@ -23,7 +23,7 @@ from core.errors import BadInputError, NotFoundError, SettingsError, SkeinError
 from core.ids import new_user_id
 from core.outages import first_line
 from core.records import commands
-from core.records.export.command import export
+from core.records.export.command import check_export, export
 from core.runs.crowd import Report, run_crowd
 from core.settings import load_settings, share_model_server
 from core.skein import Skein, open_skein, serve_project
@@ -145,6 +145,7 @@ def demo(
 
 
 app.command()(export)
+app.command()(check_export)
 app.command(hidden=True)(serve_project)  # begun by Skein, not by people
 app.add_typer(commands.app)
 

@@ -13,6 +13,7 @@ from core.access.viewer import Viewer
 from core.errors import SkeinError
 from core.ids import SessionId
 from core.records.export.jobs import Job
+from core.records.export.sessions import CHECKER, sha256_of_checker
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.by_clock import draw_every
@@ -120,6 +121,16 @@ def _draw_ready(skein: Skein, viewer: Viewer, job: Job, key: str) -> None:
         "proves that nothing was changed since."
     )
     st.code(f"python -I -S check_export.py {path.name} --sha256 {made.sha256}", language="bash", wrap_lines=True)
+    st.download_button(
+        "The program that checks it",
+        CHECKER.read_bytes,
+        file_name=CHECKER.name,
+        mime="text/x-python",
+        icon=":material/verified:",
+        key=f"{key}.checker",
+        on_click="ignore",
+        help=f"It needs Python alone. Its own SHA-256 is {sha256_of_checker()}.",
+    )
     if made.gone:
         st.caption(f"{counted(len(made.gone), 'session')} of them went away meanwhile.")
 

@@ -17,6 +17,7 @@ from core.access.accounts import create_account, create_first_admin
 from core.access.viewer import Viewer
 from core.database import Database, table_of
 from core.demo_world.teller import Teller
+from core.records.export.sessions import CHECKER
 from core.skein import Skein, open_skein
 from core.tables import ActivityToSeal, MessageToIndex, SessionToCount
 from tests.browser.conftest import PACE, OpenTab, ask, numbered, wait_answer, wait_quiet
@@ -254,9 +255,8 @@ class TestJudgingAndHandingOver:
         wait_quiet(second)
         bundle, sha256 = export_all(second, tmp_path)
 
-        checker, said = tmp_path / "check_export.py", ("--sha256", sha256)
+        checker, said = CHECKER, ("--sha256", sha256)
         with zipfile.ZipFile(bundle) as archive:
-            checker.write_bytes(archive.read("check_export.py"))
             archive.extractall(tmp_path / "opened")
         assert check(checker, bundle, *said)[0] == 0
         (changed,) = (tmp_path / "opened").rglob("message.jsonl")
@@ -299,7 +299,7 @@ def export_all(page: Page, folder: Path) -> tuple[Path, str]:
 
 
 def check(checker: Path, export: Path, *more: str) -> tuple[int, str]:
-    """What the export's own checker says, with nothing but Python."""
+    """What the checker says, with nothing but Python."""
     command = [sys.executable, "-I", "-S", str(checker), str(export), *more]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=checker.parent)
     return done.returncode, done.stdout + done.stderr

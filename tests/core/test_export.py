@@ -20,6 +20,7 @@ from markdown_it import MarkdownIt
 from sqlalchemy import delete, select, update
 from typer.testing import CliRunner
 
+from core import cli
 from core.access.accounts import set_role
 from core.access.viewer import Viewer
 from core.calls.proof.heads import read_head
@@ -33,10 +34,11 @@ from core.history.sessions import mark_deleted
 from core.ids import SessionId, new_call_id, new_correction_id, new_session_id
 from core.outside import know_secrets
 from core.records.erasure import erase_user
-from core.records.export import checker, command, jobs
+from core.records.export import check_export as checker
+from core.records.export import command, jobs
 from core.records.export.jobs import Exports, Job
 from core.records.export.rows import FORMS
-from core.records.export.sessions import Summary, export_sessions
+from core.records.export.sessions import Summary, export_sessions, sha256_of_checker
 from core.records.export.work_folder import work_folder
 from core.runs import branching, decisions
 from core.runs.decisions import Decision
@@ -168,7 +170,8 @@ class TestWhatIsInIt:
         assert {row["name"] for row in rows(made.path, "user")} == {"alice"}
         [version] = rows(made.path, "artifact_version")
         assert read(made.path, version["file"]) == b"# done"
-        assert read(made.path, "check_export.py") == Path(checker.__file__).read_bytes()
+        with zipfile.ZipFile(made.path) as file:
+            assert not [name for name in file.namelist() if name.endswith(".py")]
 
     def test_what_was_deleted_is_not_in_it_nor_what_says_where_it_ran(
         self, opened: Skein, alice: Viewer, session_id: SessionId, tmp_path: Path
@@ -432,7 +435,7 @@ class TestChanges(OnSqlite):
     def test_one_byte_in_every_file_is_found_and_named(self, made: Summary) -> None:
         with zipfile.ZipFile(made.path) as file:
             names = [name for name in file.namelist() if file.getinfo(name).file_size]
-        assert len({Path(name).suffix for name in names}) == 7
+        assert len({Path(name).suffix for name in names}) == 6
         for name in names:
             found = verdict(rewritten(made.path, on(name, flipped)), made.sha256)
             assert found != "", name
@@ -630,7 +633,136 @@ def _correct(db: Any, session_id: SessionId) -> None:
     seal(db, [], [row.model_dump()])
 
 
+class TestHostileFiles(OnSqlite):
+    """Whatever file an auditor is given, the checker says one plain sentence, and exits with a failure."""
+
+    @pytest.fixture
+    def made(self, opened: Skein, alice: Viewer, tmp_path: Path) -> Summary:
+        begun = opened.engine.start(alice, NewMessage("short", agent_id="echo"))
+        answered(opened, alice, begun.thread_id)
+        assert opened.call_log.flush()
+        return exported(opened, alice, [begun.session_id], tmp_path / "x.zip")
+
+    def refuses(self, path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
+        """That it is refused in one line of plain text; gives that."""
+        code = checker.main([str(path), *more])
+        out, err = capsys.readouterr()
+        assert (code in (1, 2), out.count("\n"), err) == (True, 1, ""), (code, out, err)
+        assert out[:-1].isprintable()
+        return out
+
+    def test_a_byte_changed_anywhere_is_found(self, made: Summary, capsys: pytest.CaptureFixture[str]) -> None:
+        whole = made.path.read_bytes()
+        contents = contents_of(made.path)
+        assert contents is not None
+        for at in range(0, len(whole), max(1, len(whole) // 400)):
+            for change in (1, 0xFF):
+                made.path.write_bytes(whole[:at] + bytes([whole[at] ^ change]) + whole[at + 1 :])
+                # Behind a compressed stream are bits that unpack to the same.
+                if contents_of(made.path) != contents:
+                    self.refuses(made.path, capsys, "--sha256", made.sha256)
+                else:
+                    checker.main([str(made.path)])
+                    capsys.readouterr()
+
+    def test_a_cut_anywhere_is_found(self, made: Summary, capsys: pytest.CaptureFixture[str]) -> None:
+        whole = made.path.read_bytes()
+        for at in [*range(0, len(whole), max(1, len(whole) // 200)), *range(len(whole) - 100, len(whole))]:
+            made.path.write_bytes(whole[:at])
+            self.refuses(made.path, capsys)
+            made.path.write_bytes(whole[at:] if at else b"")
+            self.refuses(made.path, capsys)
+
+    def test_other_json_is_refused(self, made: Summary, capsys: pytest.CaptureFixture[str]) -> None:
+        values = ["null", "[]", "{}", "true", "1e999", '"x"', "[" * 100_000, "9" * 5_000, '{"files": {"a": 1}}']
+        for name in ("manifest.json", "seals.jsonl", "tables/activity.jsonl", "tables/artifact_version.jsonl"):
+            for value in values:
+                changed = rewritten(made.path, on(name, lambda _, value=value: f"{value}\n".encode()))
+                self.refuses(changed, capsys)
+        original = json.loads(read(made.path, "manifest.json"))
+        for key in ("format", "version", "sealed", "files", "seals", "tables"):
+            for value in (None, [], {}, 1, "x", [1], [{}], [None], {"head": []}):
+                if original[key] != value:
+                    text = json.dumps(original | {key: value}).encode()
+                    changed = rewritten(made.path, on("manifest.json", lambda _, text=text: text))
+                    self.refuses(changed, capsys)
+
+    def test_a_name_is_shown_plainly_and_leads_nowhere_else(
+        self, made: Summary, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        names = ["\x1b[2J\x1b[32mThe export holds", "a\nThe export holds: 9 files", "\u202egnp.exe", "x" * 5_000]
+        names += ["/etc/passwd", "../outside", "a/../../outside", "C:/windows", "a\\b", "folder/"]
+        for name in names:
+            changed = rewritten(made.path, lambda _, content: content, more={name: b"x"})
+            assert len(self.refuses(changed, capsys)) < 1_000
+
+    def test_a_link_an_encrypted_file_and_one_that_is_there_twice_are_refused(
+        self, made: Summary, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        link = tmp_path / "link.zip"
+        shutil.copy(made.path, link)
+        with zipfile.ZipFile(link, "a") as file:
+            info = zipfile.ZipInfo("link")
+            info.create_system, info.external_attr = 3, 0o120777 << 16
+            file.writestr(info, "/etc/passwd")
+        assert "is no plain file" in self.refuses(link, capsys)
+        with zipfile.ZipFile(made.path) as file:
+            first = file.infolist()[0]
+        whole = bytearray(made.path.read_bytes())
+        whole[first.header_offset + 6] |= 1
+        whole[whole.index(b"PK\x01\x02") + 8] |= 1
+        encrypted = tmp_path / "encrypted.zip"
+        encrypted.write_bytes(whole)
+        self.refuses(encrypted, capsys)
+        twice = tmp_path / "twice.zip"
+        shutil.copy(made.path, twice)
+        with zipfile.ZipFile(twice, "a") as file, pytest.warns(UserWarning, match="Duplicate"):
+            file.writestr("README.txt", "another")
+        assert "is in the zip twice" in self.refuses(twice, capsys)
+
+    def test_one_that_unpacks_to_very_much_is_not_unpacked(
+        self, made: Summary, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        def bomb(info: zipfile.ZipInfo, target: zipfile.ZipFile) -> None:
+            with target.open(info, "w") as file:
+                for _ in range(100):
+                    file.write(bytes(1_000_000))
+
+        large = tmp_path / "large.zip"
+        with zipfile.ZipFile(large, "w", zipfile.ZIP_DEFLATED) as file:
+            info = zipfile.ZipInfo("manifest.json", (2026, 1, 1, 0, 0, 0))
+            info.create_system, info.external_attr, info.compress_type = 3, 0o100644 << 16, zipfile.ZIP_DEFLATED
+            bomb(info, file)
+        assert "unpacks to 100,000,000" in self.refuses(large, capsys)
+        assert "unpacks to" not in self.refuses(large, capsys, "--most", "100000000")
+        # One that says less of itself than it unpacks to.
+        whole = large.read_bytes()
+        large.write_bytes(whole.replace((100_000_000).to_bytes(4, "little"), (1_000).to_bytes(4, "little")))
+        self.refuses(large, capsys)
+        assert checker.main([str(made.path)]) == 0
+
+    def test_what_is_no_file_is_refused(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        (tmp_path / "empty").write_bytes(b"")
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "text").write_text("PK\x03\x04 no zip")
+        for name in ("empty", "folder", "text", "missing"):
+            self.refuses(tmp_path / name, capsys)
+
+
+def contents_of(path: Path) -> dict[str, bytes] | None:
+    """What a zip unpacks to; None where it cannot be unpacked."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return {one: file.read(one) for one in file.namelist()}
+    except Exception:
+        return None
+
+
 class TestTheChecker:
+    def test_its_sha256_stands_in_the_docs(self) -> None:
+        told, place = (ROOT / "docs" / "check_export.sha256").read_text().split()
+        assert (ROOT / place, told) == (Path(checker.__file__), sha256_of_checker())
+
     def test_it_has_the_columns_of_the_sealed_tables(self) -> None:
         """A column more is another version: raise both VERSIONs, and let the checker know the new columns."""
         assert {form.name: form.columns for form in FORMS if form.is_sealed} == checker.COLUMNS
@@ -676,9 +808,7 @@ class TestTheChecker:
         folder = tmp_path / "unpacked"
         with zipfile.ZipFile(made.path) as file:
             file.extractall(folder)
-        own = [sys.executable, "-I", "-S", str(folder / "check_export.py")]
-        run = subprocess.run(own, capture_output=True, text=True, check=False)
-        assert (run.returncode, run.stderr) == (0, "")
+        assert checked(folder)[0] == 0
         (folder / "more.txt").write_text("hidden")
         assert verdict(folder) == "more.txt was added: manifest.json does not list it."
         (folder / "more.txt").unlink()
@@ -890,9 +1020,14 @@ class TestTheCommand:
         monkeypatch.setattr(command, "load_settings", lambda: opened.settings)
         out = tmp_path / "handed-over.zip"
         code, said = run_command(session_id, "--out", str(out))
+        assert hashlib.sha256(Path(checker.__file__).read_bytes()).hexdigest() in said
         sha256 = hashlib.sha256(read(out, "manifest.json")).hexdigest()
         assert (code, f"The SHA-256 of its manifest is {sha256};" in said) == (0, True)
         assert checked(out, "--sha256", sha256)[0] == 0
+        holds = CliRunner().invoke(cli.app, ["check-export", str(out), "--sha256", sha256])
+        assert (holds.exit_code, holds.output.startswith("The export holds: ")) == (0, True)
+        out.write_bytes(flipped(out.read_bytes()))
+        assert CliRunner().invoke(cli.app, ["check-export", str(out)]).exit_code == 1
 
     @pytest.mark.parametrize("where", ["user:alice status:done", "user:alice messages>0", "kingfisher"])
     def test_it_finds_what_was_said_just_before(

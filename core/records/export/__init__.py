@@ -1,4 +1,4 @@
 """Sessions as a file to hand over: rows, states, files and readable pages, with what proves them.
 
-``sessions`` puts an export together, ``jobs`` does so in the background, ``checker`` is the program inside of each.
+``sessions`` puts an export together, ``jobs`` does so in the background, ``check_export`` checks one, alone.
 """

@@ -20,7 +20,8 @@ from core.ids import SessionId, to_session_id
 from core.outages import first_line
 from core.outside import find_secrets, know_secrets
 from core.records.bulk import find_ids
-from core.records.export.sessions import Progress, Summary, export_sessions
+from core.records.export import check_export as checker
+from core.records.export.sessions import CHECKER, Progress, Summary, export_sessions, sha256_of_checker
 from core.settings import Settings, load_settings, secrets_of
 from core.tables import utc_now
 
@@ -43,6 +44,20 @@ def export(
         typer.echo(f"The database cannot be read ({first_line(error)}); please check SKEIN_DATABASE_URL.", err=True)
         raise typer.Exit(2) from None
     typer.echo(describe(summary))
+
+
+def check_export(
+    export: Annotated[Path, typer.Argument(help="The zip, or the folder that it was unpacked to.")],
+    sha256: Annotated[str, typer.Option(help="The SHA-256 that was told when the export was made.")] = "",
+    head: Annotated[
+        Path | None, typer.Option(help="A head of the log that was exported and kept elsewhere.")
+    ] = None,
+    most: Annotated[int | None, typer.Option(help="How many bytes it may unpack to.")] = None,
+) -> None:
+    """Check an export: every file, sealed row and text, and the chain of seals."""
+    given = {"sha256": sha256 or None, "head": head and head.absolute(), "most": most}
+    arguments = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    raise typer.Exit(checker.main([*arguments, str(export.absolute())]))
 
 
 def _choose(database: Database, sessions: list[str], where: str) -> list[SessionId]:
@@ -88,7 +103,9 @@ def describe(summary: Summary) -> str:
     lines = [
         f"{held} are in {summary.path} ({summary.bytes / 1e6:,.1f} MB).",
         f"The SHA-256 of its manifest is {summary.sha256}; keep it where this file's owner cannot write.",
-        f"Check it anywhere: python -I -S check_export.py {summary.path.name} --sha256 {summary.sha256}",
+        f"Check it: python -m core.cli check-export {summary.path.name} --sha256 {summary.sha256}",
+        f"Or anywhere, with {CHECKER.name} of Skein (its own SHA-256 is {sha256_of_checker()}) and Python alone:",
+        f"python -I -S {CHECKER.name} {summary.path.name} --sha256 {summary.sha256}",
     ]
     if summary.gone:
         lines.append(f"{len(summary.gone):,} sessions were deleted meanwhile and are not in it.")

@@ -5,6 +5,7 @@ transaction grows with their number; states of threads that are still running ma
 Invariant: the file is there only when it is whole, and ``activity`` says who took it, with the manifest's SHA-256.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
@@ -45,7 +46,8 @@ from core.tables import Session, utc_now
 
 FORMAT, VERSION = "skein.export", 1
 EXPORT = "session.export"
-CHECKER = "check_export.py"
+CHECKER = Path(__file__).parent / "check_export.py"
+"""The program that checks an export; it is no part of one, since whoever forges one would forge it too."""
 _HERE = Path(__file__).parent
 _RECORDS_AT_ONCE = 100
 _session = table_of(Session)
@@ -98,6 +100,11 @@ def export_sessions(
         _record(viewer, database, summary, [one for one in ids if one not in summary.gone])
         (folder / "export.zip").replace(out)
     return summary
+
+
+def sha256_of_checker() -> str:
+    """The SHA-256 of the program that checks an export, by which an auditor knows it."""
+    return hashlib.sha256(CHECKER.read_bytes()).hexdigest()
 
 
 def require_readable(viewer: Viewer, db: Db, ids: Sequence[SessionId]) -> set[str]:
@@ -228,7 +235,6 @@ class _Work:
             lines.close()
             self.bundle.add_file(lines.path.name, lines.path)
         self.bundle.add("README.txt", (_HERE / "README.txt").read_bytes())
-        self.bundle.add(CHECKER, (_HERE / "checker.py").read_bytes())
 
     def _manifest(self, sessions: int, proof: Proof) -> Row:
         return {

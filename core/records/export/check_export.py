@@ -3,9 +3,11 @@
 
     python -I -S check_export.py [EXPORT.zip or its folder] [--sha256 HEX] [--head exported-head.json]
 
-It needs Python 3.9 or newer and nothing else: no network, no package, not Skein. It writes nothing. It says "The
-export holds", exit code 0, or names the first thing that does not, exit code 1; code 2 is a question it cannot
-answer. Invariant: nothing in an export is believed because the export says so, but for manifest.json; that is
+It needs Python 3.9 or newer and nothing else: no network, no package, not Skein. It writes nothing. Take it from
+Skein, never from the export that it is to check: docs/check_export.sha256 has its SHA-256. It says "The export
+holds", exit code 0, or names the first thing that does not, exit code 1; code 2 is a question it cannot answer. It
+shows nothing of an export that a terminal would obey, and unpacks no more than is usual, or than --most allows.
+Invariant: nothing in an export is believed because the export says so, but for manifest.json; that is
 believed if its SHA-256 is the one that was told when the export was made (--sha256). Which columns a sealed row has
 is never asked of the export: this file says it.
 
@@ -20,6 +22,7 @@ import argparse
 import base64
 import copy
 import hashlib
+import io
 import json
 import re
 import struct
@@ -63,6 +66,10 @@ COLUMNS = {
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 - Python 3.9 has no other name for it
 _CHUNK = 1 << 20
+# An export that is packed more tightly than this, and is not small, was made to fill a disk.
+_MOST_TIMES, _NOT_LARGE = 100, 64_000_000
+_LONGEST_TOLD = 300
+_PLAIN_FILE = 0o100644 << 16
 _SHA256 = re.compile("[0-9a-f]{64}")
 _UNREADABLE = (
     ValueError,
@@ -75,17 +82,30 @@ _UNREADABLE = (
     EOFError,
     OSError,
     NotImplementedError,
+    MemoryError,
+    zipfile.LargeZipFile,
     struct.error,
     zipfile.BadZipFile,
     zlib.error,
 )
 
 
-class BrokenError(Exception):
+def shown(text: str) -> str:
+    """A text in one line that a terminal only shows: no control, no colour, no other direction, not too long."""
+    plain = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[: 4 * _LONGEST_TOLD])
+    return plain if len(plain) <= _LONGEST_TOLD else plain[:_LONGEST_TOLD] + " [...]"
+
+
+class _TellingError(Exception):
+    def __init__(self, sentence: str) -> None:
+        super().__init__(shown(sentence))
+
+
+class BrokenError(_TellingError):
     """The first thing that does not hold, in one sentence."""
 
 
-class CannotTellError(Exception):
+class CannotTellError(_TellingError):
     """What was asked cannot be answered from this export."""
 
 
@@ -116,11 +136,34 @@ class Folder:
         return path.open("rb")
 
 
+class _Bounded(io.RawIOBase):
+    """A file in a zip, read no further than the zip says that it goes."""
+
+    def __init__(self, file: BinaryIO, name: str, most: int) -> None:
+        self._file, self._name, self._left = file, name, most
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        self._left -= len(data)
+        if self._left < 0:
+            raise BrokenError(f"{self._name} was changed: it unpacks to more than it says.")
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 class Archive:
     """An export as it is handed over: a zip that holds its files and nothing beside them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most: int | None = None) -> None:
         self._path = path
+        self._most = most
         try:
             self._zip = zipfile.ZipFile(path)
         except _UNREADABLE as error:
@@ -132,12 +175,27 @@ class Archive:
         twice = next((one for one, other in zip(names, names[1:]) if one == other), None)  # noqa: B905, RUF007
         if twice is not None:
             raise BrokenError(f"{twice} is in the zip twice: one of the two was put there.")
+        for one in entries:
+            if not _is_plain(one):
+                raise BrokenError(f"{one.filename} is no plain file within the export: it was put there.")
         self._look_between(sorted(entries, key=lambda one: one.header_offset))
+        self._look_at_size(entries)
         return names
+
+    def _look_at_size(self, entries: list[zipfile.ZipInfo]) -> None:
+        size = self._path.stat().st_size
+        most = self._most if self._most is not None else max(_NOT_LARGE, _MOST_TIMES * size)
+        unpacked = sum(one.file_size for one in entries)
+        if unpacked > most:
+            raise CannotTellError(
+                f"This zip of {size:,} bytes unpacks to {unpacked:,}, which is more than is read unasked: if you "
+                f"expect so much, give --most {unpacked}."
+            )
 
     def open(self, name: str) -> BinaryIO:
         try:
-            return self._zip.open(name)  # type: ignore[return-value]
+            most = self._zip.getinfo(name).file_size
+            return io.BufferedReader(_Bounded(self._zip.open(name), name, most), _CHUNK)  # type: ignore[arg-type]
         except _UNREADABLE as error:
             raise BrokenError(f"{name} was changed: it cannot be unpacked ({error}).") from None
 
@@ -157,6 +215,13 @@ class Archive:
             rest = file.read(len(end) + 1)
         if rest != end:
             raise BrokenError("The zip was changed: there is something in it beside its files.")
+
+
+def _is_plain(one: zipfile.ZipInfo) -> bool:
+    """Whether an entry is a file, no link and no folder, and unpacks below the place it is unpacked to."""
+    parts = one.filename.split("/")
+    outside = any(part in ("", ".", "..") for part in parts) or "\\" in one.filename or ":" in parts[0]
+    return not outside and one.filename.isprintable() and one.external_attr == _PLAIN_FILE
 
 
 def _is_packed(one: zipfile.ZipInfo) -> bool:
@@ -260,7 +325,7 @@ class Check:
         if not known:
             raise BrokenError(f"{MANIFEST} is not that of an export of Skein.")
         if self.manifest.get("version") != VERSION:
-            raise CannotTellError("This export is of another version; use the check_export.py that came with it.")
+            raise CannotTellError("This export is of another version; use the one of the Skein that made it.")
         if self.manifest.get("sealed") != {table: [list(one) for one in form] for table, form in COLUMNS.items()}:
             raise BrokenError(f"{MANIFEST} was changed: it names other columns than the sealed tables have.")
 
@@ -402,7 +467,7 @@ class Check:
         if first <= seal_id <= last:
             if self.seals.get(seal_id) != wanted:
                 raise BrokenError(f"The chain was made anew: the exported head {seal_id} is not on it as it was.")
-            return f"The exported head {seal_id} is on its chain."
+            return shown(f"The exported head {seal_id} is on its chain.")
         side = "older than the first" if seal_id < first else "newer than the last"
         raise CannotTellError(f"The exported head {seal_id} is {side} seal here, so the two cannot be compared.")
 
@@ -498,23 +563,28 @@ def _hash_file(file: BinaryIO) -> tuple[str, int]:
 def main(arguments: list[str] | None = None) -> int:
     """Check what the command line names; gives the exit code."""
     parser = argparse.ArgumentParser(description="Check an export of Skein; it needs only Python.")
-    here = Path(__file__).resolve().parent
-    parser.add_argument("export", nargs="?", type=Path, default=here, help="the zip, or its folder")
+    parser.add_argument("export", type=Path, help="the zip, or its folder")
     parser.add_argument("--sha256", help="the SHA-256 that was told when the export was made")
     parser.add_argument("--head", type=Path, help="a head of the log that was exported and kept elsewhere")
+    parser.add_argument("--most", type=int, help="how many bytes it may unpack to, if more than is read unasked")
     given = parser.parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what its letters cannot show is written out
     try:
-        print(check(given.export, given.sha256, given.head))
+        print(check(given.export, given.sha256, given.head, given.most))
     except BrokenError as broken:
         print(f"The export does not hold. {broken}")
         return 1
     except CannotTellError as question:
         print(question)
         return 2
+    except Exception as error:  # noqa: BLE001 - whatever was made to trip it up, it says so and goes
+        print(f"The export does not hold. It cannot be read: {shown(f'{type(error).__name__}: {error}')}.")
+        return 1
     return 0
 
 
-def check(path: Path, sha256: str | None = None, head: Path | None = None) -> str:
+def check(path: Path, sha256: str | None = None, head: Path | None = None, most: int | None = None) -> str:
     """What to say of an export that holds; BrokenError or CannotTellError otherwise."""
     if not path.exists():
         raise CannotTellError(f"There is no file or folder {path}.")
@@ -522,7 +592,7 @@ def check(path: Path, sha256: str | None = None, head: Path | None = None) -> st
         sha256 = sha256.strip().lower()
         if not _SHA256.fullmatch(sha256):
             raise CannotTellError("What was given with --sha256 is no SHA-256: that has 64 digits from 0 to f.")
-    walk = Check(Folder(path) if path.is_dir() else Archive(path), sha256)
+    walk = Check(Folder(path) if path.is_dir() else Archive(path, most), sha256)
     try:
         walk.run()
     except _UNREADABLE:
