@@ -10,14 +10,14 @@ from pages.parts import state
 from pages.parts.browsers import browser_name
 from pages.parts.guard import require_viewer
 from pages.parts.resources import get_skein
-from pages.parts.text import plain
+from pages.parts.text import plain, plain_lines
 
 
 def main() -> None:
     viewer = require_viewer()
     skein = get_skein()
     st.title("Your account")
-    st.caption(f"{viewer.name} · {viewer.role}")
+    st.caption(f"{plain(viewer.name)} · {viewer.role}")
     _draw_password(viewer, skein)
     _draw_logins(viewer, skein)
 
@@ -38,9 +38,9 @@ def _draw_password(viewer: Viewer, skein: Skein) -> None:
             "Change password", key="account.change", type="primary", on_click=_change_password, args=(viewer, skein)
         )
         if problem := state.take(state.ACCOUNT_PROBLEM):
-            st.error(plain(problem))
+            st.error(plain_lines(problem))
         if notice := state.take(state.ACCOUNT_NOTICE):
-            st.success(notice)
+            st.success(plain_lines(notice))
 
 
 def _change_password(viewer: Viewer, skein: Skein) -> None:

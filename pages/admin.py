@@ -14,7 +14,7 @@ from pages.parts import state
 from pages.parts.guard import require_admin
 from pages.parts.long_deed import do_with_bar
 from pages.parts.resources import get_skein
-from pages.parts.text import plain
+from pages.parts.text import plain, plain_lines
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     st.title("Accounts")
     st.caption("Members see their own work; analysts also read everybody's; admins also manage accounts.")
     if notice := state.take(state.NOTICE):
-        st.success(notice)
+        st.success(plain_lines(notice))
     rows = accounts.list_accounts(viewer, skein.database)
     _draw_table(rows, viewer)
     change, create = st.columns(2, gap="large")
@@ -75,7 +75,7 @@ def _draw_change(viewer: Viewer, skein: Skein, rows: list[Account]) -> None:
             args=(viewer, skein, chosen),
         )
     if problem := state.take(state.PROBLEM_WITH_ACCOUNT):
-        st.error(plain(problem))
+        st.error(plain_lines(problem))
     with st.expander(
         f"Erase {plain(chosen.name)}",
         icon=":material/person_remove:",
@@ -152,7 +152,7 @@ def _draw_create(viewer: Viewer, skein: Skein) -> None:
             "Create account", key="admin.create_account", type="primary", on_click=_create, args=(viewer, skein)
         )
         if problem := state.take(state.REFUSED):
-            st.error(plain(problem))
+            st.error(plain_lines(problem))
 
 
 def _create(viewer: Viewer, skein: Skein) -> None:

@@ -21,7 +21,7 @@ from pages.parts.graph_picture import draw_graph
 from pages.parts.guard import require_viewer
 from pages.parts.places import APPROVALS, CHAT
 from pages.parts.resources import get_skein
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, plain_lines, shortened
 
 viewer = require_viewer()
 
@@ -42,7 +42,7 @@ def main(skein: Skein, viewer: Viewer) -> None:
             plain(f"There is no agent named {shortened(wanted, 80)!r}; these are all."), icon=":material/info:"
         )
     for problem in skein.agents.problems:
-        st.warning(plain(shortened(problem, _LONGEST)), icon=":material/info:")
+        st.warning(plain_lines(shortened(problem, _LONGEST)), icon=":material/info:")
     for file, process in skein.processes.items():
         st.caption(plain(shortened(f"{file.parent.name}/{file.name} {process.standing.describe()}", _LONGEST)))
     for agent in agents.values():
@@ -72,7 +72,7 @@ def _draw_about(agent: Agent) -> None:
     if agent.origin:
         st.caption(f"Named in {plain(shortened(agent.origin, 120))}.")
     if agent.description:
-        st.markdown(plain(shortened(agent.description, _LONGEST)))
+        st.markdown(plain_lines(shortened(agent.description, _LONGEST)))
     if agent.graph is None:
         st.markdown(describe_broken(agent))
 
@@ -113,7 +113,7 @@ def _draw_one(skein: Skein, viewer: Viewer, agent: Agent) -> None:
     try:
         _draw_parts(skein, viewer, agent)
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/info:")
+        st.warning(plain_lines(str(error)), icon=":material/info:")
 
 
 def _draw_parts(skein: Skein, viewer: Viewer, agent: Agent) -> None:
@@ -151,7 +151,7 @@ def _draw_tools(skein: Skein, viewer: Viewer, agent: Agent) -> None:
         with st.container(border=True, key=f"agents_tool_{name}"):
             st.markdown(f":material/build: **{plain(shortened(name, 120))}**")
             if isinstance(said := schema.get("description"), str):
-                st.markdown(plain(shortened(said, _LONGEST)))
+                st.markdown(plain_lines(shortened(said, _LONGEST)))
             _draw_rules([rule for rule in rules if rule.tool in {ANY, name}])
             if rows := argument_rows(schema):
                 _draw_table(rows)

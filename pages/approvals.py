@@ -22,7 +22,7 @@ from pages.parts.by_clock import look_every
 from pages.parts.guard import require_viewer
 from pages.parts.resources import get_skein
 from pages.parts.rule_list import draw_pages, draw_rules
-from pages.parts.text import plain
+from pages.parts.text import plain_lines
 
 viewer = require_viewer()
 
@@ -145,7 +145,7 @@ def _draw_alone(skein: Skein, viewer: Viewer, named: str) -> None:
         with skein.database.read() as db:
             row = get_approval(viewer, db, to_approval_id(named))
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/info:")
+        st.warning(plain_lines(str(error)), icon=":material/info:")
         return
     if row.is_waiting:
         draw_approval(skein, viewer, row)

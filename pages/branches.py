@@ -26,7 +26,7 @@ from pages.parts.node_panel import draw_panel
 from pages.parts.opened import record_conversation_look
 from pages.parts.places import CHAT
 from pages.parts.resources import get_skein
-from pages.parts.text import plain
+from pages.parts.text import plain, plain_lines
 from pages.parts.time_machine import draw_time_machine
 from pages.parts.tree_data import Shown, cost_of, count_forks, deepest, live_of, load
 from pages.parts.tree_place import LIST, TREE, Place, address, go, read_place
@@ -90,10 +90,10 @@ def _load(skein: Skein, viewer: Viewer, place: Place) -> tuple[Shown | None, lis
 def _draw_notices(problems: list[str]) -> None:
     with st.container(key="branches_notices"):
         if notice := state.take(state.BRANCHES_NOTICE):
-            st.success(notice, icon=":material/check:")
+            st.success(plain_lines(notice), icon=":material/check:")
         for problem in (*problems, state.take(state.BRANCHES_PROBLEM)):
             if problem:
-                st.warning(plain(problem), icon=":material/info:")
+                st.warning(plain_lines(problem), icon=":material/info:")
 
 
 def _draw_choice(skein: Skein, viewer: Viewer) -> None:
@@ -156,7 +156,7 @@ def describe(shown: Shown) -> str:
     """The tree in figures: its size and shape, what it cost, and how much of that was off the current path."""
     tree, off_path = shown.tree, cost_of(shown.sum_calls(shown.abandoned)) if shown.abandoned else ""
     parts = [
-        "" if shown.is_own else f"by {shown.owner}",
+        "" if shown.is_own else f"by {plain(shown.owner)}",
         counted(len(tree.nodes), "message"),
         counted(len(shown.branches), "branch", "branches"),
         counted(count_forks(tree), "fork"),

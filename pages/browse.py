@@ -26,7 +26,7 @@ from pages.parts.guard import require_viewer
 from pages.parts.inspector import draw_inspector
 from pages.parts.resources import get_skein
 from pages.parts.session_view import draw_session
-from pages.parts.text import plain
+from pages.parts.text import plain_lines
 from pages.parts.views import ViewsOf, draw_views, open_shared
 
 viewer = require_viewer()
@@ -93,9 +93,9 @@ def _draw_head(skein: Skein, viewer: Viewer) -> None:
 def _draw_notices(skein: Skein, viewer: Viewer, place: Place) -> None:
     for problem in (*place.problems, state.take(state.BROWSE_NOTICE)):
         if problem:
-            st.warning(plain(problem), icon=":material/info:")
+            st.warning(plain_lines(problem), icon=":material/info:")
     if done := state.take(state.BROWSE_DONE):
-        st.toast(plain(done), icon=":material/check:")
+        st.toast(plain_lines(done), icon=":material/check:")
     draw_undo(skein, viewer)
 
 
@@ -124,7 +124,7 @@ def _draw_list(skein: Skein, viewer: Viewer, place: Place) -> None:
                 with skein.database.read() as db:
                     total = count_sessions(viewer, db, place.wanted, most=MOST)
             except SkeinError as error:
-                st.warning(plain(str(error)), icon=":material/info:")
+                st.warning(plain_lines(str(error)), icon=":material/info:")
                 return
             draw_bar(skein, viewer, place, total)
         else:

@@ -25,7 +25,7 @@ from pages.parts.call_view import draw_call
 from pages.parts.figures import counted
 from pages.parts.guard import require_viewer
 from pages.parts.resources import get_skein
-from pages.parts.text import plain
+from pages.parts.text import plain_lines
 from pages.parts.views import ViewsOf, draw_views, open_shared
 
 viewer = require_viewer()
@@ -59,7 +59,7 @@ def main(skein: Skein, viewer: Viewer) -> None:
         newest = newest_change(viewer, db)
     for problem in (*place.problems, state.take(state.CALLS_NOTICE)):
         if problem:
-            st.warning(plain(problem), icon=":material/info:")
+            st.warning(plain_lines(problem), icon=":material/info:")
     if place.call:
         draw_call(skein, viewer, place)
     else:

@@ -22,7 +22,7 @@ from pages.parts.more_inputs import find_more_inputs
 from pages.parts.opened import load
 from pages.parts.resources import get_skein
 from pages.parts.talk import Places, Talk
-from pages.parts.text import plain
+from pages.parts.text import plain, plain_lines
 from pages.parts.transcript import draw_transcript
 from pages.parts.variants import draw_chosen
 
@@ -61,7 +61,7 @@ def main(skein: Skein, viewer: Viewer) -> None:
             draw_artifacts(skein, viewer, opened, shelf)
 
     if problem := state.take(state.PROBLEM):
-        st.warning(plain(problem), icon=":material/info:")
+        st.warning(plain_lines(problem), icon=":material/info:")
     welcome, drawn = st.empty(), opened
     if opened.turns:
         drawn = draw_transcript(skein, viewer, opened, show=show, stop=stop, meanwhile=draw_around)

@@ -22,7 +22,7 @@ from pages.parts.foreign_thread import draw_thread
 from pages.parts.foreign_threads import draw_threads
 from pages.parts.guard import require_viewer
 from pages.parts.resources import get_skein
-from pages.parts.text import plain
+from pages.parts.text import plain_lines
 
 _STYLE = """<style>
 [data-testid="stMainBlockContainer"] { max-width: 80rem; }
@@ -53,7 +53,7 @@ def main() -> None:
         draw_start(skein, viewer)
         return
     if problem := state.take(state.FOREIGN_PROBLEM):
-        st.warning(plain(problem), icon=":material/error:")
+        st.warning(plain_lines(problem), icon=":material/error:")
     _draw_file(skein, viewer, place if place.file else Place(SETTING))
 
 
@@ -63,7 +63,7 @@ def _draw_file(skein: Skein, viewer: Viewer, place: Place) -> None:
             draw_head(skein, viewer, foreign, place)
             _draw_inside(skein, viewer, foreign, place)
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/error:")
+        st.warning(plain_lines(str(error)), icon=":material/error:")
         if viewer.is_admin:
             st.button(
                 "Another file", icon=":material/folder_open:", key="databases.choose", on_click=partial(go, file="")
@@ -78,7 +78,7 @@ def _draw_inside(skein: Skein, viewer: Viewer, foreign: Foreign, place: Place) -
         else:
             draw_thread(skein, viewer, foreign, place)
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/error:")
+        st.warning(plain_lines(str(error)), icon=":material/error:")
         if place.thread is not None:
             st.button(
                 "All threads", icon=":material/arrow_back:", key="databases.all", on_click=partial(go, thread="")

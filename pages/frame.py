@@ -12,6 +12,7 @@ from pages.parts import state
 from pages.parts.gate import drawing
 from pages.parts.guard import known, require_viewer
 from pages.parts.resources import count_waiting_of, get_skein
+from pages.parts.text import plain
 
 _HERE = Path(__file__).resolve().parent
 _MENU, _ACCOUNT, _SIGN_OUT = "frame.menu", "Your account", "Sign out"
@@ -80,7 +81,7 @@ def _draw_menu(viewer: Viewer, account: st.Page) -> None:
     with st.sidebar.container(key="frame_menu"):
         st.html(_STYLE)
         st.menu_button(
-            f"{viewer.name} · {viewer.role}",
+            f"{plain(viewer.name)} · {viewer.role}",
             [_ACCOUNT, _SIGN_OUT],
             key=_MENU,
             icon=":material/account_circle:",

@@ -15,7 +15,7 @@ from pages.parts.guard import require_viewer
 from pages.parts.places import CHAT
 from pages.parts.resources import get_skein
 from pages.parts.run_summary import ordinal
-from pages.parts.text import plain
+from pages.parts.text import plain, plain_lines
 
 viewer = require_viewer()
 
@@ -27,7 +27,7 @@ def main(skein: Skein, viewer: Viewer) -> None:
     st.markdown("### Running now")
     st.caption("Everybody's runs in this process." if viewer.is_admin else "Your runs in this process.")
     if problem := state.take(state.PROBLEM):
-        st.warning(plain(problem), icon=":material/info:")
+        st.warning(plain_lines(problem), icon=":material/info:")
     draw_every(_REFRESH_SECONDS, partial(_draw_runs, skein, viewer))
 
 

@@ -16,7 +16,7 @@ from pages.parts.guard import require_admin
 from pages.parts.price_tables import open_own, price_label, price_rows
 from pages.parts.repricing import draw_repricing, forget_preview
 from pages.parts.resources import get_skein
-from pages.parts.text import plain
+from pages.parts.text import plain_lines
 
 NOTICE = "prices.notice"  # one sentence about what was just done
 REFUSED = "prices.refused"  # one sentence about why a price could not be entered
@@ -35,7 +35,7 @@ def main() -> None:
         f"({list_name()}, kept on this machine); a call that neither prices stays unpriced."
     )
     if notice := state.take(NOTICE):
-        st.success(notice)
+        st.success(plain_lines(notice))
     with skein.database.read() as db:
         prices = list_prices(viewer, db)
     _draw_table(prices)
@@ -84,7 +84,7 @@ def _draw_enter(viewer: Viewer, skein: Skein) -> None:
             "Enter price", key="prices.add", type="primary", on_click=_enter, args=(viewer, skein)
         )
         if problem := state.take(REFUSED):
-            st.error(plain(problem))
+            st.error(plain_lines(problem))
 
 
 def _enter(viewer: Viewer, skein: Skein) -> None:
@@ -118,7 +118,7 @@ def _draw_end(viewer: Viewer, skein: Skein, prices: list[ModelPrice]) -> None:
     # The button is the chosen price's own: a choice that went away meanwhile must not end another price.
     st.button("End price", key=f"prices.end.{price_id}", on_click=_end, args=(viewer, skein, ending[price_id]))
     if problem := state.take(NOT_ENDED):
-        st.error(plain(problem))
+        st.error(plain_lines(problem))
 
 
 def _end(viewer: Viewer, skein: Skein, price: ModelPrice) -> None:

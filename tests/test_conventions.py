@@ -15,6 +15,42 @@ PARTS = sorted((ROOT / "pages" / "parts").glob("*.py"))
 CORE = sorted(path for path in (ROOT / "core").rglob("*.py") if "migrations" not in path.parts)
 SOURCES = sorted([ROOT / "app.py", *(ROOT / "pages").rglob("*.py"), *(ROOT / "core").rglob("*.py")])
 MARKDOWN = {"caption", "error", "info", "markdown", "success", "toast", "warning", "write"}
+LABELS = {
+    "badge",
+    "button",
+    "checkbox",
+    "download_button",
+    "expander",
+    "form_submit_button",
+    "menu_button",
+    "metric",
+}
+LABELS |= {
+    "number_input",
+    "page_link",
+    "popover",
+    "progress",
+    "radio",
+    "selectbox",
+    "status",
+    "text_area",
+    "toggle",
+}
+LABELS |= {"dialog", "header", "link_button", "multiselect", "pills", "segmented_control", "slider", "text_input"}
+FITTING = {"plain", "plain_lines", "as_markdown", "as_written"}
+# Fields that hold what somebody wrote.
+OUTSIDE = {
+    "answer",
+    "comment",
+    "content",
+    "created_by_name",
+    "description",
+    "error_message",
+    "model",
+    "name",
+    "node",
+}
+OUTSIDE |= {"note", "owner", "problem", "question", "text", "title", "user_name"}
 GUARDS = {"require_viewer", "require_admin"}
 # What a person does with these is done in their callback: the script's body may end before it comes to it.
 DEEDS = {"button", "chat_input", "form_submit_button", "menu_button"}
@@ -87,17 +123,23 @@ def attributes(path: Path) -> set[str]:
 
 
 def as_it_came(path: Path) -> list[int]:
-    """The lines on which Streamlit is given for Markdown what an error says, without ``plain()``."""
+    """The lines on which Streamlit is given for Markdown what people, models and errors say, as it came."""
     nodes = list(ast.walk(parsed(path)))
     caught = {node.name for node in nodes if isinstance(node, ast.ExceptHandler)}
     shown = [node for node in nodes if isinstance(node, ast.Call) and node.args and _is_shown(node.func)]
-    return [call.lineno for call in shown if _names_in(call.args[0]) & (caught | {"problem"})]
+    given = [(call.lineno, argument) for call in shown for argument in [call.args[0], *_tips(call)]]
+    outside = caught | {"problem", "notice"}
+    return [line for line, argument in given if _names_in(argument) & outside or _fields_in(argument) & OUTSIDE]
+
+
+def _tips(call: ast.Call) -> list[ast.expr]:
+    return [keyword.value for keyword in call.keywords if keyword.arg in {"help", "label"}]
 
 
 def _is_shown(func: ast.expr) -> bool:
     """``st.error``, also as one of two: ``(st.error if ... else st.info)``."""
     reached = [node for node in ast.walk(func) if isinstance(node, ast.Attribute) and _uses(node.value, "st")]
-    return any(node.attr in MARKDOWN for node in reached)
+    return any(node.attr in MARKDOWN | LABELS for node in reached)
 
 
 def acted_on(path: Path) -> list[int]:
@@ -119,11 +161,25 @@ def _gives_clock(node: ast.AST) -> bool:
 
 
 def _names_in(node: ast.AST) -> set[str]:
-    """The names, and last parts of names, that an expression is made of, but not of what ``plain()`` is given."""
-    if _name_of(node) == "plain":
+    """The names, and last parts of names, that an expression is made of, but not of what makes them fit."""
+    if _name_of(node) in FITTING:
         return set()
     own = {getattr(node, "id", None) or getattr(node, "attr", "")}
     return own.union(*(_names_in(inner) for inner in ast.iter_child_nodes(node)))
+
+
+def _fields_in(node: ast.AST) -> set[str]:
+    """The fields of objects that an expression shows, but not those that are asked, called with, or made fit."""
+    if _name_of(node) in FITTING or isinstance(node, ast.Compare):
+        return set()
+    if isinstance(node, ast.Call):
+        inner: list[ast.AST] = [node.func.value] if isinstance(node.func, ast.Attribute) else []
+    elif isinstance(node, ast.IfExp):
+        inner = [node.body, node.orelse]
+    else:
+        inner = list(ast.iter_child_nodes(node))
+    own = {node.attr} if isinstance(node, ast.Attribute) else set()
+    return own.union(*map(_fields_in, inner))
 
 
 class TestPages:
@@ -139,7 +195,7 @@ class TestPages:
         assert _called(first) == "require_admin"
 
     @pytest.mark.parametrize("path", [*PAGES, *PARTS], ids=name)
-    def test_what_an_error_says_is_never_taken_for_markdown(self, path: Path):
+    def test_what_somebody_says_is_never_taken_for_markdown(self, path: Path):
         assert as_it_came(path) == []
 
     @pytest.mark.parametrize("path", [*PAGES, *PARTS], ids=name)

@@ -32,7 +32,7 @@ from pages.parts import state
 from pages.parts.address import address, change
 from pages.parts.days import zone
 from pages.parts.places import BROWSE, CALLS, CHAT
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain_lines, shortened
 
 Lead = tuple[Path, dict[str, str]]
 DAYS = {"1": "Day", "7": "7 days", "30": "30 days", "all": "All"}
@@ -94,10 +94,10 @@ def draw_activity(skein: Skein, viewer: Viewer) -> None:
         with skein.database.read() as db:
             page = list_activity(viewer, db, place.wanted, after=place.after, limit=_ROWS)
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/info:")
+        st.warning(plain_lines(str(error)), icon=":material/info:")
         page = ActivityPage([], None)
     for problem in place.problems:
-        st.warning(plain(problem), icon=":material/info:")
+        st.warning(plain_lines(problem), icon=":material/info:")
     if page.rows:
         _draw_rows(page.rows, tz)
     else:

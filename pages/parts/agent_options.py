@@ -16,7 +16,7 @@ from core.skein import Skein
 from pages.parts import state
 from pages.parts.opened import Opened
 from pages.parts.schema_form import draw_fields
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, plain_lines, shortened
 
 _LONGEST = 300
 
@@ -79,7 +79,7 @@ def draw_agent_options(skein: Skein, agent_id: str) -> None:
         return
     problems = [*_draw_settings(schema, agent_id), *_draw_limits(usual, agent_id)]
     if problems:
-        st.warning(plain(" ".join(problems)), icon=":material/info:")
+        st.warning(plain_lines(" ".join(problems)), icon=":material/info:")
 
 
 def describe_broken(agent: Agent) -> str:

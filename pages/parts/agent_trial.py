@@ -12,7 +12,7 @@ from core.checking.check import Finding, Safety
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.long_deed import Report, do_with_bar
-from pages.parts.text import plain
+from pages.parts.text import plain, plain_lines
 
 _MARKS = {Safety.SAFE: "✓ safe", Safety.UNSAFE: "✗ not safe", Safety.UNTRIED: "– not tried"}
 _COLUMNS = {
@@ -36,7 +36,7 @@ def draw_trial(skein: Skein, viewer: Viewer, agent_id: str) -> None:
         on_click=partial(_try, skein, viewer, agent_id, place),
     )
     if problem := state.take(state.AGENT_PROBLEM):
-        st.warning(plain(problem), icon=":material/info:")
+        st.warning(plain_lines(problem), icon=":material/info:")
     found = state.get(_key(agent_id))
     if found:
         st.table(table_of(found).set_index("Tried"))

@@ -19,6 +19,7 @@ from core.ids import ThreadId
 from core.runs.events import Event
 from core.skein import Skein
 from pages.parts import gate
+from pages.parts.answer_text import AnswerText
 from pages.parts.blocks import Segments
 from pages.parts.figures import milliseconds
 from pages.parts.lanes import Lanes
@@ -88,6 +89,7 @@ class _Drawing:
         self._calls = ToolCalls()
         self._blocks: dict[ToolCall, CallBlock] = {}
         self._to_open: list[ToolCall] = []
+        self._answer = AnswerText()
         self._segments = Segments(_nothing)
         self._held: list[str] = []
         self._began = time.monotonic()
@@ -108,7 +110,7 @@ class _Drawing:
                 self._meanwhile = None
         if self._meanwhile is not None:
             self._meanwhile()
-        yield from self._segments.add("".join(self._held))
+        yield from self._segments.add(self._answer.add("".join(self._held)) + self._answer.end())
         yield from self._open_blocks()
 
     def _draw(self, events: list[Event]) -> Iterator[_Chunk]:
@@ -139,13 +141,14 @@ class _Drawing:
         if self._show is not Show.TOKENS:
             self._held.append(text)
         elif text:
-            yield from self._segments.add(text)
+            yield from self._segments.add(self._answer.add(text))
             yield from self._open_blocks(unless_inside=True)
 
     def _open_blocks(self, *, unless_inside: bool = False) -> Iterator[_Chunk]:
         """Blocks stand between texts, but never inside a fence or a formula that is still being written."""
         if not self._to_open or (unless_inside and self._segments.is_open):
             return
+        yield from self._segments.add(self._answer.end())
         self._segments.end()
         for call in self._to_open:
             yield partial(self._open, call)

@@ -32,7 +32,7 @@ from pages.parts.approval_fields import (
 from pages.parts.approval_sending import is_too_late, send, send_at_once, start_anew, stop
 from pages.parts.approval_texts import in_a_line, options_of, visible
 from pages.parts.state_edits import draw_edits, read_edits, typed_edits
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, plain_lines, shortened
 
 _NAMES = {"approve": "Approve", "edit": "Edit", "answer": "Answer", "refuse": "Refuse"}
 _INBOX_NAMES = {"approve": "Accept", "edit": "Edit arguments", "answer": "Respond", "refuse": "Ignore"}
@@ -180,7 +180,7 @@ def _draw_refused(row: ApprovalRow) -> None:
         return
     state.take(state.APPROVALS_REFUSED)
     for problem in problems:
-        st.error(plain(problem), icon=":material/error:")
+        st.error(plain_lines(problem), icon=":material/error:")
 
 
 # -- several tool calls -------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def _draw_state(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
     try:
         step = skein.engine.get_state(viewer, row.thread_id)
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/info:")
+        st.warning(plain_lines(str(error)), icon=":material/info:")
         return
     st.caption("What is changed here holds when it goes on, in the same thread; all else stays as it is.")
     parts = draw_edits(skein, row.agent_id, step, key=key)
@@ -335,7 +335,7 @@ def _draw_stop(skein: Skein, viewer: Viewer, row: ApprovalRow) -> None:
 
 
 def _draw_obstacle(skein: Skein, viewer: Viewer, row: ApprovalRow, obstacle: str) -> None:
-    st.warning(plain(obstacle), icon=":material/link_off:")
+    st.warning(plain_lines(obstacle), icon=":material/link_off:")
     with st.container(horizontal=True, gap="small"):
         if row.user_id == viewer.user_id:
             st.button(

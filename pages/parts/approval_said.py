@@ -7,7 +7,7 @@ import streamlit as st
 from core.history.approvals import ApprovalRow
 from pages.parts import state
 from pages.parts.approval_texts import visible
-from pages.parts.text import plain
+from pages.parts.text import plain_lines
 
 _MOST_SENT = 50
 _LONGEST_DRAFT = 20_000
@@ -45,7 +45,7 @@ def announce() -> None:
     said = state.get(state.APPROVALS_SAID)
     if said is None or said.is_announced:
         return
-    st.toast(plain(said.sentence), icon=":material/info:" if said.is_problem else ":material/check:")
+    st.toast(plain_lines(said.sentence), icon=":material/info:" if said.is_problem else ":material/check:")
     if said.is_problem:
         kept = Said(said.approval_id, said.thread_id, said.sentence, True, said.draft, is_announced=True)
         state.put(state.APPROVALS_SAID, kept)
@@ -60,9 +60,9 @@ def draw_said(*, thread_id: str | None = None) -> None:
         return
     if not said.is_problem:
         state.take(state.APPROVALS_SAID)
-        st.success(plain(said.sentence), icon=":material/check:")
+        st.success(plain_lines(said.sentence), icon=":material/check:")
         return
-    st.warning(plain(said.sentence), icon=":material/info:")
+    st.warning(plain_lines(said.sentence), icon=":material/info:")
     if said.draft:
         st.caption("What you had typed:")
         st.code(visible(said.draft), language=None, wrap_lines=True)

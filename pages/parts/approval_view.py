@@ -39,7 +39,7 @@ from pages.parts.branch_list import ago
 from pages.parts.days import zone
 from pages.parts.differing import draw_changes
 from pages.parts.places import APPROVALS, CHAT
-from pages.parts.text import plain, shortened
+from pages.parts.text import as_written, plain, shortened
 from pages.parts.wake import wake_when
 
 _STYLE = """<style>
@@ -118,7 +118,7 @@ def draw_context(row: ApprovalRow) -> None:
     title = shortened(visible(row.title, 120), 80).rstrip("…")
     place = f"In “{plain(title)}”, " if title and title not in row.question[:120] else ""
     st.caption(f"{place}{plain(row.user_name)} said:")
-    st.text(shortened(visible(row.question, 400), 240))
+    st.html(as_written(shortened(visible(row.question, 400), 240)))
     if len(row.question) <= 240 and not row.answer:
         return
     with st.expander("What led here", type="compact", icon=":material/forum:"):
@@ -191,7 +191,7 @@ def _is_long(text: str) -> bool:
 def draw_text(text: str, *, most: int) -> None:
     """Somebody's text as it is, never longer than that; a long one scrolls."""
     with st.container(height=_HEIGHT if _is_long(text) else "content", border=False):
-        st.text(visible(text, most))
+        st.html(as_written(visible(text, most)))
 
 
 def _draw_question(row: ApprovalRow, value: Any) -> None:

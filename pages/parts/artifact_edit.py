@@ -19,7 +19,7 @@ from pages.parts import state
 from pages.parts.artifact_shelf import Shelf, read_shelf
 from pages.parts.artifact_view import LONGEST_TEXT, comparable, draw_difference
 from pages.parts.opened import load
-from pages.parts.text import plain
+from pages.parts.text import plain, plain_lines
 
 _HEIGHT = 320
 _PLAN_HINT = "The title, then a line for each step: `[ ]` open, `[~]` in progress, `[x]` done, `[!]` failed"
@@ -71,7 +71,7 @@ def draw_edit(skein: Skein, viewer: Viewer, shelf: Shelf, versions: Sequence[Ver
         )
         st.button("Cancel", key="chat.artifact.cancel", type="tertiary", on_click=partial(_end, newest.artifact_id))
     if problem := state.take(state.ARTIFACT_PROBLEM):
-        st.warning(plain(problem), icon=":material/info:")
+        st.warning(plain_lines(problem), icon=":material/info:")
 
 
 def _draw_meanwhile(

@@ -19,7 +19,7 @@ from pages.parts.artifact_shelf import Shelf
 from pages.parts.artifact_view import icon_of
 from pages.parts.days import zone
 from pages.parts.opened import Opened, open_at
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, plain_lines, shortened
 
 _WIDTH = "27rem"
 # Beside the chat where there is room, and a drawer over it where there is none. Its ground is the theme's own.
@@ -98,7 +98,7 @@ def _read_wanted(skein: Skein, viewer: Viewer, opened: Opened) -> list[VersionRo
             if number is not None and number not in {row.version for row in versions}:
                 versions += list_named(viewer, db, [Ref(artifact_id, number)])
     except (BadInputError, NotFoundError) as error:
-        st.warning(plain(str(error)), icon=":material/info:")
+        st.warning(plain_lines(str(error)), icon=":material/info:")
         return []
     return sorted((row for row in versions if row.session_id == opened.session_id), key=lambda row: row.version)
 
@@ -108,7 +108,7 @@ def _draw_list(shelf: Shelf) -> None:
         st.markdown("##### Artifacts", width="stretch")
         draw_close()
     if shelf.problem:
-        st.warning(plain(shelf.problem), icon=":material/info:")
+        st.warning(plain_lines(shelf.problem), icon=":material/info:")
     if not shelf:
         st.caption("Nothing yet: what the agents make and what you attach will be here.")
     for row in shelf.named:

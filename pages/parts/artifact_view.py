@@ -23,6 +23,7 @@ from core.history.artifacts import VersionRow
 from core.history.differences import word_differences
 from core.history.heads import free_name
 from core.history.task_plan import TaskPlan, plan_to_text, read_plan
+from pages.parts.answer_text import as_markdown
 from pages.parts.differing import draw_words
 from pages.parts.text import plain
 
@@ -117,7 +118,7 @@ def _draw_text(row: VersionRow, text: str) -> None:
         st.code(shown, language=_LANGUAGES[ending], wrap_lines=True)
     elif row.media_type == "text/markdown":
         with st.container(key="chat_artifact_markdown"):
-            st.markdown(shown)
+            st.markdown(as_markdown(shown))
     else:
         st.code(shown, language=None, wrap_lines=True)
 

@@ -21,7 +21,7 @@ from core.ids import ConversationId
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.artifact_place import file_name
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, plain_lines, shortened
 
 # What a browser offers to choose from; what a file really is, core finds out.
 FILE_TYPES = (
@@ -91,7 +91,7 @@ def _check_all(uploads: Sequence[Any], room: int) -> tuple[tuple[Attachment, ...
 def draw_problem(conversation_id: ConversationId | None) -> None:
     """What is wrong with the files that were sent last."""
     if problem := state.said_of_files(conversation_id):
-        st.warning(plain(problem), icon=":material/attach_file_off:")
+        st.warning(plain_lines(problem), icon=":material/attach_file_off:")
 
 
 def draw_names(files: Sequence[Attachment]) -> None:

@@ -23,7 +23,7 @@ from pages.parts.ask import ask
 from pages.parts.dialogs import want, wanted
 from pages.parts.figures import counted
 from pages.parts.places import CHAT
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, plain_lines, shortened
 from pages.parts.tree_data import Shown
 from pages.parts.tree_place import CHOOSE, choose, go, open_machine
 
@@ -84,7 +84,7 @@ def _draw_branch(skein: Skein, viewer: Viewer, shown: Shown, branch: BranchRow) 
             icon=icon(shown, branch),
             width="stretch",
             wrap=False,
-            help=plain(mark.note) or None,
+            help=plain_lines(mark.note) or None,
             on_click=partial(_choose, branch, is_choosing=st.query_params.get("compare") == CHOOSE),
         )
         menu = f"branches.menu.{branch.branch_id}"

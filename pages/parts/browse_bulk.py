@@ -29,7 +29,7 @@ from pages.parts.dialogs import draw_problem, finish, open_dialog, want_chosen, 
 from pages.parts.export_view import draw_export
 from pages.parts.figures import count, counted, size
 from pages.parts.long_deed import Report, do_with_bar
-from pages.parts.text import plain
+from pages.parts.text import plain_lines
 
 MOST = 10_000
 """Sessions are counted up to this many."""
@@ -100,7 +100,7 @@ def _open_one(skein: Skein, viewer: Viewer, session_id: SessionId, way: str) -> 
         with skein.database.read() as db:
             title = get_session(viewer, db, session_id).title
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/info:")
+        st.warning(plain_lines(str(error)), icon=":material/info:")
         return
 
     def rename(typed: str) -> None:
@@ -128,7 +128,7 @@ def open_deed(skein: Skein, viewer: Viewer, wanted: Wanted, way: str) -> None:
     try:
         found = bulk.preview(viewer, skein.database, wanted, _WAYS[way])
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/info:")
+        st.warning(plain_lines(str(error)), icon=":material/info:")
         return
     open_dialog(f"{way}: {counted(found.sessions, 'session')}", _draw, skein, viewer, way, found)
 

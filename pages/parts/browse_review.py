@@ -24,12 +24,13 @@ from core.history.turns import Turn
 from core.ids import SessionId
 from core.skein import Skein
 from pages.parts import state
+from pages.parts.answer_text import as_markdown
 from pages.parts.browse_place import Place
 from pages.parts.browse_query import go
 from pages.parts.browse_rows import cost_of, describe_threads, moment, title_of
 from pages.parts.figures import count, counted, dollars
 from pages.parts.places import CHAT
-from pages.parts.text import plain, shortened
+from pages.parts.text import as_written, plain, plain_lines, shortened
 
 _ORDER = Order("active")
 _MOST = 1_000
@@ -52,7 +53,7 @@ def draw_review(skein: Skein, viewer: Viewer, place: Place) -> None:
             total = count_sessions(viewer, db, wanted, most=_MOST)
             turns = list_telling_turns(viewer, db, SessionId(page.rows[0].session_id)) if page.rows else []
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/info:")
+        st.warning(plain_lines(str(error)), icon=":material/info:")
         st.button("To the first", key="browse.review.restart", on_click=go, args=({"after": []},))
         return
     if not page.rows:
@@ -210,12 +211,12 @@ def _judge(skein: Skein, viewer: Viewer, line: SessionLine, verdict: str) -> Non
 def _draw_turn(turn: Turn) -> None:
     """What was asked, what was answered, and what went wrong."""
     with st.chat_message("user", avatar=":material/person:"):
-        st.markdown(plain(shortened(turn.content, _LONGEST)))
+        st.html(as_written(shortened(turn.content, _LONGEST)))
     with st.chat_message("assistant", avatar=":material/hub:"):
         if turn.answer:
-            st.markdown(shortened(turn.answer, _LONGEST))
+            st.markdown(as_markdown(shortened(turn.answer, _LONGEST)))
         if turn.status != "done":
             why = ": ".join(part for part in (turn.error_type, turn.error_message) if part)
             sentence = f"{turn.status.capitalize()}{f': {why}' if why else ''}"
-            st.error(plain(shortened(sentence, _LONGEST)), icon=":material/error:")
+            st.error(plain_lines(shortened(sentence, _LONGEST)), icon=":material/error:")
         st.page_link(CHAT, label="In the chat", icon=":material/forum:", query_params={"message": turn.message_id})

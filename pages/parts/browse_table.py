@@ -27,7 +27,7 @@ from pages.parts.browse_query import go, look_for
 from pages.parts.browse_rows import conversation_rows, session_rows, thread_rows
 from pages.parts.browse_selection import chosen_ids, is_every, keep_chosen
 from pages.parts.places import CHAT
-from pages.parts.text import plain
+from pages.parts.text import plain_lines
 
 _PAGE = 50
 _ROW = 35
@@ -115,7 +115,7 @@ def draw_table(skein: Skein, viewer: Viewer, place: Place, above: DeltaGenerator
     try:
         shown = read_shown(skein, viewer, place)
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/info:")
+        st.warning(plain_lines(str(error)), icon=":material/info:")
         st.button("To the first page", key="browse.restart", on_click=go, args=({"after": []},))
         return
     if shown.ids:

@@ -26,7 +26,7 @@ from core.skein import Skein
 from pages.parts import state
 from pages.parts.dialogs import forget
 from pages.parts.figures import counted
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, plain_lines, shortened
 
 _NEW = "new"
 _EDITED = f"{state.BROWSE_DRAFT}edited"
@@ -117,7 +117,7 @@ def draw_from_session(skein: Skein, viewer: Viewer, session_id: SessionId) -> No
         with skein.database.read() as db:
             draft = draft_of_session(viewer, db, session_id)
     except SkeinError as error:
-        st.error(plain(str(error)))
+        st.error(plain_lines(str(error)))
         return
     draw_form(skein, viewer, draft, key=key, name=shortened(draft.title, 80), then=_say_kept)
 
@@ -141,7 +141,7 @@ def draw_form(
 ) -> None:
     """The fields of a template, which is kept in place of the one it was ``before``; what comes ``then``."""
     if problem := state.take(state.BROWSE_PROBLEM):
-        st.error(plain(problem))
+        st.error(plain_lines(problem))
     st.text_input("Name", value=name, max_chars=80, key=f"{key}.name")
     st.text_input("Title of the sessions", value=draft.title, max_chars=200, key=f"{key}.session_title")
     settings = _draw_agent(skein, draft, key)

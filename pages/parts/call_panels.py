@@ -29,7 +29,7 @@ from pages.parts.call_place import BY, DEFAULT_WINDOW, TIMES, TOPS, Place, befor
 from pages.parts.call_totals import draw_totals
 from pages.parts.chart_parts import PICK
 from pages.parts.figures import count
-from pages.parts.text import plain
+from pages.parts.text import plain_lines
 
 _MEASURES = {"cost": "cost_usd", "calls": "calls", "errors": "errors"}
 _TOP_ROWS = 8
@@ -87,7 +87,7 @@ def draw_panels(skein: Skein, viewer: Viewer, place: Place) -> bool:
     try:
         figures = _read(skein, viewer, place)
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/info:")
+        st.warning(plain_lines(str(error)), icon=":material/info:")
         return False
     if not figures.totals.calls + figures.totals.running:
         _draw_nothing(place)

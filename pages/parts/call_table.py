@@ -18,7 +18,7 @@ from pages.parts.call_filters import go
 from pages.parts.call_place import SORTS, Place
 from pages.parts.call_texts import status_of
 from pages.parts.figures import call_cost, count, counted, milliseconds
-from pages.parts.text import plain
+from pages.parts.text import plain_lines
 
 _PAGE = 25
 _MOST = 1_000
@@ -52,7 +52,7 @@ def draw_table(skein: Skein, viewer: Viewer, place: Place) -> None:
             )
             number, more = count_calls(viewer, db, place.wanted, place.tz, most=_MOST)
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/info:")
+        st.warning(plain_lines(str(error)), icon=":material/info:")
         return
     _draw_bar(place, number, more=more)
     if page.rows:

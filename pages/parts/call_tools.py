@@ -26,7 +26,7 @@ from pages.parts.call_place import Place
 from pages.parts.figures import count, counted
 from pages.parts.long_deed import Report, do_with_bar
 from pages.parts.popovers import draw_popover
-from pages.parts.text import plain
+from pages.parts.text import plain, plain_lines
 
 _KINDS = {"csv": "CSV", "jsonl": "JSONL", "parquet": "Parquet"}
 _MIMES = {"csv": "text/csv", "jsonl": "application/x-ndjson", "parquet": "application/vnd.apache.parquet"}
@@ -82,7 +82,7 @@ def _draw_export(skein: Skein, viewer: Viewer, place: Place) -> None:
         args=(skein, viewer, place, bar),
     )
     if problem := state.take(state.CALLS_FILE_PROBLEM):
-        st.error(plain(problem))
+        st.error(plain_lines(problem))
     made = state.get(state.CALLS_FILE)
     if made and made[0] == _asked(str(kind), with_bodies=with_bodies) and Path(made[1]).exists():
         _draw_download(Path(made[1]), str(kind), made[2])
@@ -203,7 +203,7 @@ def _verify(skein: Skein, viewer: Viewer, bar: DeltaGenerator) -> None:
             begin="Reading the log …",
         )
     except SkeinError as error:
-        state.put(state.CALLS_VERDICT, (False, plain(str(error))))
+        state.put(state.CALLS_VERDICT, (False, plain_lines(str(error))))
     else:
         state.put(state.CALLS_VERDICT, (verdict.ok, _say(verdict)))
 

@@ -28,7 +28,7 @@ from pages.parts.call_texts import (
 )
 from pages.parts.figures import call_cost
 from pages.parts.places import CHAT
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, plain_lines, shortened
 
 _ICONS = {
     "user": ":material/person:",
@@ -80,7 +80,7 @@ def draw_call(skein: Skein, viewer: Viewer, place: Place) -> None:
         detail = get_call(viewer, skein.database, place.call)
     except SkeinError as error:
         _draw_way_back()
-        st.warning(plain(str(error)), icon=":material/search_off:")
+        st.warning(plain_lines(str(error)), icon=":material/search_off:")
         return
     _draw_way_back(detail)
     _draw_head(detail, place)
@@ -120,7 +120,7 @@ def _draw_head(detail: CallDetail, place: Place) -> None:
     began = row.created_at.astimezone(place.tz)
     st.caption(f"{began:%a %d %b %Y, %H:%M:%S} {began.tzname()} · {who}" + (f" · {where}" if where else ""))
     if row.error_message:
-        st.error(plain(row.error_message), icon=":material/error:")
+        st.error(plain_lines(row.error_message), icon=":material/error:")
     with st.container(horizontal=True, vertical_alignment="center", key="calls_links"):
         _draw_links(row)
 

@@ -11,9 +11,10 @@ from core.history.differences import Piece
 from core.history.turns import Turn
 from core.records.compare import Comparison, Side, Totals, compare
 from core.skein import Skein
+from pages.parts.answer_text import as_markdown
 from pages.parts.differing import draw_changes, draw_words
 from pages.parts.figures import count, counted, dollars, milliseconds, total_cost
-from pages.parts.text import plain, shortened
+from pages.parts.text import as_written, plain, plain_lines, shortened
 from pages.parts.tree_data import Shown
 from pages.parts.tree_place import choose, go
 
@@ -44,7 +45,7 @@ def draw_compare(skein: Skein, viewer: Viewer, shown: Shown) -> None:
                 engine=skein.engine,
             )
         except SkeinError as error:
-            st.warning(plain(str(error)), icon=":material/info:")
+            st.warning(plain_lines(str(error)), icon=":material/info:")
             return
         _draw_fork(found)
         _draw_sides(shown, found)
@@ -120,7 +121,10 @@ def _draw_side(side: Side, found: Comparison, without: str) -> None:
 
 def _say(who: str, text: str) -> None:
     with st.chat_message(who, avatar=_AVATARS[who]):
-        st.markdown(text)
+        if who == "user":
+            st.html(as_written(text))
+        else:
+            st.markdown(as_markdown(text))
 
 
 def _draw_words(who: str, pieces: tuple[Piece, ...], text: str, without: str) -> None:

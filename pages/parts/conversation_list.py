@@ -121,7 +121,7 @@ def _draw_undo(skein: Skein, viewer: Viewer) -> None:
         return
     conversation_id, title = deleted
     with st.container(border=True, gap="small"):
-        st.caption(f"Deleted “{title[:40]}”.")
+        st.caption(f"Deleted “{plain(shortened(title, 40))}”.")
         st.button(
             "Undo",
             icon=":material/undo:",

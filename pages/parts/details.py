@@ -14,6 +14,7 @@ from pages.parts import state
 from pages.parts.figures import milliseconds
 from pages.parts.graph_lit import draw_ran
 from pages.parts.run_summary import RunSummary, summarize
+from pages.parts.text import plain
 
 SPEEDS = {"1×": 1.0, "2×": 2.0, "5×": 5.0, "20×": 20.0}
 
@@ -83,7 +84,7 @@ def _draw_figures(summary: RunSummary, turn: Turn) -> None:
         for name, value in figures(summary, turn):
             with st.container(width="content", gap=None):
                 st.caption(name)
-                st.markdown(f"**{value}**")
+                st.markdown(f"**{plain(value)}**")
 
 
 def _draw_steps(summary: RunSummary) -> None:

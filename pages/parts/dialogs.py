@@ -12,7 +12,7 @@ import streamlit as st
 from core.errors import SkeinError
 from pages.parts import state
 from pages.parts.address import address
-from pages.parts.text import plain
+from pages.parts.text import plain_lines
 
 
 def want(name: str, what: str = "") -> None:
@@ -67,4 +67,4 @@ def finish(do: Callable[[], object]) -> None:
 def draw_problem() -> None:
     """Say in the dialog what could not be done."""
     if problem := state.take(state.DIALOG_PROBLEM):
-        st.error(plain(problem))
+        st.error(plain_lines(problem))

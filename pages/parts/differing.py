@@ -12,7 +12,7 @@ import streamlit as st
 
 from core.history.differences import Change, Piece, word_differences
 from pages.parts.figures import counted
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, shortened, unturned
 
 _SHORT, _MOST = 160, 40
 _STYLE = """<style>
@@ -30,7 +30,7 @@ def words_html(pieces: Iterable[Piece], *, without: str = "") -> str:
 
 
 def _piece_html(piece: Piece) -> str:
-    tag, text = _TAGS.get(piece.kind), escape(piece.text)
+    tag, text = _TAGS.get(piece.kind), escape(unturned(piece.text))
     return f"<{tag}>{text}</{tag}>" if tag else text
 
 

@@ -18,7 +18,7 @@ from core.skein import Skein
 from pages.parts import state
 from pages.parts.by_clock import draw_every
 from pages.parts.figures import count, counted, milliseconds, size
-from pages.parts.text import plain
+from pages.parts.text import plain_lines
 
 _FOLLOW_SECONDS = 1.0
 _SHOWN = 5
@@ -54,7 +54,7 @@ def _draw(skein: Skein, viewer: Viewer, session_ids: tuple[SessionId, ...], key:
         args=(skein, viewer, session_ids),
     )
     if problem := state.take(state.EXPORT_PROBLEM):
-        st.error(plain(problem))
+        st.error(plain_lines(problem))
     _draw_jobs(skein, viewer, key)
 
 
@@ -88,7 +88,7 @@ def _draw_job(skein: Skein, viewer: Viewer, job: Job, key: str) -> None:
     if job.state == "ready" and job.summary is not None and job.path is not None:
         _draw_ready(skein, viewer, job, key)
     elif job.state == "failed":
-        st.error(plain(job.error), icon=":material/error:")
+        st.error(plain_lines(job.error), icon=":material/error:")
     else:
         st.progress(job.done / job.of if job.of else 0.0, say_progress(job))
 

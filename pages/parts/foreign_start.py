@@ -9,7 +9,7 @@ from core.records.others import SETTING, keep_upload
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.foreign_place import go
-from pages.parts.text import plain
+from pages.parts.text import plain, plain_lines
 
 _LARGEST_MB = 200
 
@@ -22,7 +22,7 @@ def draw_start(skein: Skein, viewer: Viewer) -> None:
         "messages. The file is only read, and none of its code is run."
     )
     if problem := state.take(state.FOREIGN_PROBLEM):
-        st.warning(plain(problem), icon=":material/error:")
+        st.warning(plain_lines(problem), icon=":material/error:")
     if skein.settings.open is not None:
         _draw_set(skein.settings.open.name)
     by_path, by_upload = st.columns(2, gap="medium")

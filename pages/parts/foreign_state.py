@@ -26,7 +26,7 @@ from pages.parts.foreign_place import CHANGES, JSON, MESSAGES, STATE, VIEWS, WRI
 from pages.parts.inspector_lines import moment, named, names
 from pages.parts.inspector_values import as_text, by_task, cut, narrowed, size
 from pages.parts.inspector_views import draw_value
-from pages.parts.text import plain
+from pages.parts.text import plain, plain_lines
 
 _MOST_SAID, _SHORT = 100, 80
 _ICONS = {"user": "person", "assistant": "smart_toy", "tool": "build"}
@@ -42,7 +42,7 @@ def draw_state(
     st.caption(" · ".join([moment(line.created_at, tz), f"{size(line.size_bytes)} stored", *step]))
     st.markdown(_next_line(found))
     if found.problem:
-        st.warning(plain(found.problem), icon=":material/broken_image:")
+        st.warning(plain_lines(found.problem), icon=":material/broken_image:")
     for question in found.questions:
         said = "asked, and was answered" if question.answered else "asks a person"
         with st.container(border=True):
@@ -114,7 +114,7 @@ def _draw_messages(found: State) -> None:
 def _draw_said(one: Said) -> None:
     with st.container(border=True, gap="xxsmall"):
         name = f" · {plain(one.name[:80])}" if one.name else ""
-        st.caption(f":material/{_ICONS.get(one.role, 'chat')}: {one.role}{name}")
+        st.caption(f":material/{_ICONS.get(one.role, 'chat')}: {plain(one.role)}{name}")
         if one.text:
             st.code(cut(one.text)[0], language=None, wrap_lines=True)
         if one.calls:

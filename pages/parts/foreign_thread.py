@@ -18,7 +18,7 @@ from pages.parts.foreign_place import Place, go
 from pages.parts.foreign_state import draw_state
 from pages.parts.inspector_lines import came_about, graph_labels, hint_of, icon_of, moment
 from pages.parts.inspector_values import size
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, plain_lines, shortened
 
 _PAGE, _MOST_BRANCHES = 25, 60
 
@@ -89,7 +89,7 @@ def _draw_branch(number: int, stretch: Stretch, tz: ZoneInfo, *, is_chosen: bool
         type="secondary" if is_chosen else "tertiary",
         width="stretch",
         wrap=False,
-        help=stretch.problem.capitalize() or None,
+        help=plain_lines(stretch.problem.capitalize()) or None,
         on_click=partial(go, checkpoint=stretch.newest),
     )
     if stretch.problem:

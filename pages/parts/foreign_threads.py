@@ -12,7 +12,7 @@ from pages.parts import state
 from pages.parts.figures import count, counted
 from pages.parts.foreign_place import Place, go
 from pages.parts.inspector_values import size
-from pages.parts.text import shortened
+from pages.parts.text import plain, shortened
 
 _PAGE, _ROW = 50, 35
 
@@ -40,7 +40,7 @@ def describe(page: ThreadPage, search: str) -> str:
     """How many threads there are, and in which order they stand."""
     if not page.lines:
         return (
-            f"No thread has “{shortened(search, 60)}” in its id."
+            f"No thread has “{plain(shortened(search, 60))}” in its id."
             if search
             else "There are no threads in this file."
         )

@@ -19,7 +19,7 @@ from core.skein import Skein
 from pages.parts import state
 from pages.parts.places import CHAT
 from pages.parts.state_edits import draw_edits, read_edits, typed_edits
-from pages.parts.text import plain
+from pages.parts.text import plain, plain_lines
 
 
 def draw_fork(skein: Skein, viewer: Viewer, turn: Turn, step: StateStep) -> None:
@@ -49,7 +49,7 @@ def draw_fork(skein: Skein, viewer: Viewer, turn: Turn, step: StateStep) -> None
                 on_click=partial(_fork, skein, viewer, turn.thread_id, step, parts=parts),
             )
         for problem in state.take(state.BRANCHES_REFUSED) or ():
-            st.error(plain(problem), icon=":material/error:")
+            st.error(plain_lines(problem), icon=":material/error:")
 
 
 def next_words(step: StateStep) -> str:

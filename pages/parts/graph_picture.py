@@ -16,7 +16,7 @@ from langgraph.pregel import Pregel
 
 from pages.parts.chart_parts import GRAY
 from pages.parts.graph_layout import BOX, Laid, Point, lay_out
-from pages.parts.text import shortened
+from pages.parts.text import plain, shortened
 from pages.parts.tree_picture import LIT, PATH
 
 Graph = Pregel[Any, Any, Any, Any]
@@ -69,7 +69,7 @@ def draw_graph(graph: Graph, *, working: Set[str], done: Set[str], key: str | No
     """
     picture = picture_of(graph)
     if picture.note:
-        st.caption(picture.note)
+        st.caption(plain(picture.note))
     if picture.boxes:
         st.echarts_chart(
             make_option(picture, working=working, done=done, is_dark=st.context.theme.type == "dark"),

@@ -14,6 +14,7 @@ from pages.parts import state
 from pages.parts.attached import Given, draw_names
 from pages.parts.more_inputs import MoreInputs
 from pages.parts.opened import Opened, go_to
+from pages.parts.text import as_written
 
 
 def draw_held_back(
@@ -29,7 +30,7 @@ def draw_held_back(
     with st.container(border=True, key="chat_held_back"):
         is_live = head is not None and head.is_live
         st.caption("The answer is still being written. Your message is kept:" if is_live else "Not sent yet:")
-        st.text(text)
+        st.html(as_written(text))
         draw_names(files)
         with st.container(horizontal=True):
             if head is not None and is_live:

@@ -17,7 +17,7 @@ from pages.parts import state
 from pages.parts.attached import Given
 from pages.parts.opened import Opened
 from pages.parts.schema_form import draw_fields, read_fields, say_at_fields
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, plain_lines, shortened
 
 # The conversation stays in sight above the form, however many fields that has.
 _STYLE = """<style>
@@ -54,7 +54,7 @@ def draw_input_form(
         with st.container(key="chat_input_fields"):
             draw_fields(form.schema, key=key, value=value, said=said)
         for sentence in said.get("", ()):
-            st.error(plain(sentence), icon=":material/error:")
+            st.error(plain_lines(sentence), icon=":material/error:")
         st.form_submit_button("Send", icon=":material/send:", type="primary", key=f"{key}.send", on_click=submit)
 
 

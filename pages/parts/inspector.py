@@ -25,7 +25,7 @@ from pages.parts.inspector_opened import OpenThread, find_chosen, open_thread
 from pages.parts.inspector_place import EVENTS, leave, read_place
 from pages.parts.inspector_state import draw_state, draw_views
 from pages.parts.inspector_ways import draw_undo
-from pages.parts.text import plain
+from pages.parts.text import plain_lines
 
 _POLL_SECONDS = 2.0
 _STYLE = """<style>
@@ -55,7 +55,7 @@ def draw_inspector(skein: Skein, viewer: Viewer, thread_id: str) -> None:
     except SkeinError as error:
         _draw_way_back()
         _draw_notices(())
-        st.warning(plain(str(error)), icon=":material/search_off:")
+        st.warning(plain_lines(str(error)), icon=":material/search_off:")
         return
     record_look(
         viewer,
@@ -82,10 +82,10 @@ def _draw_way_back() -> None:
 
 def _draw_notices(problems: tuple[str, ...]) -> None:
     if notice := state.take(state.INSPECTOR_NOTICE):
-        st.toast(plain(notice), icon=":material/check:")
+        st.toast(plain_lines(notice), icon=":material/check:")
     for problem in (*problems, state.take(state.INSPECTOR_PROBLEM)):
         if problem:
-            st.warning(plain(problem), icon=":material/info:")
+            st.warning(plain_lines(problem), icon=":material/info:")
 
 
 def _draw_kept(opened: OpenThread) -> None:

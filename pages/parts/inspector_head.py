@@ -11,7 +11,7 @@ from pages.parts.inspector_opened import OpenThread
 from pages.parts.inspector_place import open_session, open_thread
 from pages.parts.inspector_ways import draw_thread_ways
 from pages.parts.places import APPROVALS, BRANCHES, CALLS, CHAT
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, plain_lines, shortened
 
 _KINDS = {
     "first": "the beginning",
@@ -36,7 +36,7 @@ def draw_head(opened: OpenThread) -> None:
             st.caption(_whose(opened))
         draw_thread_ways(opened)
     if turn.error_message:
-        (st.error if turn.status == "failed" else st.info)(plain(turn.error_message), icon=":material/error:")
+        (st.error if turn.status == "failed" else st.info)(plain_lines(turn.error_message), icon=":material/error:")
     _draw_figures(opened)
 
 

@@ -15,7 +15,7 @@ from pages.parts.inspector_values import as_text, cut, size
 from pages.parts.inspector_views import draw_view, read_state
 from pages.parts.inspector_ways import draw_state_ways
 from pages.parts.places import APPROVALS
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, plain_lines, shortened
 
 _ERROR = "__error__"
 _MOST_NEXT = 12
@@ -30,7 +30,7 @@ def draw_state(opened: OpenThread, chosen: int | None) -> None:
     try:
         found = read_state(opened, checkpoint_id)
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/search_off:")
+        st.warning(plain_lines(str(error)), icon=":material/search_off:")
         return
     with st.container(key="inspector_state"):
         _draw_about(opened, found)
@@ -101,7 +101,7 @@ def _draw_about(opened: OpenThread, found: State) -> None:
     st.caption(" · ".join(parts))
     _draw_next(found)
     if found.problem:
-        st.warning(plain(found.problem), icon=":material/broken_image:")
+        st.warning(plain_lines(found.problem), icon=":material/broken_image:")
     for write in found.writes:
         if write.channel == _ERROR:
             st.error(f"{plain(write.node or 'A task')} failed: {plain(shortened(as_text(write.value), 600))}")

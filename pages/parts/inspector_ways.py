@@ -23,7 +23,7 @@ from pages.parts.fork_form import draw_fork
 from pages.parts.inspector_opened import OpenThread
 from pages.parts.inspector_place import open_thread
 from pages.parts.popovers import draw_popover
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, plain_lines, shortened
 
 _SNAPSHOT = "inspector.snapshot"
 _LIVE = ("queued", "running", "waiting")
@@ -72,7 +72,7 @@ def _draw_delete(opened: OpenThread) -> None:
             branch = get_branch_below(viewer, db, opened.turn.message_id)
             messages = len(own_messages(db, branch))
     except SkeinError as error:
-        st.warning(plain(str(error)))
+        st.warning(plain_lines(str(error)))
         return
     st.markdown(
         f"The branch “{plain(shortened(branch.name, 60))}” goes, with {counted(messages, 'message')} that only it "
@@ -145,7 +145,7 @@ def _draw_fork(opened: OpenThread, checkpoint_id: str) -> None:
     try:
         step = opened.skein.engine.get_state(opened.viewer, opened.turn.thread_id, checkpoint_id)
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/info:")
+        st.warning(plain_lines(str(error)), icon=":material/info:")
         return
     draw_fork(opened.skein, opened.viewer, opened.turn, step)
 

@@ -13,6 +13,7 @@ from core.history.turns import Turn
 from core.runs.events import VOICE, Event
 from core.runs.history import read_asides
 from core.skein import Skein
+from pages.parts.answer_text import AnswerText, as_markdown
 from pages.parts.blocks import Segments
 from pages.parts.figures import counted
 from pages.parts.text import plain
@@ -61,13 +62,14 @@ class _Lane:
     def __init__(self, place: DeltaGenerator, voice: str) -> None:
         place.caption(f":material/record_voice_over: {plain(voice) or 'aside'}")
         self._place = place.container(border=True, height=_HEIGHT, autoscroll=True)
+        self._answer = AnswerText()
         self._segments = Segments(_nothing)
         self._elements: list[DeltaGenerator] = []
         self._text = ""
 
     def add(self, text: str) -> None:
         changed = False
-        for chunk in self._segments.add(text):
+        for chunk in self._segments.add(self._answer.add(text)):
             if isinstance(chunk, str):
                 self._text += chunk
                 changed = True
@@ -106,4 +108,4 @@ def draw_asides(skein: Skein, viewer: Viewer, turn: Turn, voices: int) -> None:
     with fold:
         for tab, text in zip(st.tabs([plain(voice) or "aside" for voice in said]), said.values(), strict=True):
             with tab:
-                st.markdown(text)
+                st.markdown(as_markdown(text))

@@ -11,10 +11,11 @@ from core.history.tree import Node
 from core.history.turns import Turn, get_turn
 from core.skein import Skein
 from pages.parts import state
+from pages.parts.answer_text import as_markdown
 from pages.parts.figures import count, counted, milliseconds
 from pages.parts.node_ways import draw_thread_snapshots, draw_tools, draw_ways
 from pages.parts.places import CALLS
-from pages.parts.text import plain, shortened
+from pages.parts.text import as_written, plain, plain_lines, shortened
 from pages.parts.tree_data import Shown, cost_of
 from pages.parts.tree_place import LAST, open_machine
 
@@ -61,7 +62,7 @@ def _draw_head(skein: Skein, viewer: Viewer, shown: Shown, turn: Turn) -> None:
             on_click=partial(_star, skein, viewer, turn, starred=not mark.starred),
         )
     if mark.note:
-        st.info(plain(mark.note), icon=":material/sticky_note_2:")
+        st.info(plain_lines(mark.note), icon=":material/sticky_note_2:")
 
 
 def _star(skein: Skein, viewer: Viewer, turn: Turn, *, starred: bool) -> None:
@@ -71,22 +72,26 @@ def _star(skein: Skein, viewer: Viewer, turn: Turn, *, starred: bool) -> None:
 
 def _draw_texts(turn: Turn) -> None:
     with st.chat_message("user", avatar=":material/person:"):
-        _draw_text(turn.content, "question")
+        _draw_text(turn, "question")
     with st.chat_message("assistant", avatar=":material/hub:"):
         if turn.answer:
-            _draw_text(turn.answer, "answer")
+            _draw_text(turn, "answer")
         elif turn.is_live:
             st.caption("The answer is being written; open it in the chat to follow it.")
         elif turn.status in {"done", "waiting"}:
             st.caption("The agent ended without saying anything.")
         if turn.error_message:
-            (st.error if turn.status == "failed" else st.info)(plain(turn.error_message))
+            (st.error if turn.status == "failed" else st.info)(plain_lines(turn.error_message))
 
 
-def _draw_text(text: str, name: str) -> None:
+def _draw_text(turn: Turn, name: str) -> None:
+    text = turn.content if name == "question" else turn.answer
     is_long = len(text) > _LONG or text.count("\n") > 14
     with st.container(height=_HEIGHT if is_long else "content", border=False, key=f"branches_{name}"):
-        st.markdown(text)
+        if name == "question":
+            st.html(as_written(text))
+        else:
+            st.markdown(as_markdown(text))
 
 
 def figures_of(shown: Shown, node: Node, model: str, tz: ZoneInfo) -> list[tuple[str, str]]:

@@ -164,7 +164,7 @@ def ask_for_snapshot(skein: Skein, viewer: Viewer, turn: Turn, checkpoint_id: st
 
 def _keep(skein: Skein, viewer: Viewer, turn: Turn, name: str, checkpoint_id: str | None) -> None:
     kept = snapshot(skein.engine, viewer, turn.thread_id, name, checkpoint_id)
-    state.put(state.BRANCHES_NOTICE, f"The state is kept as “{plain(kept.name)}”.")
+    state.put(state.BRANCHES_NOTICE, f"The state is kept as “{kept.name}”.")
 
 
 def _draw_export(skein: Skein, viewer: Viewer, shown: Shown, turn: Turn) -> None:

@@ -15,7 +15,7 @@ from pages.parts.days import midnight, today
 from pages.parts.figures import counted, dollars
 from pages.parts.long_deed import do_with_bar
 from pages.parts.price_tables import change_rows, model_names
-from pages.parts.text import plain
+from pages.parts.text import plain_lines
 
 APPENDED = "prices.appended"  # one sentence about the corrections just made
 CONFLICT = "prices.conflict"  # one sentence about why calls could not be priced anew
@@ -49,9 +49,9 @@ def draw_repricing(viewer: Viewer, skein: Skein, prices: list[ModelPrice]) -> No
         )
         st.form_submit_button("Preview", key="prices.preview_button", on_click=_preview, args=(viewer, skein))
     if notice := state.take(APPENDED):
-        st.success(notice)
+        st.success(plain_lines(notice))
     if problem := state.take(CONFLICT):
-        st.error(plain(problem))
+        st.error(plain_lines(problem))
     if shown := state.get(PREVIEW):
         _draw_preview(viewer, skein, shown)
 

@@ -16,7 +16,7 @@ from core.records import retention
 from core.records.retention import Rule, RuleRow, Touched
 from core.skein import Skein
 from pages.parts import state
-from pages.parts.text import plain
+from pages.parts.text import plain_lines
 
 ACTIONS = {
     "archive": "Archive them",
@@ -31,9 +31,9 @@ _FIELDS = ("name", "days", "action", "status", "tag", "keep_tag", "enabled")
 def draw_rules(skein: Skein, viewer: Viewer) -> None:
     """The rules, and the form of the one that is chosen."""
     if notice := state.take(state.RETENTION_NOTICE):
-        st.success(plain(notice))
+        st.success(plain_lines(notice))
     if problem := state.take(state.RETENTION_PROBLEM):
-        st.error(plain(problem))
+        st.error(plain_lines(problem))
     with skein.database.read() as db:
         rows = retention.list_rules(viewer, db)
     _draw_table(rows)
@@ -149,7 +149,7 @@ def _draw_buttons(skein: Skein, viewer: Viewer, chosen: str, rule: Rule) -> None
                 args=(skein, viewer, RetentionId(chosen), rule),
             )
     if refused := state.take(state.RETENTION_REFUSED):
-        st.error(plain(refused))
+        st.error(plain_lines(refused))
     seen = state.get(state.RETENTION_SEEN)
     if not seen or seen[:2] != (chosen, _terms(rule)):
         return

@@ -15,7 +15,7 @@ from pages.parts import state
 from pages.parts.approval_texts import visible
 from pages.parts.branch_list import ago
 from pages.parts.figures import counted
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, plain_lines, shortened
 
 _FIELDS = ("scope", "effect", "tool", "agent", "hours", "session")
 _PAGE = 50
@@ -32,9 +32,9 @@ def draw_rules(skein: Skein, viewer: Viewer) -> None:
     """All rules that concern the viewer, the newest first, and a form for another one."""
     st.markdown(_EXPLAINED)
     if notice := state.take(state.APPROVALS_NOTICE):
-        st.success(plain(notice), icon=":material/check:")
+        st.success(plain_lines(notice), icon=":material/check:")
     if problem := state.take(state.APPROVALS_PROBLEM):
-        st.warning(plain(problem), icon=":material/info:")
+        st.warning(plain_lines(problem), icon=":material/info:")
     with skein.database.read() as db:
         conversations = list_conversations(viewer, db, limit=_SESSIONS)
     sessions = {row.session_id: shortened(visible(row.title, 120), 50) or "Untitled" for row in conversations}
@@ -154,7 +154,7 @@ def _draw_new(skein: Skein, viewer: Viewer, sessions: dict[Any, str]) -> None:
             "Add the rule", type="primary", key="approvals.new.add", on_click=_add, args=(skein, viewer)
         )
         if refused := state.take(state.APPROVALS_RULE_REFUSED):
-            st.error(plain(refused), icon=":material/error:")
+            st.error(plain_lines(refused), icon=":material/error:")
 
 
 def _draw_what(skein: Skein) -> None:

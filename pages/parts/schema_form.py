@@ -15,7 +15,7 @@ import streamlit as st
 from core.json_schema import Mismatch, find_mismatches
 from pages.parts import state
 from pages.parts.schema_fields import MISSING, Field, fits, place_of, read_field, spelled
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, plain_lines, shortened
 
 _UNSET = "Not set"
 _LONG, _LONGEST_TITLE, _LONGEST_HELP, _LONGEST_CHOICE = 80, 120, 2_000, 200
@@ -345,4 +345,4 @@ def _title(field: Field) -> str:
 
 
 def _help(field: Field) -> str | None:
-    return plain(shortened(field.description, _LONGEST_HELP)) or None
+    return plain_lines(shortened(field.description, _LONGEST_HELP)) or None

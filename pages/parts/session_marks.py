@@ -21,7 +21,7 @@ from core.history.annotations import (
 from core.ids import SessionId
 from core.skein import Skein
 from pages.parts import state
-from pages.parts.text import plain
+from pages.parts.text import plain, plain_lines
 
 _VERDICT_WORDS = {"good": "👍 Good", "bad": "👎 Bad"}
 
@@ -50,9 +50,9 @@ def draw_marks(skein: Skein, viewer: Viewer, session_id: SessionId, mark: Mark) 
             _draw_review(skein, viewer, session_id, mark)
     for said in (*mark.reviews, *mark.scores):
         if said.comment:
-            st.caption(f"{plain(said.user_name)}: {plain(said.comment)}")
+            st.caption(f"{plain(said.user_name)}: {plain_lines(said.comment)}")
     if mark.note:
-        st.caption(f"Your note: {plain(mark.note)}")
+        st.caption(f"Your note: {plain_lines(mark.note)}")
 
 
 def _draw_tags(skein: Skein, viewer: Viewer, session_id: SessionId, mark: Mark) -> None:

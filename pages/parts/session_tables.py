@@ -27,7 +27,7 @@ from pages.parts.address import change
 from pages.parts.browse_rows import conversation_rows, moment, thread_rows
 from pages.parts.figures import size
 from pages.parts.places import CHAT
-from pages.parts.text import plain
+from pages.parts.text import plain_lines
 
 Lead = tuple[Path | None, dict[str, str]]
 """Where a row leads: a page with its parameters, or, without a page, a change of this one's address."""
@@ -129,7 +129,7 @@ def _follow(lead: Lead) -> None:
 
 def draw_problem(error: SkeinError) -> None:
     """Why these rows are not shown, and the way to where they begin."""
-    st.warning(plain(str(error)), icon=":material/info:")
+    st.warning(plain_lines(str(error)), icon=":material/info:")
     draw_ways(("To the first page", ":material/first_page:", ""))
 
 

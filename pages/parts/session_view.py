@@ -32,7 +32,7 @@ from pages.parts.session_marks import draw_marks, draw_star
 from pages.parts.session_menu import draw_menu
 from pages.parts.session_tables import draw_artifacts, draw_conversations, draw_threads
 from pages.parts.session_timeline import draw_timeline
-from pages.parts.text import plain
+from pages.parts.text import plain, plain_lines
 
 TABS = {
     "conversations": "Conversations",
@@ -69,7 +69,7 @@ def draw_session(skein: Skein, viewer: Viewer, session_id: str) -> None:
     try:
         opened = _open(skein, viewer, session_id)
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/info:")
+        st.warning(plain_lines(str(error)), icon=":material/info:")
         return
     record_look(
         viewer,
@@ -82,7 +82,7 @@ def draw_session(skein: Skein, viewer: Viewer, session_id: str) -> None:
     tz = zone()
     _draw_head(skein, viewer, opened, tz)
     if notice := state.take(state.SESSION_NOTICE):
-        st.warning(plain(notice), icon=":material/info:")
+        st.warning(plain_lines(notice), icon=":material/info:")
     _draw_figures(opened, tz)
     draw_marks(skein, viewer, opened.row.session_id, opened.mark)
     match _chosen_tab():

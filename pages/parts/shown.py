@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from pages.parts.answer_text import as_markdown
 from pages.parts.figures import counted, milliseconds
 from pages.parts.text import plain, shortened
 from pages.parts.tool_calls import CallState, ToolCall, in_order
@@ -41,7 +42,7 @@ def draw_said(answer: str, calls: Sequence[ToolCall]) -> None:
     drawn = 0
     for part in in_order(answer, calls):
         if isinstance(part, str):
-            st.markdown(part)
+            st.markdown(as_markdown(part))
             continue
         drawn += 1
         if drawn <= MOST_BLOCKS:

@@ -15,7 +15,7 @@ from core.runs.events import is_too_large
 from core.runs.execute import StateStep
 from core.skein import Skein
 from pages.parts import state
-from pages.parts.text import plain
+from pages.parts.text import plain, plain_lines
 
 _TALLEST, _LINE = 320, 24
 
@@ -29,7 +29,7 @@ def draw_edits(skein: Skein, agent_id: str, step: StateStep, *, key: str) -> lis
         graph = skein.agents.compiled(agent_id, skein.saver)
         keys, takes = editable_keys(graph), json_schema(graph)
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/info:")
+        st.warning(plain_lines(str(error)), icon=":material/info:")
         return []
     if not keys:
         st.caption("This agent's state has no part that can be written by hand.")

@@ -23,7 +23,7 @@ from pages.parts.differing import draw_changes
 from pages.parts.figures import counted
 from pages.parts.fork_form import draw_fork, next_words
 from pages.parts.node_ways import ask_for_snapshot
-from pages.parts.text import plain, shortened
+from pages.parts.text import plain, plain_lines, shortened
 from pages.parts.tree_data import Shown
 from pages.parts.tree_place import LAST, address, go, read_place
 
@@ -56,7 +56,7 @@ def _draw(skein: Skein, viewer: Viewer, shown: Shown, tz: ZoneInfo) -> None:
             turn = get_turn(viewer, db, shown.node.message_id)
         steps = skein.engine.read_states(viewer, turn.thread_id)
     except SkeinError as error:
-        st.warning(plain(str(error)), icon=":material/info:")
+        st.warning(plain_lines(str(error)), icon=":material/info:")
         return
     where = shown.conversation
     record_look(

@@ -41,7 +41,7 @@ from pages.parts.places import CALLS
 from pages.parts.resources import forget_waiting
 from pages.parts.run_summary import RunSummary
 from pages.parts.shown import draw_said
-from pages.parts.text import plain
+from pages.parts.text import as_written, plain, plain_lines
 from pages.parts.tool_calls import collect
 
 _ON_ITS_WAY = timedelta(seconds=1)
@@ -99,7 +99,7 @@ def _wait_for_calls(skein: Skein) -> None:
 def draw_question(skein: Skein, viewer: Viewer, turn: Turn, about: About) -> DeltaGenerator:
     """The question; gives the place below it for the ways to go on from there."""
     with st.chat_message("user", avatar=":material/person:"):
-        st.markdown(turn.content)
+        st.html(as_written(turn.content))
         draw_files(skein, viewer, turn, about.files)
         draw_given(turn.inputs)
     return st.empty()
@@ -138,7 +138,7 @@ def draw_ended(skein: Skein, viewer: Viewer, about: About, turn: Turn) -> None:
 def _draw_ending(skein: Skein, viewer: Viewer, turn: Turn) -> None:
     icon, sentence = _ENDINGS[turn.status]
     text = turn.error_message or sentence
-    (st.error if turn.status == "failed" else st.info)(plain(text), icon=icon)
+    (st.error if turn.status == "failed" else st.info)(plain_lines(text), icon=icon)
     if turn.status in UNFINISHED and turn.user_id == viewer.user_id:
         st.button(
             "Try again",

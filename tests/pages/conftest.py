@@ -1,7 +1,9 @@
 """Pages without a browser: a real Skein behind them, and a tab in which somebody is signed in."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.conftest import copy_sqlite, make_person, make_settings
 
 FRAME = Path(__file__).resolve().parents[2] / "pages" / "frame.py"
 OpenTab = Callable[..., AppTest]
+_WRITTEN = re.compile(r'<div class="skein-written"[^>]*>(.*)</div>', re.DOTALL)
 
 
 @pytest.fixture
@@ -105,13 +108,26 @@ def say(at: AppTest, text: str) -> AppTest:
 
 def said(at: AppTest) -> list[tuple[str, str]]:
     """The transcript: who, and the first text in their bubble."""
-    return [(message.name, message.markdown[0].value) for message in at.chat_message]
+    return [(message.name, _first_text(message)) for message in at.chat_message]
+
+
+def _first_text(message: Any) -> str:
+    """A question stands there as HTML, an answer as Markdown."""
+    written = written_in(message)
+    return written[0] if written else str(message.markdown[0].value)
+
+
+def written_in(block: Any) -> list[str]:
+    """What people wrote, as it is shown there."""
+    found = [_WRITTEN.fullmatch(element.proto.body) for element in block.get("html")]
+    return [unescape(match[1]) for match in found if match]
 
 
 def texts(at: AppTest) -> str:
     """All sentences on the page, wherever they stand."""
     kinds = ("markdown", "caption", "info", "warning", "error", "success", "title", "header", "subheader", "text")
-    return "\n".join(str(element.value) for kind in kinds for element in getattr(at, kind))
+    shown = [str(element.value) for kind in kinds for element in getattr(at, kind)]
+    return "\n".join([*shown, *written_in(at)])
 
 
 def listed(at: AppTest) -> list[str]:

@@ -157,7 +157,7 @@ class TestOne:
         at.button(key=f"chat.artifact.open.{ref.artifact_id}").click().run()
         assert at.query_params["artifact"] == ref.artifact_id
         shown = next(element for element in at.markdown if element.value.startswith("# A heading"))
-        assert (shown.value, shown.allow_html) == ("# A heading\n\n<script>alert(1)</script>", False)
+        assert (shown.value, shown.allow_html) == ("# A heading\n\n\\<script>alert(1)\\</script>", False)
 
     def test_shows_an_older_version_and_what_changed_since(self, tab: OpenTab, desk: Desk) -> None:
         ref = desk.made("the old words")

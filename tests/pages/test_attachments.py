@@ -14,7 +14,7 @@ from core.history.turns import list_turns
 from core.skein import Skein
 from core.tables import Artifact, Session
 from tests.conftest import make_settings
-from tests.pages.conftest import button_named, has_button, listed, person_named, said, say, texts
+from tests.pages.conftest import button_named, has_button, listed, person_named, said, say, texts, written_in
 
 CSV = b"item,price\ntea,3\n"
 
@@ -77,7 +77,7 @@ class TestBadFiles:
         assert said(at) == []
         assert "“evil.svg” is a web page or a drawing in SVG" in texts(at)
         assert "Not sent yet:" in texts(at)
-        assert [element.value for element in at.text] == ["Look"]
+        assert written_in(at) == ["Look"]
         assert ":material/attach_file: prices.csv" in texts(at)
         button_named(at, "Send it").click().run()
         assert said(at)[0] == ("user", "Look")

@@ -30,7 +30,7 @@ from pages.parts.tree_data import cost_of
 from pages.parts.tree_place import read_place
 from pages.parts.tree_view import found_words, jump
 from tests.conftest import make_settings
-from tests.pages.conftest import FRAME, button_named, has_button, person_named, texts
+from tests.pages.conftest import FRAME, button_named, has_button, person_named, said, texts
 
 MOMENT = datetime(2026, 11, 21, 3, 42)  # noqa: DTZ001 - a wall clock
 TEN = "Write 10 tokens"
@@ -305,7 +305,7 @@ class TestTheTimeMachine:
         text.set_value("Pears only, 5 tokens")
         button_named(at, "Fork").click().run()
         assert len(grown.names) == 4
-        assert [message.markdown[0].value for message in at.chat_message][-2:][0] == "Pears only, 5 tokens"
+        assert said(at)[-2:][0][1] == "Pears only, 5 tokens"
 
     def test_in_the_middle_of_a_run_an_edited_state_goes_on_with_the_same_message(self, branches, grown):
         at = self.open(branches, grown)

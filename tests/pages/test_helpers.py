@@ -2,6 +2,7 @@
 
 import re
 import time
+from html import unescape
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from pages.parts.blocks import SEGMENT, Segments, find_cut
 from pages.parts.browsers import browser_name
 from pages.parts.figures import milliseconds
 from pages.parts.run_summary import ordinal, replay, summarize
-from pages.parts.text import plain, shortened
+from pages.parts.text import SPLIT, as_written, plain, plain_lines, shortened, unturned
 
 
 def close() -> None:
@@ -195,23 +196,67 @@ def _draw_run(events, show):
     draw_answer([events[:3], events[3:]], show=Show(show))
 
 
-class TestText:
-    @given(text=st.text(alphabet="ab*_`$[]<>#:|~\\/@w. ", max_size=40))
-    def test_plain_text_is_shown_as_it_was_typed(self, text):
-        tokens = MarkdownIt().enable("strikethrough").parseInline(plain(text))
-        shown = "".join(child.content for token in tokens for child in token.children or ())
-        assert shown.replace("\u2060", "").strip() == text.strip()
+ARROW = re.compile(r"(^|\s)(<->|->|<-|--|>=|<=|~=)(\s|$)")
 
-    # As the browser finds links in text that was read already.
+
+def parts(markdown: str) -> list[str]:
+    """The texts that the browser looks for icons, arrows and links in: what stands between the empty directives."""
+    return read(markdown).split("\u2060")
+
+
+def read(markdown: str) -> str:
+    """What is shown of a paragraph of Markdown; nothing in it may be anything but text."""
+    blocks = MarkdownIt().enable("strikethrough").parse(markdown.replace(SPLIT, "\u2060"))
+    assert [block.type for block in blocks] in ([], ["paragraph_open", "inline", "paragraph_close"])
+    tokens = [token for block in blocks for token in block.children or ()]
+    assert {token.type for token in tokens} <= {"text", "text_special", "hardbreak"}
+    shown = ["\n" if token.type == "hardbreak" else token.content for token in tokens]
+    return "".join(shown)
+
+
+class TestText:
+    @given(text=st.text(alphabet="ab*_`$[]<>#:|~\\/@w. -+=&1)\t", max_size=40))
+    def test_plain_text_is_shown_as_it_was_typed(self, text):
+        assert " ".join("".join(parts(plain(text))).split()) == " ".join(text.split())
+
+    @given(text=st.text(alphabet="ab*_`$[]<>#:|~\\/@w. -+=&1)\n", max_size=60))
+    def test_lines_are_shown_as_they_were_typed(self, text):
+        lines = [" ".join(line.split()) for line in text.rstrip().lstrip("\n").split("\n")]
+        shown = "".join(parts(plain_lines(text))).replace("\u00a0", " ").split("\n")
+        assert [" ".join(line.split()) for line in shown] == lines
+
+    # As the browser finds them in text that was read already.
     @pytest.mark.parametrize(
-        "text",
-        ["www.evil.example", "see WWW.evil.example", "https://evil.example/x", "me@evil.example", "a@b@c.de"],
+        "text", ["www.evil.example", "see WWW.evil.example", "https://evil.example/x", "a@b.de"]
     )
     def test_plain_text_has_no_links(self, text):
         link = re.compile(r"(https?://|www(?=\.))[-.\w]+|[-.\w+]+@[-\w]+(\.[-\w]+)+", re.IGNORECASE)
-        tokens = MarkdownIt().parseInline(plain(text))
-        shown = "".join(child.content for token in tokens for child in token.children or ())
-        assert (link.search(text) is None, link.search(shown)) == (False, None)
+        assert (link.search(text) is None, any(map(link.search, parts(plain(text))))) == (False, False)
+
+    @pytest.mark.parametrize("text", ["a -> b", "<-", "a <-> b", "x -- y", ">= 1", "<= 1", "~= 1"])
+    def test_nor_arrows(self, text):
+        assert (ARROW.search(text) is None, any(map(ARROW.search, parts(plain(text))))) == (False, False)
+
+    @pytest.mark.parametrize("text", [":material/check:", ":smile:", "12:100:30", ":+1:", ":streamlit:", ":-1:"])
+    def test_nor_icons(self, text):
+        assert not any(re.search(r":[\w+/-]+:", part) for part in parts(plain(text)))
+        assert ":material/" not in plain(text)
+
+    @pytest.mark.parametrize("character", "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+    def test_what_turns_a_line_is_written_out(self, character):
+        said = f"invoice{character}gpj.exe"
+        written = f"invoice\\u{ord(character):04x}gpj.exe"
+        assert (read(plain(said)), read(plain_lines(said)), unescape(as_written(said)).count(written)) == (
+            written,
+            written,
+            1,
+        )
+
+    @given(text=st.text(max_size=100))
+    def test_written_text_is_html_with_each_character_in_it(self, text):
+        found = re.fullmatch(r"<div [^<>]*>([^<>]*)</div>", as_written(text), re.DOTALL)
+        assert found is not None
+        assert unescape(found[1]) == unturned(text)
 
     @given(text=st.text(max_size=50), length=st.integers(1, 30))
     def test_shortened_text_is_never_longer_than_asked(self, text, length):

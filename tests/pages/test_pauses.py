@@ -13,7 +13,7 @@ from core.settings import Settings
 from core.skein import Skein
 from tests.conftest import make_settings
 from tests.core.support import ROOT, answered, ask, follow, status_of
-from tests.pages.conftest import OpenTab, person_named, texts
+from tests.pages.conftest import OpenTab, person_named, texts, written_in
 from tests.pages.test_approvals import clean, desk, key, keys, now_of, press, rows_of
 
 Waiting = Callable[..., tuple[Turn, ApprovalRow]]
@@ -66,7 +66,7 @@ class TestTheOlderForm:
     def test_its_description_is_text(self, tab: OpenTab, waiting: Waiting) -> None:
         waiting("inbox_one")
         at = desk(tab)
-        assert any("# Send this?" in text.value and "<b>look</b>" in text.value for text in at.text)
+        assert any("# Send this?" in text and "<b>look</b>" in text for text in written_in(at))
 
     def test_accepted(self, tab: OpenTab, waiting: Waiting, opened: Skein, ada: Viewer) -> None:
         _, row = waiting("inbox")

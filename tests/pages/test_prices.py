@@ -120,7 +120,7 @@ class TestEnteringAPrice:
         assert at.dataframe[0].value[["Model", "Server", "Input", "Output", "Cache read"]].values.tolist() == [
             ["qwen*", "any", 0.5, 1.5, 0.05]
         ]
-        assert [note.value[:29] for note in at.success] == ["The price of qwen* counts fro"]
+        assert [note.value[:29] for note in at.success] == ["The price of qwen\\* counts fr"]
         assert at.text_input(key="prices.model").value == ""
         assert at.number_input(key="prices.input_usd").value is None
 
