@@ -16,7 +16,7 @@ from pages.parts import state
 from pages.parts.dialogs import draw_problem, finish, open_dialog, want, wanted
 from pages.parts.opened import go_to, open_at, point_at
 from pages.parts.places import BRANCHES
-from pages.parts.variants import chosen_variants, draw_variants
+from pages.parts.variants import chosen_variants, draw_variants, forget_variants
 
 EDIT, AGAIN, SEVERAL, BRANCH = "Ask in other words", "Answer again", "Ask several at once", "Branch from here"
 COPY, STAR, UNSTAR, SHOW = "Copy", "Star", "Take the star off", "Show in the tree"
@@ -141,6 +141,7 @@ def _ask_several(skein: Skein, viewer: Viewer, turn: Turn) -> None:
 def _send_several(skein: Skein, viewer: Viewer, turn: Turn) -> None:
     new = sibling(skein.engine, viewer, turn.message_id)
     begun = fan_out(skein.engine, viewer, new, chosen_variants(_SEVERAL))
+    forget_variants(_SEVERAL)
     go_to(next(iter(begun.values())))
 
 

@@ -72,6 +72,8 @@ def _fork(skein: Skein, viewer: Viewer, thread_id: ThreadId, step: StateStep, *,
     if not problems:
         try:
             added = fork(skein.engine, viewer, thread_id, step.checkpoint_id, text=text, edits=edits, name=name)
+            for field in ("text", "name"):
+                state.take(f"{key}.{field}")
             st.switch_page(CHAT, query_params={"branch": added.branch_id})
         except SkeinError as error:
             problems = [str(error)]

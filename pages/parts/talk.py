@@ -97,12 +97,12 @@ class Talk:
             variants = chosen_variants(state.FAN)
             if variants:
                 added = next(iter(fan_out(self._skein.engine, viewer, new, variants).values()))
-                forget_variants(state.FAN)
             else:
                 added = self._skein.engine.start(viewer, new)
         except SkeinError as error:
             self._hold_back(given, error)
             return
+        forget_variants(state.FAN)
         is_new = opened.conversation is None
         if is_new:
             forget_choice()

@@ -20,7 +20,7 @@ def draw_variants(skein: Skein, *, key: str) -> None:
     st.multiselect(
         "Models",
         list(labels),
-        key=f"{key}.models",
+        key=_key_of(key, "models"),
         format_func=lambda name: labels.get(name, name),
         accept_new_options=True,
         placeholder="Choose, or type a name",
@@ -28,11 +28,17 @@ def draw_variants(skein: Skein, *, key: str) -> None:
         persist_state="session",
     )
     st.multiselect(
-        "Temperatures", TEMPERATURES, key=f"{key}.temperatures", placeholder="As set", persist_state="session"
+        "Temperatures",
+        TEMPERATURES,
+        key=_key_of(key, "temperatures"),
+        placeholder="As set",
+        persist_state="session",
     )
     names = [agent.agent_id for agent in skein.agents.list() if agent.graph is not None]
     if len(names) > 1:
-        st.multiselect("Agents", names, key=f"{key}.agents", placeholder="As chosen", persist_state="session")
+        st.multiselect(
+            "Agents", names, key=_key_of(key, "agents"), placeholder="As chosen", persist_state="session"
+        )
     count = len(chosen_variants(key))
     if count > MOST_VARIANTS:
         st.caption(f":red[{count} answers are too many at once; choose at most {MOST_VARIANTS}.]")
@@ -42,16 +48,27 @@ def draw_variants(skein: Skein, *, key: str) -> None:
 
 def chosen_variants(key: str) -> dict[str, Variant]:
     """What is chosen, by a name that tells them apart; nothing while it is less than two."""
-    models, temperatures, agents = (state.get(f"{key}.{field}") or [] for field in _FIELDS)
+    models, temperatures, agents = (state.get(_key_of(key, field)) or [] for field in _FIELDS)
     variants = to_variants(models, temperatures, agents)
     return variants if len(variants) > 1 else {}
 
 
 def forget_variants(key: str) -> None:
-    """Choose none any more; before the fields are drawn, or in a callback."""
-    for field in _FIELDS:
-        if state.get(f"{key}.{field}"):
-            state.put(f"{key}.{field}", [])
+    """Choose none any more; before the fields are drawn, or in a callback.
+
+    Streamlit keeps the value of a field that is not drawn, and would put it back over a new one when a run of the
+    page is cut short: so new fields begin in place of the old ones.
+    """
+    if any(state.get(_key_of(key, field)) for field in _FIELDS):
+        state.put(f"{key}.round", _round(key) + 1)
+
+
+def _key_of(key: str, field: str) -> str:
+    return f"{key}.{field}.{_round(key)}" if _round(key) else f"{key}.{field}"
+
+
+def _round(key: str) -> int:
+    return state.get(f"{key}.round") or 0
 
 
 def draw_chosen(key: str) -> None:

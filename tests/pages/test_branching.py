@@ -1,5 +1,7 @@
 """Going another way in the chat: the same question again, or in other words, and changing between the versions."""
 
+import pytest
+
 from pages.parts.side_by_side import in_rows
 from pages.parts.variants import to_variants
 from tests.pages.conftest import opened_popover, said, say, texts
@@ -100,6 +102,20 @@ class TestSeveralAtOnce:
         assert at.slider(key="chat.temperature").value == 1.0
         say(at, "What did I say first?")
         assert (len(said(at)), at.query_params["branch"] == first) == (6, False)
+
+    @pytest.mark.parametrize("stays_open", [True, False])
+    def test_are_asked_for_one_message_alone(self, tab, stays_open: bool) -> None:
+        at = opened_popover(tab("ada"), "chat.options")
+        at.multiselect(key="chat.fan.temperatures").set_value([0.0, 1.0]).run()
+        at.session_state["chat.options"] = stays_open
+        say(at, "Write 10 tokens")
+        at.run()
+        assert ":material/splitscreen_right: The next" not in texts(at)
+        say(at, "Write 5 tokens")
+        assert [button.key for button in at.button if (button.key or "").startswith("chat.pick.")] == []
+        at = opened_popover(at, "chat.options")
+        chosen = [box.value for box in at.multiselect if (box.key or "").startswith("chat.fan.temperatures")]
+        assert chosen == [[]]
 
     def test_can_be_taken_back(self, tab) -> None:
         at = opened_popover(say(tab("ada"), "Write 10 tokens"), "chat.options")
