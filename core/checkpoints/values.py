@@ -93,7 +93,10 @@ def is_new(name: str, node: str, versions: Mapping[str, Any], seen: Mapping[str,
     before = before.get(name) if isinstance(before, dict) else None
     now = versions.get(name)
     try:
-        return now is not None and (before is None or bool(now > before))
+        if now is None:
+            # Where the versions are missing altogether nothing tells against it.
+            return not versions
+        return before is None or bool(now > before)
     except TypeError:
         return False
 

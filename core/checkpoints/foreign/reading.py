@@ -116,7 +116,7 @@ class Foreign:
 
         state = to_state(checkpoint, stored, writes, loads, replayed=replayed)
         if parts.edges:
-            state = with_next(state, parts, self._following(thread_id, checkpoint, bounds), asked.values())
+            state = with_next(state, parts, self._following(thread_id, checkpoint), asked.values())
         return _with_problem(_with_sizes(with_nodes(state, asked), writes), stored)
 
     def _sent(self, thread_id: str, at: Checkpoint, bounds: Bounds) -> list[Any]:
@@ -126,7 +126,7 @@ class Foreign:
         written = self._writes(thread_id, at.ns, at.parent_checkpoint_id, TASKS)
         return [_load_write((str(one.type), one.blob or b""), bounds) for one in sorted(written, key=replay_order)]
 
-    def _following(self, thread_id: str, at: Checkpoint, bounds: Bounds) -> Parts | None:
+    def _following(self, thread_id: str, at: Checkpoint) -> Parts | None:
         """The parts of the checkpoint that a run from this one came to; None at the end of a branch."""
         own = self.schema.checkpoint_id
         rows = self.rows(
@@ -139,7 +139,8 @@ class Foreign:
         for (found,) in rows:
             row = self._find(thread_id, at.ns, word(found))
             if row is not None and self._to_checkpoint(at.ns, row, {}).source in _RUN:
-                return to_parts(self._load(row, bounds))
+                parts = to_parts(self._load(row, Bounds()))
+                return parts if parts.seen else None
         return None
 
     def list_stretches(self, thread_id: str, ns: str = "") -> list[Stretch]:
@@ -272,10 +273,10 @@ class Foreign:
             up = ancestor.parent_checkpoint_id
         flat = [update for step in reversed(updates) for update in step]
         if seed is None:
-            seed = empty_for(self._samples(thread_id, at.ns, name, bounds))
+            seed = empty_for(self._samples(thread_id, at.ns, name))
         return replay(seed, flat)
 
-    def _samples(self, thread_id: str, ns: str, channel: str, bounds: Bounds) -> list[Any]:
+    def _samples(self, thread_id: str, ns: str, channel: str) -> list[Any]:
         """Some of what was ever written to a channel, so that each of its states is told by the same."""
         rows = self.rows(
             f"SELECT {cut('type')}, CASE WHEN length(value) <= {_LARGEST_SAMPLE} THEN value END FROM writes "
@@ -284,6 +285,7 @@ class Foreign:
             ns=ns,
             channel=channel,
         )
+        bounds = Bounds(values=20_000, text=100)
         return [_load_write((kind_of(*row), bytes_of(row[1])), bounds) for row in rows if row[1] is not None]
 
 
