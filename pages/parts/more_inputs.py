@@ -12,7 +12,6 @@ import streamlit as st
 
 from core.errors import BadInputError
 from core.history.turns import INPUTS
-from core.json_schema import find_mismatches
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.opened import Opened
@@ -49,9 +48,8 @@ class MoreInputs:
         if self.schema is None:
             return {}
         filled = read_fields(self.schema, key=self._key, value=self._kept)
-        problems = filled.problems or find_mismatches(self.schema, filled.value or {})
-        if problems:
-            raise BadInputError(f"More inputs need a change: {problems[0]}")
+        if filled.problems:
+            raise BadInputError(f"More inputs need a change: {filled.problems[0]}")
         return {INPUTS: filled.value} if filled.value else {}
 
     def forget(self) -> None:
