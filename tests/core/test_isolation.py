@@ -270,7 +270,7 @@ HARMLESS = {
         "read_rows",
     ),
     *("exactly", "kind_of", "read_actions", "with_schemas", "tool_and_arguments", "as_list", "arguments_hash"),
-    *("check_decisions", "check_answer", "respond", "settings_of", "decisions.find_obstacle"),
+    *("check_decisions", "check_answer", "respond", "inputs_of", "settings_of", "decisions.find_obstacle"),
     *("Engine.find_missing", "Engine.may_write_artifacts"),
     "Engine.open",
     "Engine.close",
