@@ -20,7 +20,7 @@ from core.calls.listing.sums import ThreadCalls, summarize_threads
 from core.database import Database, in_parts, table_of
 from core.history.activity import record
 from core.history.conversations import ConversationRow, get_conversation, get_headings
-from core.history.turns import EDITS, Turn, get_path
+from core.history.turns import EDITS, INPUTS, Turn, get_path
 from core.ids import MessageId
 from core.records.compare import Totals, total_of
 from core.records.telling import NOTES, amounts, inline, joined, moment, quoted
@@ -117,8 +117,9 @@ def _turn_data(branch: _Branch, turn: Turn) -> dict[str, Any]:
         "models": branch.models.get(turn.thread_id, []),
     }
     fields |= turn.attached
-    if EDITS in turn.config:
-        fields[EDITS] = hide_credentials(turn.config[EDITS])
+    for name in (EDITS, INPUTS):
+        if name in turn.config:
+            fields[name] = hide_credentials(turn.config[name])
     return fields | {"usage": asdict(branch.totals(turn))}
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from core.access.viewer import Viewer
 from core.database import table_of
 from core.errors import NotFoundError
-from core.history.turns import EDITS, ThreadKind, Turn
+from core.history.turns import EDITS, INPUTS, ThreadKind, Turn
 from core.ids import new_message_id
 from core.records.branch_export import branch_json, branch_markdown
 from core.settings import Settings
@@ -267,12 +267,14 @@ class TestJson:
             "api_key": key,
             "deep": [{"token": key, "note": f"use {key}"}],
             EDITS: {"notes": ["改"]},
+            INPUTS: {"topic": "tea", "token": key},
         }
         change(opened, Thread, turn, config=config)
         text = branch_json(alice, opened.database, turn.message_id)
         [read] = json.loads(text)["turns"]
         assert read["config"] == {"model": "m", "api_key": "***", "deep": [{"token": "***", "note": "use ***"}]}
         assert (read[EDITS], key in text) == ({"notes": ["改"]}, False)
+        assert read[INPUTS]["topic"] == "tea"
 
 
 class TestOnRecord:
