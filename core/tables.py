@@ -5,6 +5,7 @@ Each fact stands once. Times are UTC; ids compare by bytes on both databases. Th
 """
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -91,6 +92,10 @@ class IdText(TypeDecorator[str]):
     impl = String
     cache_ok = True
 
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        # Whoever asks for what cannot be an id, as an address may, finds nothing.
+        return clean_text(value) if isinstance(value, str) and not value.isascii() else value
+
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return dialect.type_descriptor(String(collation="C") if dialect.name == "postgresql" else String())
 
@@ -160,7 +165,7 @@ _to_ordered = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 def ordered_json(value: Any) -> str:
     """The value as JSON with its keys in their order, no spaces, and text as it is."""
-    return fit_text(_to_ordered(value))
+    return _fit_json(_to_ordered, value)
 
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
@@ -168,7 +173,13 @@ _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys
 
 def canonical_json(value: Any) -> str:
     """The value as JSON with sorted keys, no spaces, and text as it is."""
-    return fit_text(_to_json(value))
+    return _fit_json(_to_json, value)
+
+
+def _fit_json(encode: Callable[[Any], str], value: Any) -> str:
+    text = encode(value)
+    # A NUL is escaped in JSON: it shows only when the text is read again.
+    return fit_text(encode(fit_data(value)) if "\\u0000" in text else text)
 
 
 def _key() -> Any:
