@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Annotated, Any, get_args, get_origin
 
 from langchain.agents.middleware.types import OmitFromSchema
-from pydantic import BaseModel, Field, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 from pydantic import create_model as make_model
 
 # Marks a field of a state, in its ``Annotated``, that no form asks people for; so does LangChain's `OmitFromInput`.
@@ -27,10 +27,10 @@ def find_adapter(hint: Any) -> TypeAdapter[Any] | None:
     """What checks values of this type; None for Python objects that JSON data cannot describe."""
     try:
         adapter = TypeAdapter(hint)
-        adapter.json_schema()
-    except (PydanticUserError, PydanticUndefinedAnnotation, RecursionError, TypeError, NameError):
+        schema: Any = adapter.json_schema()
+    except Exception:  # noqa: BLE001 - a team's own types describe themselves, and may raise anything
         return None
-    return adapter
+    return adapter if isinstance(schema, dict) else None
 
 
 def describe_fields(
@@ -49,7 +49,7 @@ def describe_fields(
         return None
     try:
         made: dict[str, Any] = make_model(name, **described).model_json_schema()
-    except (PydanticUserError, TypeError, ValueError, NameError):
+    except Exception:  # noqa: BLE001 - as above; together they may fail where each alone does not
         return None
     return made
 

@@ -80,7 +80,8 @@ def _of_fields(graph: Graph, shape: Shape, chosen: str | None) -> InputForm:
     others = {name: hint for name, hint in fields.items() if name != said or not takes_messages(hint, name)}
     described = describe_fields(shape.whole, others, required=required, name="Input") or {}
     names = sorted(fields, key=lambda name: name != said)
-    properties = {name: described.get("properties", {}).get(name, {}) for name in names}
+    known = {name: one for name, one in described.get("properties", {}).items() if isinstance(one, dict)}
+    properties = {name: known.get(name, {}) for name in names}
     if said is not None:
         properties[said] = _spoken(fields[said], said, properties[said])
     schema: dict[str, Any] = {"type": "object", "properties": properties, "required": required}

@@ -108,6 +108,10 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -_SAFE <= value <= _SAFE
 
 
+def is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_date(text: str) -> bool:
     try:
         return datetime.date.fromisoformat(text).isoformat() == text
@@ -149,9 +153,11 @@ class _Reading:
         if choices := _choices(schema):
             return "choice", choices
         type_ = schema.get("type")
+        if isinstance(type_, list):
+            return "json", ()  # one of several, which no widget can tell apart
         if type_ == "array":
             return self._kind_of_list(schema)
-        if isinstance(properties := schema.get("properties"), Mapping) and type_ in {None, "object"}:
+        if isinstance(properties := schema.get("properties"), Mapping) and type_ in (None, "object"):
             return ("object" if properties and depth <= _DEEPEST else "json"), ()
         if type_ == "string" and schema.get("format") == "date":
             return "date", ()
@@ -212,7 +218,7 @@ def _without_null(type_: Any) -> tuple[Any, bool]:
 
 def _choices(schema: Mapping[str, Any]) -> tuple[Any, ...]:
     if "const" in schema:
-        return (schema["const"],)
+        return () if schema["const"] is None else (schema["const"],)
     enum = schema.get("enum")
     if isinstance(enum, list):
         return tuple({spelled(value): value for value in enum if value is not None}.values())

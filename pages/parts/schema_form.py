@@ -14,7 +14,7 @@ import streamlit as st
 
 from core.json_schema import Mismatch, find_mismatches
 from pages.parts import state
-from pages.parts.schema_fields import MISSING, Field, fits, place_of, read_field, spelled
+from pages.parts.schema_fields import MISSING, Field, fits, is_whole, place_of, read_field, spelled
 from pages.parts.text import plain, plain_lines, shortened
 
 _UNSET = "Not set"
@@ -229,7 +229,7 @@ def _where(error: Exception) -> str:
 
 def _draw_text(field: Field, value: Any, key: str) -> None:
     most = field.schema.get("maxLength")
-    most = most if isinstance(most, int) and 0 < most < 1_000_000 and most >= len(value or "") else None
+    most = most if is_whole(most) and 0 < most < 1_000_000 and most >= len(value or "") else None
     given = {
         "key": key,
         "help": _help(field),
@@ -245,7 +245,7 @@ def _draw_text(field: Field, value: Any, key: str) -> None:
 
 def _is_long(field: Field, value: str) -> bool:
     most = field.schema.get("maxLength")
-    roomy = (isinstance(most, int) and most > 4 * _LONG) or str(field.schema.get("format")) in _AREAS
+    roomy = (is_whole(most) and most > 4 * _LONG) or str(field.schema.get("format")) in _AREAS
     return roomy or len(value) > _LONG or "\n" in value
 
 
@@ -337,7 +337,9 @@ def _name_of_choice(choice: Any) -> str:
 
 
 def _key(key: str, field: Field) -> str:
-    return f"{key}.{field.name.replace('~', '~0').replace('.', '~1')}"
+    # Half a character could not be sent to a browser.
+    name = field.name.encode("utf-8", "backslashreplace").decode()
+    return f"{key}.{name.replace('~', '~0').replace('.', '~1')}"
 
 
 def _title(field: Field) -> str:

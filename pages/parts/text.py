@@ -8,6 +8,8 @@ backslash helps against some of those, nor against what merely looks like a link
 import re
 from html import escape
 
+from core.outside import clean_text
+
 # Draws nothing and is not copied; but what stands on its two sides is no longer one text, in which Streamlit would
 # look for icons, emoji, arrows and links.
 SPLIT = ":small[]"
@@ -53,8 +55,8 @@ def as_written(text: str) -> str:
 
 
 def unturned(text: str) -> str:
-    """The text with the characters that turn the direction of what follows written out."""
-    return _TURNS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """The text as a browser can be sent it, with what turns the direction of a line written out."""
+    return _TURNS.sub(lambda found: f"\\u{ord(found[0]):04x}", clean_text(text))
 
 
 def shortened(text: str, length: int) -> str:

@@ -3,9 +3,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import pytest
+from langgraph.graph import START, StateGraph
+from pydantic import create_model
+from pydantic_core import core_schema
 
 from core.access.viewer import Viewer
 from core.agents.input_form import find_form, find_more, find_problems, read_text, write_text
@@ -219,3 +222,39 @@ class TestMoreInputs:
             "failed",
             "This agent takes no input 'colour'; its inputs are messages, language, notes.",
         )
+
+
+class Strange:
+    """A type that tells pydantic what it is, and then raises, or says what is no schema."""
+
+    said: Any = ValueError("no schema today")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return core_schema.any_schema()
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+        if isinstance(cls.said, Exception):
+            raise cls.said
+        return cls.said
+
+
+class OddlySaid(Strange):
+    said = True
+
+
+class OfManyTypes(Strange):
+    said: ClassVar[Any] = {"type": ["object", "string"], "properties": {"a": True}}
+
+
+class TestTypesThatDescribeThemselves:
+    @pytest.mark.parametrize("kind", [Strange, OddlySaid, OfManyTypes, list[Strange], Annotated[OddlySaid, "what"]])
+    def test_have_a_field_whatever_they_say(self, kind: Any) -> None:
+        taken: Any = create_model("Taken", messages=(str, ...), odd=(kind, ...), count=(int, ...))
+        made = StateGraph(taken).add_node("say", lambda _: {}).add_edge(START, "say").compile()
+        form = find_form(made)
+        assert form is not None
+        assert list(form.schema["properties"]) == ["messages", "odd", "count"]
+        assert all(isinstance(one, dict) for one in form.schema["properties"].values())
+        find_problems(made, form, {"messages": "x", "odd": 1, "count": 2})
