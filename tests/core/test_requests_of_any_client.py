@@ -3,6 +3,7 @@
 Where ``aiohttp`` is installed it is one of the clients.
 """
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.core.test_raw_calls import assert_is_of, bodies_of, say
 from tests.graphs import any_client
 from tests.provider_server import ProviderServer
 
+PICTURE = base64.b64encode(bytes(300)).decode()
 GEMINI = "/v1beta/models/gemini-2.5-flash"
 ASKED = [{"role": "user", "content": "asked"}]
 OF_GEMINI = {
@@ -102,6 +104,38 @@ class TestARequestInAnyForm(OnSqlite):
         arguments = made["args"] if isinstance(made["args"], dict) else json.loads(made["args"])
         assert {"name": made["name"], "args": arguments} == CALL
         assert call.streamed == ("streamed" in way)
+
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            ("/api/chat", {"model": "q", "messages": [{"role": "user", "content": "see", "images": [PICTURE]}]}),
+            (
+                f"{GEMINI}:generateContent",
+                {"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": PICTURE}}]}]},
+            ),
+            (
+                "/v1/messages",
+                {
+                    "model": "c",
+                    "messages": [
+                        {
+                            "role": "user",
+                            "content": [
+                                {
+                                    "type": "image",
+                                    "source": {"type": "base64", "media_type": "image/png", "data": PICTURE},
+                                }
+                            ],
+                        }
+                    ],
+                },
+            ),
+        ],
+    )
+    def test_keeps_of_a_picture_its_hash(self, skein: Skein, ada: Viewer, path: str, body: dict[str, Any]) -> None:
+        say(skein, ada, asked("httpx", "here", path, body), "any_client")
+        [(prompt, _)] = bodies_of(skein, calls_of(skein))
+        assert (PICTURE in json.dumps(prompt), "300 bytes, sha256 " in json.dumps(prompt)) == (False, True)
 
 
 class TestARequestFromAnyThread:

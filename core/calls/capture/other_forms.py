@@ -10,6 +10,7 @@ from typing import Any
 from core.calls.capture.answer import Answer, as_message, list_of, object_of, objects_of, texts_of, tool_call
 from core.calls.chunks import split_blocks
 
+_ANY_IMAGE = "image/unknown"
 _TOOL_BLOCKS = {"tool_use", "server_tool_use"}
 
 # --- Anthropic ---------------------------------------------------------------------------------------------------
@@ -136,7 +137,11 @@ def ask_ollama(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if body.get("system"):
         yield {"role": "system", "content": body["system"]}
     for message in list_of(body.get("messages")):
-        yield as_message(message)
+        plain = as_message(message)
+        if isinstance(plain.get("images"), list):
+            # In a form whose bytes are kept out of the record.
+            plain["images"] = [{"mime_type": _ANY_IMAGE, "data": image} for image in plain["images"]]
+        yield plain
     for text in texts_of(body.get("input", body.get("prompt"))):
         yield {"role": "user", "content": text}
 

@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 import structlog
 
-from core.calls.capture.exchange import Exchange, Form, RefusedRequestError, recognize
+from core.calls.capture.exchange import OTHER, Exchange, Form, RefusedRequestError, recognize
 from core.calls.capture.observed import ObservedCall
 from core.calls.stream_end import StreamEnd, is_readable_stream
 from core.outside import read_failure
@@ -268,6 +268,7 @@ class _RawCall:
     def __init__(self, call: ObservedCall, exchange: Exchange, listener: Listener) -> None:
         self._call, self._exchange, self._listener = call, exchange, listener
         self._size = 0
+        self._most = _MOST_KEPT
         call.requests, call.watched, call.first_request_at = 1, True, call.began
 
     @harmless
@@ -280,6 +281,8 @@ class _RawCall:
         call.http_status = response.status_code
         call.request_id = response.headers.get("x-request-id")
         exchange.content_type = response.headers.get("content-type", "")
+        if exchange.form is OTHER and "json" not in exchange.content_type:
+            self._most = 0  # a picture, or speech: nothing of it is read
         if response.is_closed:
             exchange.parts.append((time.monotonic(), response.content))
             self.end(None, came_whole=True)
@@ -295,7 +298,7 @@ class _RawCall:
     @harmless
     def hear(self, part: bytes) -> None:
         self._size += len(part)
-        if self._size <= _MOST_KEPT:
+        if self._size <= self._most:
             self._exchange.parts.append((time.monotonic(), part))
 
     @harmless
