@@ -4,10 +4,12 @@ Nothing here draws, and nothing trusts what it reads: texts came from people, mo
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from core.calls.listing.queries import CallDetail, CallRow
+from core.calls.pricing.billed import STANDARD_TIERS
 from pages.parts.figures import call_cost, count, milliseconds
 
 _ROLES = {"human": "user", "ai": "assistant", "function": "tool"}
@@ -112,10 +114,20 @@ def figures_of(detail: CallDetail) -> list[tuple[str, str]]:
         ("Written", _tokens(row.output_tokens, estimated)),
         ("Reasoning", _tokens(row.reasoning_tokens)),
         ("Pace", _pace(row)),
+        ("Also billed", _billed(call)),
         ("Attempts", str(row.attempt) if row.attempt > 1 else ""),
         ("Queued", milliseconds(call["queue_ms"]) if (call.get("queue_ms") or 0) >= 1 else ""),
     ]
     return [(name, value) for name, value in found if value]
+
+
+def _billed(call: Mapping[str, Any]) -> str:
+    """What changed the price beside the tokens; a usual tier does not."""
+    billed = dict((call.get("params") or {}).get("billed") or {})
+    tier = billed.pop("service_tier", "")
+    found = [f"{tier} tier"] if tier not in STANDARD_TIERS else []
+    found += [f"{value} {name.replace('_', ' ')}" for name, value in billed.items()]
+    return ", ".join(found)
 
 
 def _tokens(number: int | None, note: str = "") -> str:
@@ -142,13 +154,21 @@ def times_of(detail: CallDetail) -> list[tuple[str, float, float]]:
     return [*stretches, ("First token", queue, queue + first), ("Writing", queue + first, queue + whole)]
 
 
+_UNCHARGED = {
+    "free": "The offline demo model is free.",
+    "cache": "A cache answered, and no model: that costs nothing, and counts in no other figure.",
+    "refused": "No model saw this request, so it cost nothing.",
+}
+_UNPRICED = "No price was known for this model, or for all that was billed of it, so the call is unpriced."
+
+
 def price_of(detail: CallDetail) -> str:
     """By which price the call was billed, in words."""
     row, price = detail.row, detail.price
-    if row.cost_source == "free":
-        return "The offline demo model is free."
+    if row.cost_source in _UNCHARGED:
+        return _UNCHARGED[row.cost_source]
     if row.cost_source in {None, "unpriced"} or row.cost_usd is None:
-        return "" if row.status == "started" else "No price was known for this model, so the call is unpriced."
+        return "" if row.status == "started" else _UNPRICED
     source = "An own price" if row.cost_source == "own" else f"The public list {row.cost_source}"
     if price is None:
         return f"{source}."

@@ -50,10 +50,13 @@ def total_cost(usd: float, *, calls: int, unpriced: int) -> str:
     return dollars(usd) if usd else "free"
 
 
+_UNCHARGED = {"free": "free", "cache": "from a cache"}
+
+
 def call_cost(usd: float | None, source: str | None) -> str:
     """What one call cost; what has no price is never shown as nothing."""
-    if source == "free":
-        return "free"
+    if source in _UNCHARGED:
+        return _UNCHARGED[source]
     return "unpriced" if usd is None else dollars(usd)
 
 

@@ -138,7 +138,13 @@ class TestFigures:
         assert figures.total_cost(usd, calls=calls, unpriced=unpriced) == shown
 
     @pytest.mark.parametrize(
-        ("usd", "source", "shown"), [(0.0, "free", "free"), (None, "unpriced", "unpriced"), (0.5, "own", "$0.50")]
+        ("usd", "source", "shown"),
+        [
+            (0.0, "free", "free"),
+            (0.0, "cache", "from a cache"),
+            (None, "unpriced", "unpriced"),
+            (0.5, "own", "$0.50"),
+        ],
     )
     def test_a_calls_cost_says_where_there_is_none(self, usd, source, shown):
         assert figures.call_cost(usd, source) == shown
