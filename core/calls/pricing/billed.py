@@ -13,22 +13,18 @@ Reported = Mapping[str, Any]
 STANDARD_TIERS = frozenset({"", "default", "standard", "auto", "on_demand"})
 _MODALITIES = {"AUDIO": "audio", "IMAGE": "image", "DOCUMENT": "image"}
 # By the provider's own place, in an object within its usage.
+_IN_DETAILS = {"audio_tokens": "{}_audio_tokens", "image_tokens": "{}_image_tokens"}
+_IN_LANGCHAINS = {"audio": "{}_audio_tokens", "image": "{}_image_tokens"}
+_FOR_AN_HOUR = {"ephemeral_1h_input_tokens": "cache_write_1h_tokens"}
 _PLACES = {
-    ("prompt_tokens_details", "audio_tokens"): "input_audio_tokens",
-    ("prompt_tokens_details", "image_tokens"): "input_image_tokens",
-    ("completion_tokens_details", "audio_tokens"): "output_audio_tokens",
-    ("completion_tokens_details", "image_tokens"): "output_image_tokens",
-    ("input_tokens_details", "audio_tokens"): "input_audio_tokens",
-    ("input_tokens_details", "image_tokens"): "input_image_tokens",
-    ("output_tokens_details", "audio_tokens"): "output_audio_tokens",
-    ("output_tokens_details", "image_tokens"): "output_image_tokens",
-    ("input_token_details", "audio"): "input_audio_tokens",
-    ("input_token_details", "image"): "input_image_tokens",
-    ("input_token_details", "ephemeral_1h_input_tokens"): "cache_write_1h_tokens",
-    ("output_token_details", "audio"): "output_audio_tokens",
-    ("output_token_details", "image"): "output_image_tokens",
-    ("cache_creation", "ephemeral_1h_input_tokens"): "cache_write_1h_tokens",
-    ("server_tool_use", "web_search_requests"): "web_searches",
+    "prompt_tokens_details": {key: name.format("input") for key, name in _IN_DETAILS.items()},
+    "completion_tokens_details": {key: name.format("output") for key, name in _IN_DETAILS.items()},
+    "input_tokens_details": {key: name.format("input") for key, name in _IN_DETAILS.items()},
+    "output_tokens_details": {key: name.format("output") for key, name in _IN_DETAILS.items()},
+    "input_token_details": {key: name.format("input") for key, name in _IN_LANGCHAINS.items()} | _FOR_AN_HOUR,
+    "output_token_details": {key: name.format("output") for key, name in _IN_LANGCHAINS.items()},
+    "cache_creation": _FOR_AN_HOUR,
+    "server_tool_use": {"web_search_requests": "web_searches"},
 }
 # Lists of tokens by modality, as Google's servers tell them, and as its packages do.
 _LISTS = {
@@ -39,6 +35,8 @@ _LISTS = {
     "cacheTokensDetails": "cache_{}_read_tokens",
     "cache_tokens_details": "cache_{}_read_tokens",
 }
+_TOLD_IN = _PLACES.keys() | _LISTS.keys() | {"web_search_calls"}
+_USUAL_SPEEDS = {None, *STANDARD_TIERS}
 
 
 def read_billed(
@@ -49,13 +47,15 @@ def read_billed(
 ) -> dict[str, Any]:
     """What these reports of a usage tell, and what stands around them; of each thing what was told first.
 
-    ``count`` gives a value that is a count, and else None.
+    ``count`` gives a value that is a count, and else None. This is asked of every call, and so looks only where
+    there is something.
     """
     found: dict[str, Any] = {}
     for reported in reports:
-        for name, value in _counts_in(reported):
-            if number := count(value):
-                found.setdefault(name, number)
+        for outer in _TOLD_IN & reported.keys():
+            for name, value in _counts_in(outer, reported[outer]):
+                if number := count(value):
+                    found.setdefault(name, number)
     if searches := _searches_in(message):
         found.setdefault("web_searches", searches)
     for name, value in _served_as(reports, around):
@@ -64,34 +64,36 @@ def read_billed(
     return found
 
 
-def _served_as(reports: Sequence[Reported], around: Sequence[Reported]) -> Iterator[tuple[str, object]]:
-    for reported in (*around, *reports):
-        yield "service_tier", reported.get("service_tier") or reported.get("serviceTier")
-    for reported in reports:
-        if reported.get("speed") not in STANDARD_TIERS:
-            yield "speed", reported.get("speed")
-        details = reported.get("input_token_details")
-        for tier in ("priority", "flex"):
-            if isinstance(details, Mapping) and details.get(tier) is not None:
-                yield "service_tier", tier
-
-
-def _counts_in(reported: Reported) -> Iterator[tuple[str, object]]:
-    for (outer, inner), name in _PLACES.items():
-        place = reported.get(outer)
-        if isinstance(place, Mapping):
-            yield name, place.get(inner)
-    yield "web_searches", reported.get("web_search_calls")
-    for key, form in _LISTS.items():
+def _counts_in(outer: str, told: Any) -> Iterator[tuple[str, object]]:
+    """What stands in one place of a usage, by the names of the list."""
+    if outer == "web_search_calls":
+        yield "web_searches", told
+    elif isinstance(told, dict):
+        for inner, name in _PLACES.get(outer, {}).items():
+            if inner in told:
+                yield name, told[inner]
+    elif isinstance(told, list) and outer in _LISTS:
         sums: dict[str, int] = {}
-        entries = reported.get(key)
-        for entry in entries if isinstance(entries, list) else ():
-            modality = _MODALITIES.get(str(entry.get("modality"))) if isinstance(entry, Mapping) else None
+        for entry in told:
+            modality = _MODALITIES.get(str(entry.get("modality"))) if isinstance(entry, dict) else None
             tokens = entry.get("tokenCount", entry.get("token_count")) if modality else None
             if modality and isinstance(tokens, int):
                 sums[modality] = sums.get(modality, 0) + tokens
         for modality, tokens in sums.items():
-            yield form.format(modality), tokens
+            yield _LISTS[outer].format(modality), tokens
+
+
+def _served_as(reports: Sequence[Reported], around: Sequence[Reported]) -> Iterator[tuple[str, object]]:
+    for reported in (*around, *reports):
+        yield "service_tier", reported.get("service_tier") or reported.get("serviceTier")
+    for reported in reports:
+        if reported.get("speed") not in _USUAL_SPEEDS:
+            yield "speed", reported.get("speed")
+        details = reported.get("input_token_details")
+        if isinstance(details, dict):
+            for tier in ("priority", "flex"):
+                if details.get(tier) is not None:
+                    yield "service_tier", tier
 
 
 def _searches_in(message: BaseMessage | None) -> int:

@@ -160,18 +160,20 @@ def read_usage(
     usage = _read_counts(standard, message, llm_output)
     if usage is None:
         return None
-    around = [one for one in (getattr(message, "response_metadata", None), llm_output) if isinstance(one, Mapping)]
-    reports = [standard] if isinstance(standard, Mapping) else []
+    around = [one for one in (getattr(message, "response_metadata", None), llm_output) if isinstance(one, dict)]
+    reports = [standard] if isinstance(standard, dict) else []
     for source in around:
-        reports += _reports(source)
+        reports += [report for place in _PLACES if isinstance(report := _at(source, place), dict)]
+        reports.append(source)
     billed = read_billed(reports, around, message, _count)
     return replace(usage, billed=billed) if billed else usage
 
 
 def _read_counts(standard: object, message: BaseMessage | None, llm_output: Reported | None) -> Usage | None:
     usage = _read_standard(standard) if isinstance(standard, Mapping) else None
-    if usage is not None and _is_complete(usage):
-        return usage
+    if usage is not None and None not in (usage.cache_read_tokens, usage.reasoning_tokens):
+        written = usage.cache_write_tokens or _written_by_raw(message, llm_output)
+        return usage if written is None else replace(usage, cache_write_tokens=written)
     raw = _read_raw(message, llm_output)
     if usage is None or raw is None:
         return usage or raw
@@ -260,8 +262,14 @@ def _is_beside(reported: Reported, taken: int | None, said: int | None, reasonin
     return bool(reasoning) and total is not None and total == (taken or 0) + (said or 0) + (reasoning or 0)
 
 
-def _is_complete(usage: Usage) -> bool:
-    return None not in (usage.cache_read_tokens, usage.cache_write_tokens, usage.reasoning_tokens)
+def _written_by_raw(message: BaseMessage | None, llm_output: Reported | None) -> int | None:
+    """What a report in OpenAI's form says was written to a cache, which LangChain leaves out."""
+    for source in (getattr(message, "response_metadata", None), llm_output):
+        report = source.get("token_usage") if isinstance(source, dict) else None
+        if isinstance(report, dict):
+            written = _first(report, _CHAT_COMPLETIONS.cache_write)
+            return _written_by_age(report) if written is None else written
+    return None
 
 
 def _with_details(usage: Usage, raw: Usage) -> Usage:
