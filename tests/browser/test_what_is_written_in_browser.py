@@ -72,3 +72,14 @@ def test_an_answer_has_its_formulas_and_its_money(model_server, held, enter: Ope
         expect(answer.locator("code", has_text="$5 and $6 \\(y\\)")).to_have_count(1)
         expect(answer).to_contain_text("a -> b $1 $2 :smile:")
         page.reload()
+
+
+def test_a_table_offers_no_download_of_its_own(server, enter: OpenTab):
+    page = enter(server, "taker")
+    ask(page, "=cmd()")
+    wait_quiet(page)
+    page.get_by_role("link", name="Calls").last.click()
+    table = page.get_by_test_id("stDataFrame").first
+    table.hover()
+    expect(table.get_by_role("button", name="Search")).to_be_visible()
+    assert table.get_by_role("button", name="Download as CSV").count() == 0
