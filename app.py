@@ -25,6 +25,7 @@ from core.signals import drain_first
 from core.skein import close_current, current_skein
 from pages.parts.own_files import OwnFiles
 from pages.parts.own_tabs import LEAD_ANEW
+from pages.parts.uploads import UploadBounds
 
 
 @asynccontextmanager
@@ -62,5 +63,9 @@ app = st.App(
     Path(__file__).resolve().parent / "pages" / "frame.py",
     lifespan=lifespan,
     routes=build_routes(current_skein),
-    middleware=[*build_middleware(current_skein, connections, lead_anew=LEAD_ANEW), Middleware(OwnFiles)],
+    middleware=[
+        *build_middleware(current_skein, connections, lead_anew=LEAD_ANEW),
+        Middleware(OwnFiles),
+        Middleware(UploadBounds),
+    ],
 )

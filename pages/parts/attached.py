@@ -22,14 +22,8 @@ from core.skein import Skein
 from pages.parts import state
 from pages.parts.artifact_place import file_name
 from pages.parts.text import plain, plain_lines, shortened
+from pages.parts.uploads import NO_LIMIT_MB, refusal_of
 
-# What a browser offers to choose from; what a file really is, core finds out.
-FILE_TYPES = (
-    *("text", "application/json", "application/pdf", "image/png", "image/jpeg", "image/webp", "image/gif"),
-    *("md", "markdown", "csv", "tsv", "json", "txt", "log", "yaml", "yml", "toml", "ini", "xml", "sql", "sh"),
-    *("py", "js", "ts", "tsx", "jsx", "java", "kt", "go", "rs", "c", "h", "cpp", "cs", "rb", "php", "swift", "r"),
-    *("css", "tex", "ipynb", "diff", "patch"),
-)
 _LONGEST_NAME = 32
 _THUMBNAIL = 160
 
@@ -48,8 +42,7 @@ def draw_input(on_sent: Callable[[], None]) -> None:
         "Message the agent",
         key=state.INPUT,
         accept_file="multiple",
-        file_type=FILE_TYPES,
-        max_upload_size=10,
+        max_upload_size=NO_LIMIT_MB,
         on_submit=on_sent,
     )
 
@@ -79,7 +72,11 @@ def _check_all(uploads: Sequence[Any], room: int) -> tuple[tuple[Attachment, ...
     files, problems = list[Attachment](), list[str]()
     for upload in uploads[:room]:
         try:
-            files.append(check(upload.name, upload.getvalue()))
+            data = upload.getvalue()
+            if refused := refusal_of(upload.name, data):
+                problems.append(refused)
+            else:
+                files.append(check(upload.name, data))
         except BadInputError as error:
             problems.append(str(error))
     if left := uploads[room:]:

@@ -5,11 +5,13 @@ from functools import partial
 import streamlit as st
 
 from core.access.viewer import Viewer
+from core.errors import BadInputError
 from core.records.others import SETTING, keep_upload
 from core.skein import Skein
 from pages.parts import state
 from pages.parts.foreign_place import go
 from pages.parts.text import plain, plain_lines
+from pages.parts.uploads import refusal_of
 
 _LARGEST_MB = 200
 
@@ -68,4 +70,8 @@ def _draw_upload(skein: Skein, viewer: Viewer) -> None:
 
 def _keep_upload(skein: Skein, viewer: Viewer, key: str) -> None:
     with state.problems(state.FOREIGN_PROBLEM):
-        go(file=keep_upload(viewer, skein.settings, {file.name: file for file in state.get(key) or ()}))
+        files = {file.name: file for file in state.get(key) or ()}
+        for name, file in files.items():
+            if refused := refusal_of(name, file.getvalue()):
+                raise BadInputError(refused)
+        go(file=keep_upload(viewer, skein.settings, files))

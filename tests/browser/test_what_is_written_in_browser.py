@@ -83,3 +83,21 @@ def test_a_table_offers_no_download_of_its_own(server, enter: OpenTab):
     table.hover()
     expect(table.get_by_role("button", name="Search")).to_be_visible()
     assert table.get_by_role("button", name="Download as CSV").count() == 0
+
+
+def test_a_refused_file_is_named_and_the_question_waits_for_it(server, enter: OpenTab):
+    page = enter(server, "attacher")
+    files = page.locator("[data-testid=stChatInput] input[type=file]").first
+    page.fill("[data-testid=stChatInput] textarea", "What is in these?")
+    large = {"name": "large.txt", "mimeType": "text/plain", "buffer": b"a" * 11_000_000}
+    program = {"name": "run.exe", "mimeType": "application/octet-stream", "buffer": b"MZ\x00\x01" * 100}
+    files.set_input_files([large, program])
+    expect(page.get_by_test_id("stChatInput").get_by_text("run.exe")).to_be_visible()
+    page.locator("[data-testid=stChatInputSubmitButton]:not([disabled])").click()
+    expect(page.get_by_text("“large.txt” has 11.0 MB; a file has at most 10 MB.")).to_be_visible()
+    expect(page.get_by_text("“run.exe” is not of a type that can be attached")).to_be_visible()
+    expect(page.get_by_text("Not sent yet:")).to_be_visible()
+    expect(page.locator(".skein-written")).to_have_text("What is in these?")
+    expect(bubbles(page)).to_have_count(0)
+    page.get_by_role("button", name="Send it").click()
+    expect(bubbles(page).first.locator(".skein-written")).to_have_text("What is in these?")
