@@ -12,9 +12,9 @@ from pages.parts.uploads import MOST_HELD, MOST_HELD_FILES, UploadBounds, refusa
 
 
 async def _take(request: Request) -> JSONResponse:
-    form = await request.form()
-    (file,) = form.values()
-    data = await file.read()
+    async with request.form() as form:
+        (file,) = form.values()
+        data = await file.read()
     return JSONResponse({"name": file.filename, "size": len(data), "refused": refusal_of(file.filename, data)})
 
 
