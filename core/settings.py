@@ -97,6 +97,14 @@ class Settings(BaseSettings):
                 raise ValueError("each must be an address, or a network such as 10.0.0.0/8") from None
         return value
 
+    @field_validator("data_dir", "langgraph_json", "open")
+    @classmethod
+    def _whole_paths(cls, value: Path | tuple[Path, ...] | None) -> Path | tuple[Path, ...] | None:
+        """The paths as they are meant now: where the process works may change later."""
+        if isinstance(value, tuple):
+            return tuple(path.absolute() for path in value)
+        return None if value is None else value.absolute()
+
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: str) -> str:
@@ -108,7 +116,7 @@ class Settings(BaseSettings):
             backend = ""
         if backend not in {"sqlite", "postgresql+psycopg"}:
             raise ValueError("it must begin with sqlite:/// or postgresql+psycopg://")
-        return value
+        return _with_whole_path(value) if backend == "sqlite" else value
 
     @model_validator(mode="after")
     def _fitting(self) -> "Settings":
@@ -140,6 +148,14 @@ class Settings(BaseSettings):
         if self.model:
             return self.model
         return "gpt-4o-mini" if self.openai_api_key or self.openai_base_url else DEMO_MODEL
+
+
+def _with_whole_path(url: str) -> str:
+    """The address of a SQLite file, which may be named from where the process works."""
+    named = make_url(url)
+    if not named.database or named.database == ":memory:" or named.database.startswith("file:"):
+        return url
+    return named.set(database=str(Path(named.database).absolute())).render_as_string(hide_password=False)
 
 
 def share_model_server(env_file: Path = Path(".env")) -> None:

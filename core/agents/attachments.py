@@ -89,8 +89,9 @@ def _as_picture(name: str, data: bytes, media_type: str) -> Attachment:
         with _turns, Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "WEBP", "GIF"]) as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 raise _too_many_pixels(name)
-            picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-            kept, content = _encode(ImageOps.exif_transpose(picture), media_type)
+            shown = _in_eight_bits(picture)
+            shown.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+            kept, content = _encode(ImageOps.exif_transpose(shown), media_type)
     except BadInputError:
         raise
     except Image.DecompressionBombError:
@@ -98,6 +99,13 @@ def _as_picture(name: str, data: bytes, media_type: str) -> Attachment:
     except Exception:  # noqa: BLE001 - a library for pictures fails in many ways on a broken one
         raise BadInputError(f"“{name}” is a broken picture; please save it anew and attach that.") from None
     return Attachment(_named_as(name, kept), kept, content)
+
+
+def _in_eight_bits(picture: Image.Image) -> Image.Image:
+    """A grey picture of 16 bits in 8: Pillow itself cuts off what is above 255, which would leave it white."""
+    if not picture.mode.startswith("I"):
+        return picture
+    return picture.convert("I").point(lambda value: value / 256).convert("L")
 
 
 def _too_many_pixels(name: str) -> BadInputError:

@@ -211,6 +211,15 @@ class TestPictures:
         assert (file.name, file.media_type) == (name, kept)
         assert opened_picture(file).size == (40, 30)
 
+    def test_a_grey_one_of_16_bits_keeps_its_greys(self):
+        grey = Image.new("I;16", (3, 1))
+        for x, value in enumerate((0, 0x8000, 0xFFFF)):
+            grey.putpixel((x, 0), value)
+        into = io.BytesIO()
+        grey.save(into, "PNG")
+        shown = opened_picture(check("grey.png", into.getvalue())).convert("L")
+        assert [shown.getpixel((x, 0)) for x in range(3)] == [0, 128, 255]
+
     def test_a_large_one_becomes_small(self):
         file = check("photo.JPEG", noise((3_000, 2_000), "JPEG"))
         assert file.name == "photo.JPEG"

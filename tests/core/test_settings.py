@@ -111,3 +111,18 @@ class TestWhatIsChosen:
         assert here.checkpoints_path == tmp_path / "checkpoints.db"
         there = load(database_url=f"sqlite:///{tmp_path / 'b' / 'app.db'}")
         assert there.checkpoints_path == tmp_path / "b" / "checkpoints.db"
+
+    def test_means_the_same_place_wherever_the_process_works_later(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        settings = load(data_dir="here", open="other.db", langgraph_json="agents.json")
+        other = load(database_url="sqlite:///app.db")
+        monkeypatch.chdir("/")
+        assert (settings.data_dir, settings.open, settings.langgraph_json) == (
+            tmp_path / "here",
+            tmp_path / "other.db",
+            (tmp_path / "agents.json",),
+        )
+        assert other.app_database_url == f"sqlite:///{tmp_path / 'app.db'}"
+        assert other.checkpoints_path == tmp_path / "checkpoints.db"
