@@ -33,7 +33,7 @@ from sqlmodel import Session, SQLModel
 
 from core.errors import BusyError, SettingsError
 from core.jobs import JobQueue, Queued
-from core.outages import CommitUnknownError, as_outage, first_line, is_outage, is_passing
+from core.outages import MEND, CommitUnknownError, first_line, in_sentences, is_damage, is_passing
 from core.prepared import Prepared, run_plain
 from core.tables import clean_text, to_json
 
@@ -72,21 +72,21 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session for reading one consistent view; it never waits for a writer. OutageError as in ``write``."""
-        with _outages(), Session(self._reading, expire_on_commit=False) as session:
+        """A session for reading one consistent view; it never waits for a writer. Errors are those of ``write``."""
+        with in_sentences(), Session(self._reading, expire_on_commit=False) as session:
             yield session
 
     def find(self, statement: Prepared, given: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """The first row of a single statement; for who asks nothing else, at a fifth of the cost of ``read``."""
-        with _outages(), self._reading.connect() as connection:
+        with in_sentences(), self._reading.connect() as connection:
             return statement.first(_Lent(connection), given)
 
     def write(self, job: Job[T]) -> T:
         """Run the job in a transaction and return its result once that is committed.
 
-        OutageError says what is the matter where the database is away, full or busy.
+        OutageError says what is the matter where it is away, full or busy; DamageError that it is damaged.
         """
-        with _outages():
+        with in_sentences():
             return self.submit(job, within=self._within).result()
 
     def patient(self, seconds: float) -> "Database":
@@ -111,9 +111,10 @@ class Database:
         try:
             self._upgrade()
         except DBAPIError as error:
+            what = "please check SKEIN_DATABASE_URL and SKEIN_DATA_DIR."
             raise SettingsError(
                 f"The database {self._shown_url} cannot be opened ({first_line(error)}); "
-                "please check SKEIN_DATABASE_URL and SKEIN_DATA_DIR."
+                f"{MEND if is_damage(error) else what}"
             ) from None
         except CommandError as error:
             raise SettingsError(
@@ -191,17 +192,6 @@ class Database:
         if self._held is not None:
             held, self._held = self._held, None
             held.close()
-
-
-@contextmanager
-def _outages() -> Iterator[None]:
-    """Say in a sentence for people what is the matter with the database, where it may well pass."""
-    try:
-        yield
-    except SQLAlchemyError as error:
-        if not is_outage(error):
-            raise
-        raise as_outage(error) from error
 
 
 def _migrations() -> Config:

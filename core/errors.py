@@ -9,6 +9,7 @@
     ├── ConflictError      somebody else was first: show what is there now
     ├── BusyError          try again in a moment, or wait
     │   └── OutageError    the same: the database is away, or (NoRoomError) its disk is full
+    ├── DamageError        say that what is stored is damaged, and that a backup may help
     ├── CreationError      nothing was written: offer to send it again
     └── RunError           an execution failed: say why and offer to retry
 
@@ -60,6 +61,10 @@ class OutageError(BusyError):
 
 class NoRoomError(OutageError):
     """The disk is full."""
+
+
+class DamageError(SkeinError):
+    """A file that is read is damaged."""
 
 
 class CreationError(SkeinError):

@@ -6,22 +6,25 @@ class of an error.
 
 import errno
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import psycopg
 import stamina
 from psycopg_pool import PoolClosed
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
-from core.errors import BusyError, NoRoomError, OutageError
+from core.errors import BusyError, DamageError, NoRoomError, OutageError
 from core.outside import read_failure
 
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 120.0
 FULL = "The disk is full; please have its operator free some space, and try again."
+MEND = "its operator can bring a backup back, see docs/backup.md."
+_DAMAGE = ("malformed", "not a database", "unsupported file format", "Could not decode")
 _READ_ONLY = "The disk cannot be written; please have its operator look at it, and try again."
 _BUSY = "The database is busy; please try again in a moment."
 _AWAY = "The database does not answer; please try again in a moment."
@@ -34,6 +37,27 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 class CommitUnknownError(OutageError):
     """The connection broke while committing: the work may be there or not, so it must not simply be run again."""
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether a SQLite file is not one any more, or not a whole one."""
+    driver = _driver_error(error)
+    return isinstance(driver, sqlite3.DatabaseError) and any(words in str(driver) for words in _DAMAGE)
+
+
+@contextmanager
+def in_sentences() -> Iterator[None]:
+    """Say for people what is the matter with a store: OutageError where it may pass, else DamageError."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        if is_damage(error):
+            raise DamageError(
+                f"A database of this server is damaged ({first_line(error)[:200]}); {MEND}"
+            ) from error
+        if not is_outage(error):
+            raise
+        raise as_outage(error) from error
 
 
 def is_passing(error: BaseException) -> bool:

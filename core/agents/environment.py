@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from core.agents.manifest import Manifest
+from core.agents.manifest import Manifest, is_there
 from core.errors import BadInputError
 from core.outside import find_secrets
 
@@ -26,8 +26,8 @@ def read_environment(manifest: Manifest) -> dict[str, str]:
     if not isinstance(named, str):
         raise BadInputError(f"{manifest.label}: env should be the path of a file, or an object.")
     file = manifest.folder / named
-    if not file.is_file():
-        raise BadInputError(f"{manifest.label}: there is no file {named} that env names.")
+    if not is_there(file):
+        raise BadInputError(f"{manifest.label}: there is no file {named[:200]} that env names.")
     try:
         return {key: value for key, value in dotenv_values(file).items() if value is not None}
     except (OSError, ValueError) as error:

@@ -22,6 +22,7 @@ from langgraph.store.base import BaseStore
 from pydantic import ValidationError
 
 from core.agents.factories import Factory, Graph, as_graph, build, for_reading, is_factory
+from core.agents.manifest import is_there
 from core.agents.projects import Project, as_written
 from core.errors import BadInputError, SkeinError
 from core.outside import as_text, read_failure
@@ -90,9 +91,9 @@ def _name_of(place: str, project: Project) -> str:
         if "/" in place or "\\" in place:
             raise BadInputError(f"{place} is not a Python file.")
         return project.full_name(place)
+    if not is_there(project.folder / place):
+        raise BadInputError(f"There is no file {place[:200]}.")
     path = (project.folder / place).resolve()
-    if not path.is_file():
-        raise BadInputError(f"There is no file {place}.")
     return project.name_of_file(path)
 
 

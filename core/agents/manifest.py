@@ -26,6 +26,9 @@ _KNOWN = {
 }
 
 
+LARGEST, MOST_GRAPHS = 1_000_000, 1_000
+
+
 class Entry(BaseModel):
     """One graph, as ``langgraph.json`` describes it; ``node_timeout`` in seconds, ``retry`` in attempts.
 
@@ -84,17 +87,56 @@ def read_manifests(paths: Sequence[Path]) -> tuple[list[Manifest], list[str]]:
 def read_manifest(path: Path) -> Manifest:
     """Read the file; BadInputError says what it should look like."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = _read_json(path)
         graphs = dict(data["graphs"].items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        why = f"{type(error).__name__}: {read_failure(error, 300)}"
-        raise BadInputError(
-            f"{path} cannot be read as a langgraph.json ({why}); it needs an object "
-            f'like {{"graphs": {{"id": "path/file.py:variable"}}}}.'
-        ) from None
+    except (KeyError, TypeError, AttributeError):
+        raise _unreadable(path, "it has no object of graphs") from None
+    if len(graphs) > MOST_GRAPHS:
+        raise _unreadable(path, f"it names {len(graphs):,} graphs, and Skein takes {MOST_GRAPHS:,}")
     named = data.get("dependencies")
     dependencies = tuple(one for one in named if isinstance(one, str)) if isinstance(named, list) else ()
     return Manifest(path.resolve(), graphs, dependencies, data)
+
+
+def _read_json(path: Path) -> Any:
+    """What stands in the file, whose texts can all be stored and shown."""
+    if not is_there(path):
+        raise _unreadable(path, "there is no such file")
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise _unreadable(path, error.strerror or "it is no file") from None
+    if len(content) > LARGEST:
+        raise _unreadable(path, f"it is larger than {LARGEST:,} bytes")
+    try:
+        data = json.loads(content.decode("utf-8-sig"))
+        json.dumps(data, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        reason = f"it is no JSON: {error.msg.lower()} in line {error.lineno}, column {error.colno}"
+        raise _unreadable(path, reason) from None
+    except RecursionError:
+        raise _unreadable(path, "it is nested too deeply") from None
+    except UnicodeError:
+        raise _unreadable(path, "it is no text in UTF-8") from None
+    except ValueError:
+        raise _unreadable(path, "it has a number that is too long") from None
+    return data
+
+
+def _unreadable(path: Path, reason: str) -> BadInputError:
+    return BadInputError(
+        f"{path} cannot be read as a langgraph.json ({reason}); it needs an object like "
+        '{"graphs": {"id": "path/file.py:variable"}}.'
+    )
+
+
+def is_there(path: Path, *, folder: bool = False) -> bool:
+    """Whether a file, or a folder, is at a path that somebody wrote, which may be one that no system has."""
+    try:
+        return path.is_dir() if folder else path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def name_agents(manifests: Sequence[Manifest]) -> dict[str, tuple[Manifest, str]]:
@@ -172,7 +214,7 @@ def find_places(manifest: Manifest) -> Places:
     """
     roots, packages, problems = [], [], []
     for folder in dict.fromkeys([manifest.folder, *((manifest.folder / one) for one in manifest.dependencies)]):
-        if not folder.is_dir():  # the name of something that is installed
+        if not is_there(folder, folder=True):  # the name of something that is installed
             continue
         place = folder.resolve()
         roots.append(place)
@@ -186,8 +228,11 @@ def find_places(manifest: Manifest) -> Places:
             problems.append(
                 f"{manifest.label}: {place.name}/pyproject.toml cannot be read ({read_failure(error, 300)})."
             )
-    beside = [(manifest.folder / place).resolve().parent for place in map(_place_of, manifest.graphs.values())]
-    return Places(list(dict.fromkeys(roots)), packages, [one for one in beside if one.is_dir()], problems)
+    files = [manifest.folder / place for place in map(_place_of, manifest.graphs.values())]
+    beside = [
+        file.resolve().parent for file in files if is_there(file.parent, folder=True) and "\0" not in file.name
+    ]
+    return Places(list(dict.fromkeys(roots)), packages, beside, problems)
 
 
 def _place_of(described: Any) -> str:

@@ -37,8 +37,7 @@ from core.checkpoints import compact
 from core.checkpoints.fork import FORGET_ANSWERS, fork_in_sqlite
 from core.checkpoints.kept import KeptSerializer, keep_metadata, keep_writes
 from core.errors import BadInputError, BusyError
-from core.outages import repeated
-from core.outside import read_failure
+from core.outages import MEND, first_line, in_sentences, is_damage, repeated
 
 _BUSY_SECONDS = 5.0
 # So that one transaction stays short for the other processes that want to write.
@@ -164,11 +163,29 @@ class GroupCommitSaver(AsyncSqliteSaver):
         async def write() -> Any:
             return await self._writer.submit(work)
 
-        return await repeated(write)
+        with in_sentences():
+            return await repeated(write)
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002 - as LangGraph names it
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """The checkpoints of a thread, newest first, as LangGraph's own saver lists them."""
+        with in_sentences():
+            async for found in super().alist(config, filter=filter, before=before, limit=limit):
+                yield found
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The addressed checkpoint with its pending writes, or the newest, or None."""
         # Right on the loop: a lookup by primary key takes less time than a hop to another thread and back.
+        with in_sentences():
+            return self._get_tuple(config)
+
+    def _get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         at = config["configurable"]
         thread_id, ns, wanted = str(at["thread_id"]), at.get("checkpoint_ns", ""), get_checkpoint_id(config)
         if wanted:
@@ -264,9 +281,9 @@ async def open_sqlite_saver(path: Path) -> AsyncIterator[GroupCommitSaver]:
     try:
         await asyncio.to_thread(_prepare, path)
     except sqlite3.DatabaseError as error:
+        what = MEND if is_damage(error) else "check its folder, or move it away."
         raise BadInputError(
-            f"The checkpoint file {path.name} cannot be opened ({read_failure(error, 300)}); "
-            "check its folder, or move it away."
+            f"The checkpoint file {path.name} cannot be opened ({first_line(error)}); {what}"
         ) from error
     async with aiosqlite.connect(path, timeout=_BUSY_SECONDS) as rare:
         await AsyncSqliteSaver(rare).setup()

@@ -26,6 +26,7 @@ from sqlalchemy.engine import make_url
 from core.checkpoints.postgres_saver import RECONNECT_SECONDS, SCHEMA
 from core.database import Database
 from core.errors import BadInputError
+from core.outages import MEND, first_line, in_sentences, is_damage
 from core.outside import read_failure
 
 _BUSY_SECONDS = 10.0
@@ -46,7 +47,10 @@ def open_store(
     given: Any = index
     try:
         return _open_file(stack, path, given) if database.is_sqlite else _open_schema(stack, database, given)
-    except (sqlite3.DatabaseError, ValueError, TypeError, KeyError, ImportError) as error:
+    except sqlite3.DatabaseError as error:
+        what = MEND if is_damage(error) else "check its folder, or move it away."
+        raise BadInputError(f"The store {path.name} cannot be opened ({first_line(error)}); {what}") from error
+    except (ValueError, TypeError, KeyError, ImportError) as error:
         raise BadInputError(
             f"The store cannot be opened ({type(error).__name__}: {read_failure(error, 200)}); check its index."
         ) from error
@@ -54,6 +58,11 @@ def open_store(
 
 class FileStore(SqliteStore):
     """LangGraph's store in a SQLite file, for coroutines too."""
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Carry the operations out; OutageError or DamageError say what is the matter with the file."""
+        with in_sentences():
+            return super().batch(ops)
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Carry the operations out on another thread."""

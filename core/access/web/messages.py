@@ -16,6 +16,7 @@ from starlette.types import Scope
 from core.errors import (
     BusyError,
     ConflictError,
+    DamageError,
     ForbiddenError,
     NoRoomError,
     NotFoundError,
@@ -35,6 +36,7 @@ _STATUS = (
     (NoRoomError, 507),
     (OutageError, 503),
     (BusyError, 429),
+    (DamageError, 500),
     (SkeinError, 400),
 )
 _RETRY_AFTER = {"Retry-After": "5"}
