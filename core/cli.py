@@ -22,6 +22,7 @@ from core.demo_world.making import make_world
 from core.errors import BadInputError, NotFoundError, SettingsError, SkeinError
 from core.ids import new_user_id
 from core.outages import first_line
+from core.private import keep_private
 from core.records import commands
 from core.records.export.command import check_export, export
 from core.runs.crowd import Report, run_crowd
@@ -35,6 +36,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Manage Skein
 @app.callback()
 def main() -> None:
     """Manage Skein from the command line."""
+    keep_private()
 
 
 @app.command()

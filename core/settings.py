@@ -132,6 +132,12 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data_dir / 'skein.db'}"
 
     @property
+    def app_database_path(self) -> Path | None:
+        """The file of our own tables; None on PostgreSQL."""
+        url = make_url(self.app_database_url)
+        return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+    @property
     def checkpoints_path(self) -> Path:
         """The SQLite file of LangGraph's checkpoints: apart from ours, so that neither waits for the other."""
         database = make_url(self.app_database_url).database

@@ -25,6 +25,7 @@ from core.database import Database
 from core.errors import SkeinError
 from core.logs import hide_in_tracebacks, open_logs
 from core.outside import find_secrets, know_secrets
+from core.private import keep_private, mend_rights, raise_file_limit
 from core.records.background import Background
 from core.records.export.jobs import Exports
 from core.records.housekeeper import Housekeeper
@@ -48,6 +49,10 @@ class Skein:
     def __init__(self, settings: Settings, *, only: Path | None = None) -> None:
         """Open all; or, as the process of a project, what carries out the runs of that file ``only``."""
         self.settings = settings
+        keep_private()
+        raise_file_limit()
+        if only is None:
+            mend_rights(settings)
         environment = dict(os.environ)  # before any project adds to it: the process of one gets none of another's
         with ExitStack() as stack:
             self.secret_key = load_secret_key(settings)

@@ -20,6 +20,7 @@ from core.errors import ForbiddenError, NotFoundError, SkeinError
 from core.history.activity import HOUSE
 from core.ids import RetentionId, UserId, to_retention_id
 from core.outages import first_line
+from core.private import list_open_to_others, raise_file_limit, tabs_for
 from core.records import backup as backups
 from core.records import doctor as doctors
 from core.records import retention as rules
@@ -53,6 +54,7 @@ def doctor(
             left = doctors.examine(house, kinds=kind or (), progress=lambda _at, _of: bar.update(1))
     for found in left:
         typer.echo(_describe(found))
+    _tell_of_files()
     typer.echo(f"{len(left)} kinds of findings." if left else "Everything agrees.")
     if left:
         raise typer.Exit(1)
@@ -142,6 +144,17 @@ def _preview(database: Database, retention_id: RetentionId) -> str:
     seen = rules.preview(HOUSE, database, row.rule)
     amounts = f"{seen.sessions:,} sessions, {seen.messages:,} messages, texts of {seen.texts:,} calls"
     return f"{row.rule.name} ({row.rule.action}): {amounts}"
+
+
+def _tell_of_files() -> None:
+    """What the system lets Skein open, and what others may read of what it keeps."""
+    files = raise_file_limit()
+    if files is not None:
+        typer.echo(
+            f"Skein may have {files:,} files open at once, which is enough for about {tabs_for(files):,} tabs."
+        )
+    for path in list_open_to_others(_settings()):
+        typer.echo(f"Others may read {path}; starting Skein mends that, if the file is its own.")
 
 
 def _describe(found: doctors.Finding) -> str:
