@@ -23,6 +23,7 @@ from core.logs import hide_in_tracebacks
 from core.settings import share_model_server
 from core.signals import drain_first
 from core.skein import close_current, current_skein
+from pages.parts.failures import show_failure
 from pages.parts.own_files import OwnFiles
 from pages.parts.own_tabs import LEAD_ANEW
 from pages.parts.uploads import UploadBounds
@@ -62,6 +63,7 @@ connections = Connections(current_skein)
 app = st.App(
     Path(__file__).resolve().parent / "pages" / "frame.py",
     lifespan=lifespan,
+    on_script_error=show_failure,
     routes=build_routes(current_skein),
     middleware=[
         *build_middleware(current_skein, connections, lead_anew=LEAD_ANEW),

@@ -16,7 +16,7 @@ from psycopg_pool import PoolClosed
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
-from core.errors import BusyError, DamageError, NoRoomError, OutageError
+from core.errors import BusyError, DamageError, NoRoomError, OutageError, SkeinError
 from core.outside import read_failure
 
 T = TypeVar("T")
@@ -51,13 +51,21 @@ def in_sentences() -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
-        if is_damage(error):
-            raise DamageError(
-                f"A database of this server is damaged ({first_line(error)[:200]}); {MEND}"
-            ) from error
-        if not is_outage(error):
+        explained = explain(error)
+        if explained is None:
             raise
-        raise as_outage(error) from error
+        raise explained from error
+
+
+def explain(error: Exception) -> SkeinError | None:
+    """The error that says in a sentence for people what is the matter; None where only the log can help."""
+    if isinstance(error, SkeinError):
+        return error
+    if is_damage(error):
+        return DamageError(f"A database of this server is damaged ({first_line(error)[:200]}); {MEND}")
+    if isinstance(error, OSError) and error.errno not in _NO_SPACE:
+        return None
+    return as_outage(error) if is_outage(error) else None
 
 
 def is_passing(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.access.viewer import Viewer
-from core.errors import BusyError, SkeinError
+from core.errors import BusyError, OutageError, SkeinError
 from core.history.branches import BranchRow
 from core.history.conversations import ConversationRow, default_title
 from core.history.messages import Added, NewMessage
@@ -119,7 +119,8 @@ class Talk:
 
     def _hold_back(self, given: Given, error: SkeinError) -> None:
         head = self._opened.head
-        if not (isinstance(error, BusyError) and head is not None and head.is_live):
+        is_busy = isinstance(error, BusyError) and not isinstance(error, OutageError)
+        if not (is_busy and head is not None and head.is_live):
             state.put(state.PROBLEM, str(error))
         state.hold_back(self._opened.conversation_id, given.text, given.files)
 

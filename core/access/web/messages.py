@@ -24,7 +24,7 @@ from core.errors import (
     SignInError,
     SkeinError,
 )
-from core.outages import as_outage, is_outage
+from core.outages import explain
 
 PAGES = Path(__file__).parent / "html"
 templates = Jinja2Templates(directory=PAGES)
@@ -66,10 +66,8 @@ def message(scope: Scope, status: int, title: str, text: str) -> Response:
 
 def failure(scope: Scope, error: Exception) -> Response:
     """What is said of an error that nothing inside has answered."""
-    if not isinstance(error, SkeinError) and is_outage(error):
-        error = as_outage(error)
-    if isinstance(error, SkeinError):
-        return message(scope, status_of(error), "This cannot be done just now", str(error))
+    if (explained := explain(error)) is not None:
+        return message(scope, status_of(explained), "This cannot be done just now", str(explained))
     reference = secrets.token_hex(4)
     log.error("request_failed", reference=reference, path=scope["path"], error=type(error).__name__, exc_info=error)
     text = f"Something went wrong here. Please try again; Skein's operator finds it in the log as {reference}."

@@ -39,6 +39,7 @@ _LONGEST_WAIT = 5.0
 _GRACE_ON_LOOP, _GRACE_IN_THREAD = 5.0, 900.0
 # Longer than the process that is at a call would wait for it itself.
 _QUIET = timedelta(seconds=_GRACE_IN_THREAD + 300)
+_WHOLE_MS = timedelta(milliseconds=1)  # what was streamed is known to the millisecond
 log = structlog.get_logger("skein.calls")
 
 Said = Callable[[Db, str], list[tuple[str | None, datetime, str]]]
@@ -323,9 +324,6 @@ class CallLog:
         thread_id, row = orphan.row["thread_id"], orphan.row
         if thread_id is None:
             return [], None
-        pieces = [
-            (at, text)
-            for node, at, text in self._said(db, thread_id)
-            if node == row["node"] and at >= row["created_at"]
-        ]
+        began = row["created_at"] - _WHOLE_MS
+        pieces = [(at, text) for node, at, text in self._said(db, thread_id) if node == row["node"] and at >= began]
         return [text for _, text in pieces], pieces[-1][0] if pieces else None
