@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Row, Select, bindparam, exists
@@ -17,6 +18,7 @@ from sqlmodel import col, select
 from core.access.viewer import Viewer
 from core.errors import BadInputError, ForbiddenError, NotFoundError
 from core.history.activity import record
+from core.history.folding import fold
 from core.ids import ConversationId, SessionId
 from core.tables import Conversation, Message, Session, Thread, User, clean_text, utc_now
 
@@ -43,12 +45,19 @@ def list_conversations(
 ) -> list[ConversationRow]:
     """The viewer's own conversations, last active first; ``before`` an ``updated_at`` gives the next page."""
     query = _RECENT
-    if search.strip():
-        query = query.where(col(Conversation.title).icontains(search.strip(), autoescape=True))
     if before is not None:
         query = query.where(col(Conversation.updated_at) < before)
+    if wanted := fold(search):
+        query = query.where(col(Conversation.conversation_id).in_(_called(viewer, db, wanted, limit, before)))
     rows = db.connection().execute(query, {"owner": viewer.user_id, "most": limit})
     return [_to_row(row) for row in rows]
+
+
+def _called(viewer: Viewer, db: Db, wanted: str, limit: int, before: datetime | None) -> list[str]:
+    """The ids of the viewer's conversations with this, folded, in their titles."""
+    titles = _TITLES if before is None else _TITLES.where(col(Conversation.updated_at) < before)
+    rows = db.connection().execute(titles, {"owner": viewer.user_id})
+    return list(islice((row_id for row_id, title in rows if wanted in fold(title)), limit))
 
 
 def get_conversation(viewer: Viewer, db: Db, conversation_id: ConversationId) -> ConversationRow:
@@ -200,5 +209,11 @@ _RECENT = (
     .where(col(Session.user_id) == bindparam("owner"), *_is_there)
     .order_by(col(Conversation.updated_at).desc())
     .limit(bindparam("most"))
+)
+_TITLES = (
+    select(col(Conversation.conversation_id), col(Conversation.title))
+    .join(Session, col(Session.session_id) == Conversation.session_id)
+    .where(col(Session.user_id) == bindparam("owner"), *_is_there)
+    .order_by(col(Conversation.updated_at).desc())
 )
 _HOLD = select(Conversation.updated_at).where(Conversation.conversation_id == bindparam("key")).with_for_update()

@@ -1,6 +1,6 @@
 """What a tree shows of its messages' words: how each begins, and in which of them a text stands.
 
-Invariant: case is folded here and not by the database, so that both databases find the same.
+Invariant: words are folded here and not by the database, so that both databases find the same.
 """
 
 from typing import Any
@@ -11,6 +11,7 @@ from sqlmodel import Session as Db
 from core.access.viewer import Viewer
 from core.database import table_of
 from core.history.conversations import get_conversation
+from core.history.folding import fold
 from core.ids import ConversationId, MessageId
 from core.tables import Message
 
@@ -28,15 +29,11 @@ def read_excerpts(viewer: Viewer, db: Db, conversation_id: ConversationId) -> di
 def find_messages(viewer: Viewer, db: Db, conversation_id: ConversationId, text: str) -> list[MessageId]:
     """The messages of a conversation in whose words or answer a text stands, in the order they were made."""
     get_conversation(viewer, db, conversation_id)
-    wanted = " ".join(text.split()).casefold()
+    wanted = fold(text)
     if not wanted:
         return []
     rows = db.connection().execute(_WORDS, {"conversation": conversation_id})
-    return [MessageId(message_id) for message_id, *words in rows if any(wanted in _folded(said) for said in words)]
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.split()).casefold()
+    return [MessageId(message_id) for message_id, *words in rows if any(wanted in fold(said) for said in words)]
 
 
 def _of_conversation(*columns: Any) -> Select[Any]:

@@ -190,6 +190,17 @@ class TestTheList:
                 found[search] = [row.title for row in list_conversations(alice, db, search=search)]
         assert found == {"中文": ["说中文吧"], "100%": ["100% sure"], "_": [], "SURE": ["100% sure"]}
 
+    def test_is_searched_by_what_people_take_for_the_same(self, opened: Skein, person: Person) -> None:
+        alice = person("alice")
+        for text in ("ЕЩЁ раз", "A Straße in Évora", "ＡＢＣ"):
+            answered(opened, alice, ask(opened, alice, text, agent="echo").thread_id)
+        with opened.database.read() as db:
+            found = [
+                [row.title for row in list_conversations(alice, db, search=search, limit=1)]
+                for search in ("еще", "STRASSE IN EVORA", "abc")
+            ]
+        assert found == [["ЕЩЁ раз"], ["A Straße in Évora"], ["ＡＢＣ"]]
+
 
 class TestAConversation:
     def test_is_renamed_deleted_and_taken_back(self, opened: Skein, person: Person) -> None:

@@ -276,7 +276,7 @@ HARMLESS = {
     "Engine.close",
     # The index of words, for its own thread, the purge and the doctor.
     *("index_of", "read_entries", "index_messages", "remove_messages", "words_of", "to_ms", "mark_words"),
-    *("find_words", "snippet", "to_fts5", "to_tsquery", "to_tsvector", "to_words"),
+    *("find_words", "snippet", "to_fts5", "to_tsquery", "to_tsvector", "to_words", "fold"),
     *("resolve", "resolve_all", "settle_versions", "parse_ref", "find_named", "attached_refs", "not_found"),
     *("check_content", "clean_name", "is_text", "read_plan", "write_plan", "plan_to_text", "text_to_plan"),
     *("word_differences", "state_differences", "align", "common_start"),
