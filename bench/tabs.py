@@ -10,6 +10,7 @@ import asyncio
 import re
 import time
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -17,6 +18,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
 _WORD = re.compile(r"\bw\d+\b")
+_WRITTEN = 'class="skein-written"'
 _PATIENCE = 60.0
 _WHOLE = ForwardMsg.FINISHED_SUCCESSFULLY
 _FRAGMENT = ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY
@@ -118,7 +120,8 @@ class Page:
         return [self._nodes[path].element for path in sorted(self._nodes) if self._nodes[path].element is not None]
 
     def texts(self) -> list[str]:
-        return [one.markdown.body for one in self.elements() if one.WhichOneof("type") == "markdown"]
+        """What stands on the page as Markdown, and what people wrote, in order."""
+        return [text for text in map(_text_of, self.elements()) if text is not None]
 
     def count_numbered(self) -> int:
         """How many numbered words there are, or a few more: cheap enough for each frame."""
@@ -379,6 +382,15 @@ class Tab:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+
+
+def _text_of(element: Any) -> str | None:
+    match element.WhichOneof("type"):
+        case "markdown":
+            return str(element.markdown.body)
+        case "html" if _WRITTEN in element.html.body:
+            return unescape(re.sub("<[^>]*>", "", element.html.body))
+    return None
 
 
 def _expected(tokens: int) -> list[str]:

@@ -8,7 +8,6 @@ from sqlalchemy import update
 from sqlmodel import col
 from streamlit.runtime import get_instance
 
-from bench.tabs import Tab
 from core.access import accounts
 from core.access.sign_in import sign_out_everywhere
 from core.access.viewer import Viewer
@@ -95,7 +94,7 @@ class TestAChangedRole:
         async with served.tabs(1, cookie) as [tab]:
             set_role(served.skein, viewer, "analyst")
             await tab.say("please keep this")
-            await until(lambda: "please keep this" in " ".join(element_texts(tab)))
+            await until(lambda: "please keep this" in " ".join(tab.page.texts()))
         assert what_was_asked(served.skein, viewer) == []
 
 
@@ -121,12 +120,6 @@ class TestAFile:
 def own_session(served: Served) -> str:
     [info] = get_instance()._session_mgr.list_active_sessions()
     return info.session.id
-
-
-def element_texts(tab: Tab) -> list[str]:
-    bodies = (element.markdown.body for element in tab.page.elements() if element.WhichOneof("type") == "markdown")
-    plain = (element.text.body for element in tab.page.elements() if element.WhichOneof("type") == "text")
-    return [*bodies, *plain]
 
 
 async def until(is_so) -> None:
