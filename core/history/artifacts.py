@@ -36,6 +36,7 @@ from core.history.artifact_rows import (
     resolve_all,
 )
 from core.ids import ArtifactId, SessionId, ThreadId, new_artifact_id
+from core.outside import hide_known_in
 from core.tables import Artifact, ArtifactVersion, Conversation, Message, Session, Thread, utc_now
 
 __all__ = [
@@ -83,6 +84,7 @@ def write_version(
     ConflictError when somebody else has made a version by hand from the same one after the same thread.
     """
     _require_own_session(viewer, db, session_id)
+    content = hide_known_in(content)
     check_content(kind, content, media_type)
     if thread_id is not None:
         _require_thread(db, session_id, thread_id)

@@ -19,6 +19,8 @@ from core.calls.filters import CallFilter
 from core.calls.listing.export import export_calls
 from core.calls.proof.verify import verify
 from core.errors import BadInputError
+from core.history.artifacts import Ref, download, write_version
+from core.history.sessions import create_session
 from core.ids import SessionId
 from core.logs import open_logs
 from core.outside import (
@@ -235,6 +237,18 @@ class TestAKeyThatIsEchoed:
         with leaking.database.read() as db:
             assert shown in (db.exec(select(LlmCallBody)).one().response or "")
             assert db.exec(select(LlmCall)).one().status == "ok"
+
+    def test_is_in_no_artifact(self, leaking: Skein) -> None:
+        alice = make_person(leaking, "alice")
+
+        def write(db: Any) -> Ref:
+            session_id = create_session(alice, db, "work")
+            content = f"the key is {KEY}".encode()
+            given = {"kind": "result", "name": "x", "content": content, "media_type": "text/plain"}
+            return write_version(alice, db, session_id=session_id, **given)
+
+        ref = leaking.database.write(write)
+        assert download(alice, leaking.database, ref) == b"the key is " + b"*" * len(KEY)
 
 
 @pytest.fixture
