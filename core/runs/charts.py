@@ -4,6 +4,7 @@ Invariant: what is let through holds no address, no expression and no more rows 
 at once; so a chart can show only what the tool gave with it.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -141,6 +142,8 @@ def safe_cell(cell: Any, longest: int) -> str | int | float | bool | None:
         return cell
     if isinstance(cell, (int, float)) and abs(cell) <= _LARGEST_NUMBER:
         return cell
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return None  # in a column or an axis of numbers a word has no place
     if not isinstance(cell, str):
         cell = plain(cell)
         if isinstance(cell, (list, dict)):
@@ -156,7 +159,7 @@ def _clean_text(text: str, cleaning: _Cleaning) -> str:
 
 
 def _clean_number(value: Any, name: str) -> Any:
-    value = plain(value)
+    value = None if isinstance(value, float) and not math.isfinite(value) else plain(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if name in _SIZES:
             return min(max(value, -_WIDEST), _WIDEST)
