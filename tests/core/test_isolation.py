@@ -272,8 +272,7 @@ HARMLESS = {
     *("exactly", "kind_of", "read_actions", "with_schemas", "tool_and_arguments", "as_list", "arguments_hash"),
     *("check_decisions", "check_answer", "respond", "inputs_of", "settings_of", "decisions.find_obstacle"),
     *("Engine.find_missing", "Engine.may_write_artifacts"),
-    "Engine.open",
-    "Engine.close",
+    *("Engine.open", "Engine.close", "Engine.drain", "Engine.hurry", "Engine.problem"),
     # The index of words, for its own thread, the purge and the doctor.
     *("index_of", "read_entries", "index_messages", "remove_messages", "words_of", "to_ms", "mark_words"),
     *("find_words", "snippet", "to_fts5", "to_tsquery", "to_tsvector", "to_words", "fold"),
