@@ -25,14 +25,14 @@ _MOST_ROWS = 100
 
 def main(skein: Skein, viewer: Viewer) -> None:
     st.markdown("### Running now")
-    st.caption("Everybody's runs in this process." if viewer.is_admin else "Your runs in this process.")
+    st.caption("Everybody's runs." if viewer.is_admin else "Your runs.")
     if problem := state.take(state.PROBLEM):
         st.warning(plain_lines(problem), icon=":material/info:")
     draw_every(_REFRESH_SECONDS, partial(_draw_runs, skein, viewer))
 
 
 def _draw_runs(skein: Skein, viewer: Viewer) -> None:
-    runs = sorted(skein.engine.active(viewer), key=lambda run: (run.place or 0, run.thread_id))
+    runs = sorted(skein.engine.active_everywhere(viewer), key=lambda run: (run.place or 0, run.thread_id))
     with skein.database.read() as db:
         headings = get_headings(viewer, db, {run.conversation_id for run in runs})
     if not runs:
@@ -61,6 +61,7 @@ def _draw_run(skein: Skein, viewer: Viewer, run: ActiveRun, heading: Heading) ->
                 "Stop",
                 icon=":material/stop:",
                 key=f"live.stop.{run.thread_id}",
+                help="Asks the process that runs it, which ends it within seconds" if run.is_elsewhere else None,
                 on_click=partial(_stop, skein, viewer, run),
             )
 
@@ -68,7 +69,9 @@ def _draw_run(skein: Skein, viewer: Viewer, run: ActiveRun, heading: Heading) ->
 def describe(run: ActiveRun) -> str:
     """What it is doing, since when, and how fast."""
     if run.place is not None:
-        return f"queued, {ordinal(run.place)}" if run.place else "queued in its project's process"
+        return f"queued, {ordinal(run.place)}" if run.place else "queued in another process"
+    if run.is_elsewhere:
+        return f"running in another process · {milliseconds(run.seconds * 1000)}"
     node = f"{plain(run.node)} at work" if run.node else "starting"
     pace = f"{run.tokens_per_second:,.0f} tokens/s"
     return f"{node} · {milliseconds(run.seconds * 1000)} · {run.tokens:,} tokens · {pace}"

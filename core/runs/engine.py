@@ -307,6 +307,14 @@ class Engine:
         ]
         return [*(self._describe(run) for run in runs), *self._list_elsewhere(viewer)]
 
+    def active_everywhere(self, viewer: Viewer) -> list[ActiveRun]:
+        """The same, and what other processes on this database run and have queued."""
+        here = {run.thread_id: run for run in self.active(viewer)}
+        with self._database.read() as db:
+            found = store.list_live(db, None, None if viewer.is_admin else viewer.user_id)
+        others = [one for one in found if one[0].worker != self._worker.name and one[0].thread_id not in here]
+        return [*here.values(), *(describe_elsewhere(*one) for one in others)]
+
     def _list_elsewhere(self, viewer: Viewer) -> list[ActiveRun]:
         """What the processes of projects are at, of which only the database tells."""
         if self._share.alone or not self._share.agents:

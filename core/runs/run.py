@@ -57,6 +57,7 @@ class ActiveRun:
     seconds: float
     tokens: int
     tokens_per_second: float
+    is_elsewhere: bool = False
 
 
 def describe_elsewhere(thread: Thread, conversation_id: str) -> ActiveRun:
@@ -72,6 +73,7 @@ def describe_elsewhere(thread: Thread, conversation_id: str) -> ActiveRun:
         (utc_now() - began).total_seconds() if began is not None else 0.0,
         0,
         0.0,
+        is_elsewhere=True,
     )
 
 

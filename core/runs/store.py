@@ -320,13 +320,18 @@ def leave(db: Db, thread_ids: Collection[str]) -> None:
     db.execute(changed.values(worker=NOBODY, lease_until=utc_now()))
 
 
-def list_live(db: Db, agents: Collection[str], user_id: str | None) -> list[tuple[Thread, str]]:
-    """The queued and running threads of these agents, of one person or of all, each with its conversation."""
+def list_live(db: Db, agents: Collection[str] | None, user_id: str | None) -> list[tuple[Thread, str]]:
+    """The queued and running threads of these agents (None: of all), of one person or of all people.
+
+    Each comes with its conversation.
+    """
     query = (
         select(Thread, Message.conversation_id)
         .join(Message, col(Message.message_id) == Thread.message_id)
-        .where(col(Thread.status).in_(LIVE), col(Thread.agent_id).in_(list(agents)))
+        .where(col(Thread.status).in_(LIVE))
     )
+    if agents is not None:
+        query = query.where(col(Thread.agent_id).in_(list(agents)))
     if user_id is not None:
         query = query.where(Thread.user_id == user_id)
     return [(thread, conversation_id) for thread, conversation_id in db.exec(query)]

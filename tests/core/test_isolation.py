@@ -229,7 +229,7 @@ FINDS_NOTHING = {"get_headings", "list_named", "list_files", "read_files", "list
 # These give what is the viewer's own and nothing else: each has a test of its own below.
 OWN = {
     "list_conversations",
-    "Engine.active",
+    *("Engine.active", "Engine.active_everywhere"),
     "Engine.place_of",
     # In test_tree.py, test_branches.py, and in test_saved_views.py:
     "find_siblings",
@@ -365,6 +365,7 @@ class TestAnotherMember:
         assert outcomes(world, mallory, [*READS, *WRITES]) == expected
         assert everything_of(world) == before
         assert world.skein.engine.active(mallory) == []
+        assert world.skein.engine.active_everywhere(mallory) == []
 
     def test_is_told_the_same_as_of_what_is_not_there(self, world: World, person: Person) -> None:
         mallory = person("mallory")

@@ -75,7 +75,8 @@ BUDGETS = [
     Budget("calls", "calls", 21, 81, query={"window": "all"}),
     Budget("calls, everybody's", "calls", 19, 83, role="admin", query={"window": "all"}),
     Budget("call", "calls", 14, 69, query={"call": "{call}"}),
-    Budget("running now", "live", 4, 11),
+    # One read more than what this process runs: other processes run too.
+    Budget("running now", "live", 5, 11),
     Budget("databases", "databases", 3, 21, role="admin"),
     Budget("accounts", "admin", 4, 25, role="admin"),
     Budget("prices", "prices", 4, 42, role="admin"),

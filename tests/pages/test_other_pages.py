@@ -4,6 +4,7 @@ import pytest
 
 from core.access.accounts import create_account, list_accounts
 from core.history.messages import NewMessage
+from core.skein import open_skein
 from tests.conftest import make_settings
 from tests.core.support import wait_until
 from tests.pages.conftest import button_named, has_button, person_named, said, say, texts
@@ -166,6 +167,20 @@ class TestRunningNow:
         self.start(opened, "ben", "Plums, 2000 tokens")
         shown = texts_of(tab("root", role="admin"), "live.py")
         assert ("Pears" in shown, "Plums" in shown, "**2** running" in shown) == (True, True, True)
+
+    def test_what_another_process_runs_is_seen_and_stopped_too(self, tab, opened, settings):
+        ada = person_named(opened, "ada")
+        other = open_skein(settings)
+        try:
+            added = other.engine.start(ada, NewMessage("Pears, 2000 tokens"))
+            wait_until(lambda: [run.place for run in other.engine.active(ada)] == [None])
+            at = tab("ada").switch_page("live.py").run()
+            assert ("Pears" in texts(at), "running in another process" in texts(at)) == (True, True)
+            at.button(key=f"live.stop.{added.thread_id}").click().run()
+            wait_until(lambda: other.engine.active(ada) == [])
+            wait_until(lambda: "Nothing is running." in texts(at.run()))
+        finally:
+            other.close()
 
     def test_a_message_for_which_there_is_no_room_is_kept(self, tab, opened):
         self.start(opened, "ada", "Pears, 2000 tokens")
