@@ -23,10 +23,10 @@ from core.logs import hide_in_tracebacks
 from core.settings import share_model_server
 from core.signals import drain_first
 from core.skein import close_current, current_skein
-from pages.parts.failures import show_failure
-from pages.parts.own_files import OwnFiles
-from pages.parts.own_tabs import LEAD_ANEW
-from pages.parts.uploads import UploadBounds
+from pages.parts.ui.failures import show_failure
+from pages.parts.ui.own_files import OwnFiles
+from pages.parts.ui.own_tabs import LEAD_ANEW
+from pages.parts.ui.uploads import UploadBounds
 
 
 @asynccontextmanager
@@ -42,9 +42,9 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     if not has_accounts(skein.database):
         link = setup_link(skein.settings, skein.secret_key, port=st.get_option("server.port"))
         print(f"\n  Skein has no account yet. Make the first one here:\n\n  {link}\n", flush=True)
-    import_module("pages.parts.talk")  # and with it all that the first visitor would have to wait for
-    import_module("pages.parts.own_tabs").name_tabs(skein.secret_key)
-    seam = import_module("pages.parts.seam")
+    import_module("pages.parts.chat.ask")  # and with it all that the first visitor would have to wait for
+    import_module("pages.parts.ui.own_tabs").name_tabs(skein.secret_key)
+    seam = import_module("pages.parts.ui.seam")
     seam.watch_tabs()
     connections.on_change = seam.take_change
     drain_first(skein.drain, skein.hurry)
@@ -52,7 +52,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 50)
-    Thread(target=import_module("pages.parts.preload").load_rest, name="skein-preload", daemon=True).start()
+    Thread(target=import_module("pages.parts.ui.preload").load_rest, name="skein-preload", daemon=True).start()
     try:
         yield
     finally:

@@ -6,11 +6,11 @@ from core.access import accounts, passwords, sign_in
 from core.access.viewer import Viewer
 from core.errors import BadInputError
 from core.skein import Skein
-from pages.parts import state
-from pages.parts.browsers import browser_name
-from pages.parts.guard import require_viewer
-from pages.parts.resources import get_skein
-from pages.parts.text import plain, plain_lines
+from pages.parts.ui import state
+from pages.parts.ui.browsers import browser_name
+from pages.parts.ui.guard import require_viewer
+from pages.parts.ui.resources import get_skein
+from pages.parts.ui.text import plain, plain_lines
 
 
 def main() -> None:

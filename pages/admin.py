@@ -10,11 +10,11 @@ from core.errors import SkeinError
 from core.records.erasure import erase_user, preview_erasure
 from core.skein import Skein
 from core.tables import ROLES
-from pages.parts import state
-from pages.parts.guard import require_admin
-from pages.parts.long_deed import do_with_bar
-from pages.parts.resources import get_skein
-from pages.parts.text import plain, plain_lines
+from pages.parts.ui import state
+from pages.parts.ui.guard import require_admin
+from pages.parts.ui.long_action import do_with_bar
+from pages.parts.ui.resources import get_skein
+from pages.parts.ui.text import plain, plain_lines
 
 
 def main() -> None:

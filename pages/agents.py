@@ -13,15 +13,15 @@ from core.agents.registry import Agent
 from core.errors import SkeinError
 from core.history.rules import ANY, RuleRow, list_rules
 from core.skein import Skein
-from pages.parts.agent_options import choose_agent, describe_broken, settings_of
-from pages.parts.agent_trial import draw_trial
-from pages.parts.argument_table import argument_rows
-from pages.parts.figures import counted
-from pages.parts.graph_picture import draw_graph
-from pages.parts.guard import require_viewer
-from pages.parts.places import APPROVALS, CHAT
-from pages.parts.resources import get_skein
-from pages.parts.text import plain, plain_lines, shortened
+from pages.parts.agents.agent_trial import draw_trial
+from pages.parts.chat.agent_options import choose_agent, describe_broken, settings_of
+from pages.parts.forms.argument_table import argument_rows
+from pages.parts.graph.graph_picture import draw_graph
+from pages.parts.ui.format import counted
+from pages.parts.ui.guard import require_viewer
+from pages.parts.ui.page_paths import APPROVALS, CHAT
+from pages.parts.ui.resources import get_skein
+from pages.parts.ui.text import plain, plain_lines, shortened
 
 viewer = require_viewer()
 

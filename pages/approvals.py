@@ -13,16 +13,25 @@ from core.errors import SkeinError
 from core.history.approvals import ApprovalRow, count_waiting, get_approval, list_approvals
 from core.ids import to_approval_id
 from core.skein import Skein
-from pages.parts.approval_form import holds_typing
-from pages.parts.approval_place import TABS, WHOSE, Place, draw_choice, draw_filter, draw_words, leave, read_place
-from pages.parts.approval_said import draw_said
-from pages.parts.approval_texts import matches
-from pages.parts.approval_view import draw_anew, draw_approval, draw_decided
-from pages.parts.by_clock import look_every
-from pages.parts.guard import require_viewer
-from pages.parts.resources import get_skein
-from pages.parts.rule_list import draw_pages, draw_rules
-from pages.parts.text import plain_lines
+from pages.parts.approvals.approval_form import holds_typing
+from pages.parts.approvals.approval_outcome import draw_said
+from pages.parts.approvals.approval_texts import matches
+from pages.parts.approvals.approval_url import (
+    TABS,
+    WHOSE,
+    Place,
+    draw_choice,
+    draw_filter,
+    draw_words,
+    leave,
+    read_place,
+)
+from pages.parts.approvals.approval_view import draw_anew, draw_approval, draw_decided
+from pages.parts.approvals.rule_list import draw_pages, draw_rules
+from pages.parts.ui.guard import require_viewer
+from pages.parts.ui.resources import get_skein
+from pages.parts.ui.text import plain_lines
+from pages.parts.ui.watch import look_every
 
 viewer = require_viewer()
 

@@ -14,23 +14,23 @@ from core.history.conversations import list_conversations
 from core.history.tree import get_tree
 from core.ids import ConversationId
 from core.skein import Skein
-from pages.parts import state
-from pages.parts.branch_list import draw_branches, draw_snapshots
-from pages.parts.by_clock import look_every
-from pages.parts.compare_view import draw_choosing, draw_compare
-from pages.parts.conversation_list import icon, label
-from pages.parts.days import zone
-from pages.parts.figures import counted, dollars
-from pages.parts.guard import require_viewer
-from pages.parts.node_panel import draw_panel
-from pages.parts.opened import record_conversation_look
-from pages.parts.places import CHAT
-from pages.parts.resources import get_skein
-from pages.parts.text import plain, plain_lines
-from pages.parts.time_machine import draw_time_machine
-from pages.parts.tree_data import Shown, cost_of, count_forks, deepest, live_of, load
-from pages.parts.tree_place import LIST, TREE, Place, address, go, read_place
-from pages.parts.tree_view import draw
+from pages.parts.branches.branch_list import draw_branches, draw_snapshots
+from pages.parts.branches.compare_view import draw_choosing, draw_compare
+from pages.parts.branches.message_panel import draw_panel
+from pages.parts.branches.time_machine import draw_time_machine
+from pages.parts.branches.tree_data import Shown, cost_of, count_forks, deepest, live_of, load
+from pages.parts.branches.tree_url import LIST, TREE, Place, address, go, read_place
+from pages.parts.branches.tree_view import draw
+from pages.parts.chat.conversation_list import icon, label
+from pages.parts.ui import state
+from pages.parts.ui.days import zone
+from pages.parts.ui.format import counted, dollars
+from pages.parts.ui.guard import require_viewer
+from pages.parts.ui.open_branch import record_conversation_look
+from pages.parts.ui.page_paths import CHAT
+from pages.parts.ui.resources import get_skein
+from pages.parts.ui.text import plain, plain_lines
+from pages.parts.ui.watch import look_every
 
 viewer = require_viewer()
 

@@ -11,23 +11,23 @@ from core.errors import SkeinError
 from core.history.browse.listing import count_sessions
 from core.skein import Skein
 from core.tables import utc_now
-from pages.parts import state
-from pages.parts.activity_view import draw_activity
-from pages.parts.address import address
-from pages.parts.browse_bulk import MOST, draw_bar, draw_undo
-from pages.parts.browse_filters import draw_chips, draw_search
-from pages.parts.browse_new import draw_new
-from pages.parts.browse_place import OF_ONE, TABS, Place, read_place
-from pages.parts.browse_query import go
-from pages.parts.browse_review import draw_review
-from pages.parts.browse_table import draw_order, draw_table
-from pages.parts.export_view import draw_exports
-from pages.parts.guard import require_viewer
-from pages.parts.inspector import draw_inspector
-from pages.parts.resources import get_skein
-from pages.parts.session_view import draw_session
-from pages.parts.text import plain_lines
-from pages.parts.views import ViewsOf, draw_views, open_shared
+from pages.parts.browse.activity_view import draw_activity
+from pages.parts.browse.browse_bulk import MOST, draw_bar, draw_undo
+from pages.parts.browse.browse_filters import draw_chips, draw_search
+from pages.parts.browse.browse_new import draw_new
+from pages.parts.browse.browse_query import go
+from pages.parts.browse.browse_review import draw_review
+from pages.parts.browse.browse_table import draw_order, draw_table
+from pages.parts.browse.browse_url import OF_ONE, TABS, Place, read_place
+from pages.parts.browse.export_view import draw_exports
+from pages.parts.inspector.inspector import draw_inspector
+from pages.parts.session.session_view import draw_session
+from pages.parts.ui import state
+from pages.parts.ui.address import address
+from pages.parts.ui.guard import require_viewer
+from pages.parts.ui.resources import get_skein
+from pages.parts.ui.saved_views import ViewsOf, draw_views, open_shared
+from pages.parts.ui.text import plain_lines
 
 viewer = require_viewer()
 

@@ -13,20 +13,20 @@ from core.calls.panels.analytics import newest_change
 from core.calls.text.search import pending
 from core.skein import Skein
 from core.tables import utc_now
-from pages.parts import state
-from pages.parts.address import address
-from pages.parts.by_clock import look_every
-from pages.parts.call_filters import draw_chips, draw_filters, draw_window, read_names
-from pages.parts.call_panels import draw_panels
-from pages.parts.call_place import Place, read_place
-from pages.parts.call_table import draw_table
-from pages.parts.call_tools import draw_export, draw_verify, draw_writer
-from pages.parts.call_view import draw_call
-from pages.parts.figures import counted
-from pages.parts.guard import require_viewer
-from pages.parts.resources import get_skein
-from pages.parts.text import plain_lines
-from pages.parts.views import ViewsOf, draw_views, open_shared
+from pages.parts.calls.call_filters import draw_chips, draw_filters, draw_window, read_names
+from pages.parts.calls.call_panels import draw_panels
+from pages.parts.calls.call_table import draw_table
+from pages.parts.calls.call_tools import draw_export, draw_verify, draw_writer
+from pages.parts.calls.call_url import Place, read_place
+from pages.parts.calls.call_view import draw_call
+from pages.parts.ui import state
+from pages.parts.ui.address import address
+from pages.parts.ui.format import counted
+from pages.parts.ui.guard import require_viewer
+from pages.parts.ui.resources import get_skein
+from pages.parts.ui.saved_views import ViewsOf, draw_views, open_shared
+from pages.parts.ui.text import plain_lines
+from pages.parts.ui.watch import look_every
 
 viewer = require_viewer()
 

@@ -8,23 +8,23 @@ import streamlit as st
 
 from core.access.viewer import Viewer
 from core.skein import Skein
-from pages.parts import state
-from pages.parts.agent_options import chosen_agent
-from pages.parts.artifact_panel import draw_artifacts
-from pages.parts.artifact_shelf import read_shelf
-from pages.parts.attached import draw_input, draw_problem
-from pages.parts.chat_header import Header, chosen_show
-from pages.parts.conversation_list import OwnRow, draw_conversation_list
-from pages.parts.guard import require_viewer
-from pages.parts.held_back import draw_held_back
-from pages.parts.input_form import draw_input_form
-from pages.parts.more_inputs import find_more_inputs
-from pages.parts.opened import load
-from pages.parts.resources import get_skein
-from pages.parts.talk import Places, Talk
-from pages.parts.text import plain, plain_lines
-from pages.parts.transcript import draw_transcript
-from pages.parts.variants import draw_chosen
+from pages.parts.artifacts.artifact_list import read_shelf
+from pages.parts.artifacts.artifact_panel import draw_artifacts
+from pages.parts.chat.agent_options import chosen_agent
+from pages.parts.chat.ask import Places, Talk
+from pages.parts.chat.attachments import draw_input, draw_problem
+from pages.parts.chat.chat_header import Header, chosen_show
+from pages.parts.chat.conversation_list import OwnRow, draw_conversation_list
+from pages.parts.chat.input_form import draw_input_form
+from pages.parts.chat.more_inputs import find_more_inputs
+from pages.parts.chat.transcript import draw_transcript
+from pages.parts.chat.unsent import draw_held_back
+from pages.parts.chat.variants import draw_chosen
+from pages.parts.ui import state
+from pages.parts.ui.guard import require_viewer
+from pages.parts.ui.open_branch import load
+from pages.parts.ui.resources import get_skein
+from pages.parts.ui.text import plain, plain_lines
 
 viewer = require_viewer()
 

@@ -13,16 +13,16 @@ from core.checkpoints.foreign.reading import Foreign
 from core.errors import SkeinError
 from core.records.others import SETTING, open_other
 from core.skein import Skein
-from pages.parts import state
-from pages.parts.address import address
-from pages.parts.foreign_head import draw_head
-from pages.parts.foreign_place import Place, go, read_place
-from pages.parts.foreign_start import draw_start
-from pages.parts.foreign_thread import draw_thread
-from pages.parts.foreign_threads import draw_threads
-from pages.parts.guard import require_viewer
-from pages.parts.resources import get_skein
-from pages.parts.text import plain_lines
+from pages.parts.databases.foreign_head import draw_head
+from pages.parts.databases.foreign_start import draw_start
+from pages.parts.databases.foreign_thread import draw_thread
+from pages.parts.databases.foreign_threads import draw_threads
+from pages.parts.databases.foreign_url import Place, go, read_place
+from pages.parts.ui import state
+from pages.parts.ui.address import address
+from pages.parts.ui.guard import require_viewer
+from pages.parts.ui.resources import get_skein
+from pages.parts.ui.text import plain_lines
 
 _STYLE = """<style>
 [data-testid="stMainBlockContainer"] { max-width: 80rem; }

@@ -8,11 +8,11 @@ import streamlit as st
 from core.access.sign_in import sign_out
 from core.access.viewer import Viewer
 from core.access.web import ICON
-from pages.parts import state
-from pages.parts.gate import drawing
-from pages.parts.guard import known, require_viewer
-from pages.parts.resources import count_waiting_of, get_skein
-from pages.parts.text import plain
+from pages.parts.ui import state
+from pages.parts.ui.draw_throttle import drawing
+from pages.parts.ui.guard import known, require_viewer
+from pages.parts.ui.resources import count_waiting_of, get_skein
+from pages.parts.ui.text import plain
 
 _HERE = Path(__file__).resolve().parent
 _MENU, _ACCOUNT, _SIGN_OUT = "frame.menu", "Your account", "Sign out"

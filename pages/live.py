@@ -8,14 +8,14 @@ from core.access.viewer import Viewer
 from core.history.conversations import Heading, get_headings
 from core.runs.run import ActiveRun
 from core.skein import Skein
-from pages.parts import state
-from pages.parts.by_clock import draw_every
-from pages.parts.figures import milliseconds
-from pages.parts.guard import require_viewer
-from pages.parts.places import CHAT
-from pages.parts.resources import get_skein
-from pages.parts.run_summary import ordinal
-from pages.parts.text import plain, plain_lines
+from pages.parts.chat.run_summary import ordinal
+from pages.parts.ui import state
+from pages.parts.ui.format import milliseconds
+from pages.parts.ui.guard import require_viewer
+from pages.parts.ui.page_paths import CHAT
+from pages.parts.ui.resources import get_skein
+from pages.parts.ui.text import plain, plain_lines
+from pages.parts.ui.watch import draw_every
 
 viewer = require_viewer()
 

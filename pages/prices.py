@@ -10,13 +10,13 @@ from core.calls.pricing.rates import list_name
 from core.errors import SkeinError
 from core.skein import Skein
 from core.tables import ModelPrice
-from pages.parts import state
-from pages.parts.days import midnight, today
-from pages.parts.guard import require_admin
-from pages.parts.price_tables import open_own, price_label, price_rows
-from pages.parts.repricing import draw_repricing, forget_preview
-from pages.parts.resources import get_skein
-from pages.parts.text import plain_lines
+from pages.parts.admin.price_tables import open_own, price_label, price_rows
+from pages.parts.admin.repricing import draw_repricing, forget_preview
+from pages.parts.ui import state
+from pages.parts.ui.days import midnight, today
+from pages.parts.ui.guard import require_admin
+from pages.parts.ui.resources import get_skein
+from pages.parts.ui.text import plain_lines
 
 NOTICE = "prices.notice"  # one sentence about what was just done
 REFUSED = "prices.refused"  # one sentence about why a price could not be entered

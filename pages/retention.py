@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from pages.parts.guard import require_admin
-from pages.parts.resources import get_skein
-from pages.parts.retention_view import draw_rules
+from pages.parts.admin.retention_view import draw_rules
+from pages.parts.ui.guard import require_admin
+from pages.parts.ui.resources import get_skein
 
 
 def main() -> None:

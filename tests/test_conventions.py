@@ -11,7 +11,7 @@ from core.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(path for path in (ROOT / "pages").glob("*.py") if path.stem != "__init__")
-PARTS = sorted((ROOT / "pages" / "parts").glob("*.py"))
+PARTS = sorted((ROOT / "pages" / "parts").rglob("*.py"))
 CORE = sorted(path for path in (ROOT / "core").rglob("*.py") if "migrations" not in path.parts)
 SOURCES = sorted([ROOT / "app.py", *(ROOT / "pages").rglob("*.py"), *(ROOT / "core").rglob("*.py")])
 MARKDOWN = {"caption", "error", "info", "markdown", "success", "toast", "warning", "write"}
@@ -55,7 +55,7 @@ GUARDS = {"require_viewer", "require_admin"}
 # What a person does with these is done in their callback: the script's body may end before it comes to it.
 DEEDS = {"button", "chat_input", "form_submit_button", "menu_button"}
 # Only this one knows how a page keeps its end when a clock fires; the chat, which shows answers, has no clock.
-CLOCKS = {"pages/parts/by_clock.py"}
+CLOCKS = {"pages/parts/ui/watch.py"}
 SETTING = re.compile(r"\b(?:SKEIN|OPENAI)_[A-Z][A-Z_]*[A-Z]\b")
 # What the tests' own runner reads is no setting of Skein.
 FOR_TESTS = {"SKEIN_TEST_BROWSER"}
@@ -208,14 +208,14 @@ class TestPages:
 
     def test_session_state_has_one_owner(self):
         owners = [name(path) for path in [*PAGES, *PARTS] if "session_state" in attributes(path)]
-        assert owners == ["pages/parts/state.py"]
+        assert owners == ["pages/parts/ui/state.py"]
 
     def test_only_one_module_may_cache(self):
         caching = {name(path) for path in [*PAGES, *PARTS] if {"cache_data", "cache_resource"} & attributes(path)}
-        assert caching <= {"pages/parts/resources.py"}
+        assert caching <= {"pages/parts/ui/resources.py"}
 
     def test_state_keys_are_named_after_their_page_and_differ(self):
-        assigned = [node for node in parsed(ROOT / "pages/parts/state.py").body if isinstance(node, ast.Assign)]
+        assigned = [node for node in parsed(ROOT / "pages/parts/ui/state.py").body if isinstance(node, ast.Assign)]
         keys = [key.value for node in assigned for key in ast.walk(node.value) if isinstance(key, ast.Constant)]
         assert keys == list(dict.fromkeys(keys))
         assert [key for key in keys if "." not in str(key)] == ["show"]

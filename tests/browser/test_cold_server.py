@@ -27,7 +27,7 @@ from tests.conftest import make_settings
 pytestmark = pytest.mark.browser
 
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
-PARTS = sorted(path.stem for path in (ROOT / "pages" / "parts").glob("*.py"))
+PARTS = sorted(f"{path.parent.name}/{path.stem}" for path in (ROOT / "pages" / "parts").glob("*/*.py"))
 PATHS = ["/", *(f"/{stem}" for stem in PAGES), *(f"/parts/{stem}" for stem in PARTS), "/pages/admin.py", "/admin/"]
 ADMINS_ONLY = ("Members see their own work", "First password", "Create account")
 SECRET = "the quince is ripe"

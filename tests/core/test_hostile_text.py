@@ -38,8 +38,9 @@ from core.ids import parse_id
 from core.outside import TextInPieces, find_secrets, fit_data, hide_looks, hide_secrets, know_secrets, read_failure
 from core.records.telling import inline, quoted
 from core.runs.events import plain, readable
-from pages.parts import approval_texts, blocks
-from pages.parts import text as page_text
+from pages.parts.approvals import approval_texts
+from pages.parts.chat import markdown_blocks
+from pages.parts.ui import text as page_text
 from tests.hostile import Found, find_patterns, fragments, repeated, try_out
 
 SIZE, ENDED = 100_000, pytest.mark.timeout(60)
@@ -189,8 +190,8 @@ FUNCTIONS: dict[str, Callable[[str], Any]] = {
     "same_site": lambda text: is_same_site(origin=text, referer=text, host=text),
     "local_path": local_path,
     "page_plain": page_text.plain,
-    "find_cut": blocks.find_cut,
-    "is_open": blocks.is_open,
+    "find_cut": markdown_blocks.find_cut,
+    "is_open": markdown_blocks.is_open,
     "visible": lambda text: approval_texts.visible(text, SIZE),
     "arguments_html": lambda text: approval_texts.arguments_html({"a": text}),
 }

@@ -9,8 +9,8 @@ from streamlit.testing.v1 import AppTest
 from core.history.activity_list import ActivityRow
 from core.history.messages import NewMessage
 from core.skein import Skein
-from pages.parts.activity_view import describe, lead_of, read_place
-from pages.parts.places import BROWSE, CALLS, CHAT
+from pages.parts.browse.activity_view import describe, lead_of, read_place
+from pages.parts.ui.page_paths import BROWSE, CALLS, CHAT
 from tests.core.support import answered
 from tests.pages.conftest import OpenTab, person_named
 

@@ -13,7 +13,7 @@ from core.history.rules import add_rule
 from core.settings import Settings
 from core.skein import Skein
 from core.tables import Thread
-from pages.parts.argument_table import argument_rows
+from pages.parts.forms.argument_table import argument_rows
 from tests.conftest import make_settings
 from tests.pages.conftest import FRAME, opened_popover, person_named, said, say, texts
 

@@ -13,11 +13,11 @@ from streamlit.testing.v1 import AppTest
 
 from core.runs.events import Event
 from core.skein import Skein, open_skein, use_skein
-from pages.parts.blocks import is_open, next_break
-from pages.parts.progress import read_share, read_text
-from pages.parts.run_summary import summarize
-from pages.parts.shown import MOST_BLOCKS
-from pages.parts.tool_calls import CallState, ToolCall, collect, in_order
+from pages.parts.chat.markdown_blocks import is_open, next_break
+from pages.parts.chat.node_progress import read_share, read_text
+from pages.parts.chat.run_summary import summarize
+from pages.parts.chat.tool_call_view import MOST_BLOCKS
+from pages.parts.chat.tool_calls import CallState, ToolCall, collect, in_order
 from tests.conftest import make_settings
 from tests.graphs import tooling
 from tests.pages.conftest import say, texts
@@ -164,7 +164,7 @@ def drawn(*batches: list[Event], show: str = "tokens") -> AppTest:
 
 
 def _draw(batches, show):
-    from pages.parts.answer import Show, draw_answer
+    from pages.parts.chat.answer import Show, draw_answer
 
     draw_answer(batches, show=Show(show))
 
@@ -237,7 +237,7 @@ class TestDrawnLive:
 def _draw_bars(reports):
     import streamlit as st
 
-    from pages.parts.progress import Bars
+    from pages.parts.chat.node_progress import Bars
 
     Bars(st.container()).add(reports)
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pages.parts.answer_text import AnswerText, as_markdown
-from pages.parts.text import SPLIT
+from pages.parts.ui.answer_text import AnswerText, as_markdown
+from pages.parts.ui.text import SPLIT
 
 _pieces = st.sampled_from(
     [

@@ -21,9 +21,9 @@ from core.runs.decisions import decide
 from core.settings import Settings
 from core.skein import Skein
 from core.tables import Approval
-from pages.parts.approval_fields import SCOPES
-from pages.parts.approval_texts import bounded, options_of, question_of, rest_of
-from pages.parts.resources import count_waiting_of
+from pages.parts.approvals.approval_fields import SCOPES
+from pages.parts.approvals.approval_texts import bounded, options_of, question_of, rest_of
+from pages.parts.ui.resources import count_waiting_of
 from tests.conftest import make_settings
 from tests.core.support import ROOT, answered, ask, follow, status_of, turn_at, wait_until
 from tests.pages.conftest import OpenTab, person_named, texts

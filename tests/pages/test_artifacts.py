@@ -23,8 +23,8 @@ from core.history.turns import Turn
 from core.settings import Settings
 from core.skein import Skein
 from core.tables import ArtifactVersion
-from pages.parts.artifact_place import file_name
-from pages.parts.artifact_view import is_table, plan_lines, read_table, records_table, to_text
+from pages.parts.artifacts.artifact_url import file_name
+from pages.parts.artifacts.artifact_view import is_table, plan_lines, read_table, records_table, to_text
 from tests.conftest import make_settings
 from tests.core.support import answered, ask
 from tests.pages.conftest import OpenTab, has_button, person_named, said, texts

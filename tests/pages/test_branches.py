@@ -19,16 +19,16 @@ from core.records.compare import Totals
 from core.runs.branching import edit, regenerate, snapshot
 from core.runs.execute import StateStep
 from core.skein import Skein
-from pages.parts.compare_view import totals_rows
-from pages.parts.differing import in_words, words_html
-from pages.parts.node_ways import file_stem
-from pages.parts.places import BRANCHES
-from pages.parts.state_edits import read_edits
-from pages.parts.time_machine import describe_step, find_step, step_at
-from pages.parts.tree_colours import ColourBy
-from pages.parts.tree_data import cost_of
-from pages.parts.tree_place import read_place
-from pages.parts.tree_view import found_words, jump
+from pages.parts.branches.compare_view import totals_rows
+from pages.parts.branches.message_actions import file_stem
+from pages.parts.branches.time_machine import describe_step, find_step, step_at
+from pages.parts.branches.tree_colours import ColourBy
+from pages.parts.branches.tree_data import cost_of
+from pages.parts.branches.tree_url import read_place
+from pages.parts.branches.tree_view import found_words, jump
+from pages.parts.forms.state_edits import read_edits
+from pages.parts.ui.diff_view import in_words, words_html
+from pages.parts.ui.page_paths import BRANCHES
 from tests.conftest import make_settings
 from tests.pages.conftest import FRAME, button_named, has_button, person_named, said, texts
 
@@ -265,8 +265,8 @@ class TestADialog:
     def test_what_cannot_be_done_is_said_there_and_nothing_typed_is_lost(self):
         def script():
             from core.errors import BadInputError
-            from pages.parts import state
-            from pages.parts.ask import ask
+            from pages.parts.ui import state
+            from pages.parts.ui.text_dialog import ask
 
             def keep(name: str) -> None:
                 if name == "taken":

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pages.parts.side_by_side import in_rows
-from pages.parts.variants import to_variants
+from pages.parts.chat.side_by_side import in_rows
+from pages.parts.chat.variants import to_variants
 from tests.pages.conftest import opened_popover, said, say, texts
 
 TEN = " ".join(f"w{number}" for number in range(1, 11))

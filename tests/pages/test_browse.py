@@ -16,9 +16,9 @@ from core.history.search import index_messages
 from core.history.sessions import create_session, get_session
 from core.history.templates import Draft, list_templates, save_template
 from core.tables import MessageToIndex, Session, SessionToCount, Thread
-from pages.parts.browse_place import read_place
-from pages.parts.browse_query import chips, rewritten
-from pages.parts.browse_rows import cost_of, describe_hit, describe_threads
+from pages.parts.browse.browse_query import chips, rewritten
+from pages.parts.browse.browse_rows import cost_of, describe_hit, describe_threads
+from pages.parts.browse.browse_url import read_place
 from tests.core.support import wait_until
 from tests.pages.conftest import button_named, has_button, opened_popover, person_named, said, texts
 

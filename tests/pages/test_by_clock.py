@@ -3,8 +3,8 @@
 import pytest
 import streamlit as st
 
-from pages.parts import by_clock, wake
-from pages.parts.by_clock import draw_every, look_every
+from pages.parts.ui import wake, watch
+from pages.parts.ui.watch import draw_every, look_every
 
 
 class RerunError(Exception):
@@ -25,7 +25,7 @@ def ticks(monkeypatch: pytest.MonkeyPatch):
     def rerun(scope: str) -> None:
         raise RerunError(scope)
 
-    monkeypatch.setattr(by_clock.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(st, "fragment", fragment)
     monkeypatch.setattr(st, "rerun", rerun)
 

@@ -6,10 +6,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from core.calls.filters import CallFilter
-from pages.parts import figures
-from pages.parts.call_place import before, narrowed_by, read_place
-from pages.parts.call_table import next_order
-from pages.parts.call_texts import Said, read_messages
+from pages.parts.calls.call_table import next_order
+from pages.parts.calls.call_texts import Said, read_messages
+from pages.parts.calls.call_url import before, narrowed_by, read_place
+from pages.parts.ui import format as figures
 
 NOW = datetime(2026, 11, 20, 10, 17, 30, tzinfo=UTC)
 

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import pytest
 
-from pages.parts import charts
-from pages.parts.chart_parts import slots, spanned
+from pages.parts.calls import charts
+from pages.parts.ui.chart_parts import slots, spanned
 
 HOUR = timedelta(hours=1)
 BEGIN = datetime(2026, 11, 1, 23, tzinfo=UTC)

@@ -13,7 +13,7 @@ import pytest
 from core.checkpoints.foreign.threads import ThreadLine, ThreadPage
 from core.records.others import SETTING
 from core.settings import Settings
-from pages.parts.foreign_threads import describe, to_row
+from pages.parts.databases.foreign_threads import describe, to_row
 from tests.conftest import copy_sqlite, make_settings
 from tests.pages.conftest import OpenTab
 

@@ -5,7 +5,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.history.messages import NewMessage
 from core.records.export.jobs import Job
-from pages.parts.export_view import say_progress
+from pages.parts.browse.export_view import say_progress
 from tests.core.support import wait_until
 from tests.pages.conftest import has_button, person_named, texts
 
@@ -17,7 +17,7 @@ def _page() -> None:
 
     from core.skein import current_skein
     from core.tables import Session
-    from pages.parts.export_view import draw_export, draw_exports
+    from pages.parts.browse.export_view import draw_export, draw_exports
     from tests.pages.conftest import person_named
 
     skein = current_skein()

@@ -11,9 +11,9 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.prebuilt import ToolNode
 
 from core.runs.events import Event
-from pages.parts.graph_layout import BOX, ROW, Edge, lay_out
-from pages.parts.graph_lit import Lit
-from pages.parts.graph_picture import MOST_NODES, Graph, Picture, describe, make_option, match, picture_of
+from pages.parts.graph.graph_layout import BOX, ROW, Edge, lay_out
+from pages.parts.graph.graph_lit import Lit
+from pages.parts.graph.graph_picture import MOST_NODES, Graph, Picture, describe, make_option, match, picture_of
 
 
 class Letters(TypedDict):

@@ -11,11 +11,11 @@ from markdown_it import MarkdownIt
 from streamlit.testing.v1 import AppTest
 
 from core.runs.events import Event
-from pages.parts.blocks import SEGMENT, Segments, find_cut
-from pages.parts.browsers import browser_name
-from pages.parts.figures import milliseconds
-from pages.parts.run_summary import ordinal, replay, summarize
-from pages.parts.text import SPLIT, as_written, plain, plain_lines, shortened, unturned
+from pages.parts.chat.markdown_blocks import SEGMENT, Segments, find_cut
+from pages.parts.chat.run_summary import ordinal, replay, summarize
+from pages.parts.ui.browsers import browser_name
+from pages.parts.ui.format import milliseconds
+from pages.parts.ui.text import SPLIT, as_written, plain, plain_lines, shortened, unturned
 
 
 def close() -> None:
@@ -191,7 +191,7 @@ class TestDrawingARun:
 
 
 def _draw_run(events, show):
-    from pages.parts.answer import Show, draw_answer
+    from pages.parts.chat.answer import Show, draw_answer
 
     draw_answer([events[:3], events[3:]], show=Show(show))
 

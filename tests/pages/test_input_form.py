@@ -13,7 +13,7 @@ from core.history.messages import NewMessage
 from core.history.turns import INPUTS
 from core.settings import Settings
 from core.skein import Skein
-from pages.parts.schema_form import say_at_fields
+from pages.parts.forms.schema_form import say_at_fields
 from tests.conftest import make_settings
 from tests.core.support import ROOT, answered, ask
 from tests.pages.conftest import OpenTab, opened_popover, person_named, said, say, texts

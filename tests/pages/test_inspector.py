@@ -19,9 +19,9 @@ from core.runs.events import Event
 from core.settings import Settings
 from core.skein import Skein
 from core.tables import Activity
-from pages.parts.inspector_lines import describe_event, graph_labels, label_of
-from pages.parts.inspector_place import Place, read_place
-from pages.parts.inspector_values import by_task, cut, is_messages, message_text, narrowed, size
+from pages.parts.inspector.inspector_lines import describe_event, graph_labels, label_of
+from pages.parts.inspector.inspector_url import Place, read_place
+from pages.parts.inspector.inspector_values import by_task, cut, is_messages, message_text, narrowed, size
 from tests.conftest import copy_sqlite
 from tests.core.support import answered, ask, graph_settings
 from tests.pages.conftest import button_named, has_button, opened_popover, person_named, texts

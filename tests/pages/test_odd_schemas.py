@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from core.json_schema import find_mismatches, find_mismatches_by_place
-from pages.parts.schema_fields import read_field
-from pages.parts.schema_form import say_at_fields
+from pages.parts.forms.schema_fields import read_field
+from pages.parts.forms.schema_form import say_at_fields
 from tests.pages.test_schema_form import drawn, held
 
 _DEEP: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}}

@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 import app
-from pages.parts import transcript
-from pages.parts.preload import load_rest
+from pages.parts.chat import transcript
+from pages.parts.ui.preload import load_rest
 
-assert "pages.parts.browse_table" not in sys.modules
+assert "pages.parts.browse.browse_table" not in sys.modules
 load_rest()
 loaded = set(sys.modules)
 for script in sorted(Path("pages").glob("*.py")):

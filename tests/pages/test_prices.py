@@ -14,7 +14,7 @@ from core.calls.pricing.usage import Usage
 from core.database import table_of
 from core.ids import new_call_id
 from core.tables import CostCorrection, LlmCall, ModelPrice, utc_now
-from pages.parts.price_tables import change_rows, conditions, price_rows
+from pages.parts.admin.price_tables import change_rows, conditions, price_rows
 from tests.pages.conftest import has_button, person_named, texts
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)

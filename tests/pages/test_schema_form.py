@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, Field
 from streamlit.testing.v1 import AppTest
 
-from pages.parts.schema_fields import fits, read_field
+from pages.parts.forms.schema_fields import fits, read_field
 
 
 class Inner(BaseModel):
@@ -34,7 +34,7 @@ SCHEMA = Everything.model_json_schema()
 def _script(schema, value, inside):
     import streamlit as st
 
-    from pages.parts.schema_form import draw_fields
+    from pages.parts.forms.schema_form import draw_fields
 
     if inside:
         with st.form("form"):

@@ -14,11 +14,11 @@ from streamlit.elements.echarts_chart import EChartsChartSelectionSerde, _serial
 
 from core.history.tree import Node, Tree
 from core.ids import MessageId, ThreadId, UserId
-from pages.parts.chart_parts import COLORS, GRAY
-from pages.parts.tree_colours import STATUS_COLORS, ColourBy
-from pages.parts.tree_facts import Facts, rows_of, summarise
-from pages.parts.tree_layout import DENSE, FEW, ROOMY, Layout, Mark, corners_of, lay_out
-from pages.parts.tree_picture import Marked, chosen_mark, draw_tree
+from pages.parts.branches.tree_colours import STATUS_COLORS, ColourBy
+from pages.parts.branches.tree_layout import DENSE, FEW, ROOMY, Layout, Mark, corners_of, lay_out
+from pages.parts.branches.tree_picture import Marked, chosen_mark, draw_tree
+from pages.parts.branches.tree_summary import Facts, rows_of, summarise
+from pages.parts.ui.chart_parts import COLORS, GRAY
 
 BEGIN = datetime(2026, 3, 2, 9, tzinfo=UTC)
 NONE: frozenset[MessageId] = frozenset()

@@ -7,8 +7,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from pages.parts import uploads
-from pages.parts.uploads import MOST_HELD, MOST_HELD_FILES, UploadBounds, refusal_of
+from pages.parts.ui import uploads
+from pages.parts.ui.uploads import MOST_HELD, MOST_HELD_FILES, UploadBounds, refusal_of
 
 
 async def _take(request: Request) -> JSONResponse:

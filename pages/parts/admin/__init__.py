@@ -1,0 +1,1 @@
+"""What the pages of prices, accounts and retention draw."""

@@ -1,0 +1,1 @@
+"""Artifacts beside the chat: a list of them, one with its versions, and changes by hand."""

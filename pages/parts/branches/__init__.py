@@ -1,0 +1,1 @@
+"""The Branches page: the tree, the chosen message, comparisons, the time machine."""

@@ -1,0 +1,1 @@
+"""The Calls page: filters, panels, the table, and one call opened."""

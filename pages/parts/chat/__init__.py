@@ -1,0 +1,1 @@
+"""The chat: what is asked, the turns, and what stands around them."""

@@ -1,0 +1,1 @@
+"""Other programs' databases of checkpoints."""

@@ -1,0 +1,1 @@
+"""A graph as a picture, and its nodes lit while they work."""

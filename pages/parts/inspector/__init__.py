@@ -1,0 +1,1 @@
+"""The thread inspector: the checkpoints of a run and what each of them holds."""
