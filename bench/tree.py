@@ -36,9 +36,9 @@ from core.ids import (
     new_user_id,
 )
 from core.tables import Branch, Conversation, Message, Session, Thread, User
-from pages.parts.tree_facts import Facts
-from pages.parts.tree_layout import Layout, lay_out
-from pages.parts.tree_picture import draw_tree
+from pages.parts.branches.tree_layout import Layout, lay_out
+from pages.parts.branches.tree_picture import draw_tree
+from pages.parts.branches.tree_summary import Facts
 
 BEGIN = datetime(2026, 3, 2, 9, tzinfo=UTC)
 TEXT = "Please compare both branches and write a short summary with numbers. 请比较两个分支的成本和延迟。 "
