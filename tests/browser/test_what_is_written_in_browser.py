@@ -47,7 +47,7 @@ def test_a_title_is_the_same_on_every_page(server, enter: OpenTab):
     listed = page.locator(".st-key-chat_list button", has_text="smile").first
     expect(listed).to_have_text(TITLE, use_inner_text=True)
     expect(page.locator("h4", has_text="smile").first).to_have_text(TITLE, use_inner_text=True)
-    page.get_by_role("link", name="Branches").last.click()
+    page.get_by_test_id("stMainBlockContainer").get_by_role("link", name="Branches").click()
     heading = page.get_by_test_id("stMainBlockContainer").locator("h4", has_text="smile").first
     expect(heading).to_have_text(TITLE, use_inner_text=True)
 

@@ -19,7 +19,7 @@ from core.access.web.hosts import host_name, is_same_site, local_path
 from core.access.web.tokens import is_setup_token, read_login
 from core.agents.demo.words import answer
 from core.agents.file_blocks import files_in, words_in
-from core.calls.capture.exchange import Exchange, _read
+from core.calls.capture.exchange import _CHAT, Exchange, _read
 from core.calls.capture.inline_files import without_files
 from core.calls.capture.masking import hide_credentials, without_credentials
 from core.calls.pricing.usage import estimate_tokens
@@ -138,7 +138,7 @@ FRAGMENTS = (
 def _exchange(text: str, kind: str) -> Exchange:
     content = text.encode("utf-8", "replace")
     parts = [(0.0, content[start : start + 65_536]) for start in range(0, len(content), 65_536)]
-    return Exchange("chat", "http://x", b"{}", kind, parts)
+    return Exchange(_CHAT, "http://x", "/chat/completions", b"{}", kind, parts)
 
 
 def _end_of(text: str) -> bool:

@@ -12,7 +12,7 @@ from sqlmodel import select
 
 from core.access.viewer import Viewer
 from core.agents.models import explain_model_error
-from core.calls.capture.exchange import Exchange, _read
+from core.calls.capture.exchange import Exchange, _read, recognize
 from core.calls.capture.observed import partial_response
 from core.skein import Skein, open_skein
 from core.tables import LlmCall
@@ -338,14 +338,22 @@ class TestWhatIsNoAnswer:
         assert said is not None or FAILED.get(name) != REFUSED
 
 
-@pytest.mark.parametrize("kind", ["chat", "text_completion", "responses", "embeddings"])
+# One for each way of asking and answering that the log knows.
+PATHS = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/messages", "/api/chat"),
+    "/v1beta/models/m:streamGenerateContent",
+)
+ASKED = b'{"model": "m", "prompt": "x", "input": "x"}'
+
+
 @pytest.mark.parametrize("name", STREAMS)
-def test_the_call_log_reads_it_as_it_went_over_the_wire(name: str, kind: str) -> None:
+@pytest.mark.parametrize("path", PATHS)
+def test_the_call_log_reads_it_as_it_went_over_the_wire(name: str, path: str) -> None:
     """Of a call that was made without LangChain."""
     for content_type, body in (
         (SSE, STREAMS[name]),
         (JSON, STREAMS[name].partition(b"data: ")[2].partition(b"\n")[0]),
     ):
-        exchange = Exchange(kind, "http://x/v1", body, content_type, [(0.0, body)])
-        answer = _read(exchange)
+        form, url, _ = recognize(f"http://x{path}", ASKED) or pytest.fail("it is not known as a model server")
+        answer = _read(Exchange(form, url, path, ASKED, content_type, [(0.0, body)]))
         assert isinstance(partial_response(answer.words, answer.tool_parts, answer.thoughts), list)

@@ -87,8 +87,8 @@ class TestSeveralFiles:
     def test_they_are_named_in_one_setting(self, monkeypatch: pytest.MonkeyPatch, sign: str) -> None:
         monkeypatch.setenv("SKEIN_LANGGRAPH_JSON", sign.join(["one/langgraph.json", "two/langgraph.json"]))
         assert load_settings(_env_file=None).langgraph_json == (
-            Path("one/langgraph.json"),
-            Path("two/langgraph.json"),
+            Path("one/langgraph.json").absolute(),
+            Path("two/langgraph.json").absolute(),
         )
 
     def test_a_path_with_a_comma_in_it_is_one_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
