@@ -26,7 +26,7 @@ from tests.core.support import (
     wait_until,
 )
 
-LEASE = 1.0
+LEASE = 4.0
 
 
 class Decider:

@@ -1,6 +1,7 @@
 """Artifacts: what a run writes and its state names, what a person writes, what a session shares, and races."""
 
 import hashlib
+import time
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,7 @@ from core.runs import branching
 from core.settings import Settings
 from core.skein import Skein
 from core.tables import Activity, Approval, Artifact, ArtifactVersion, utc_now
-from tests.core.support import answered, ask, graph_settings
+from tests.core.support import answered, ask, graph_settings, wait_until
 
 Person = Callable[..., Viewer]
 PNG = b"\x89PNG\r\n\x1a\nand more"
@@ -53,6 +54,9 @@ class Desk:
         self.session_id = self.session_of(self.turn)
 
     def say(self, text: str, under: Turn | None = None) -> Turn:
+        # What comes first is known by the millisecond in an id: nobody writes and sends within one.
+        now = time.time_ns() // 1_000_000
+        wait_until(lambda: time.time_ns() // 1_000_000 > now)
         return answered(
             self.skein, self.viewer, ask(self.skein, self.viewer, text, under=under, agent="echo").thread_id
         )
