@@ -39,7 +39,7 @@ def _draw_table(rows: list[Account], viewer: Viewer) -> None:
             {
                 "Name": row.name,
                 "Role": row.role,
-                "State": "disabled" if row.disabled_at else "you" if row.user_id == viewer.user_id else "enabled",
+                "State": _state_of(row, viewer),
                 "Made": row.created_at,
             }
             for row in rows
@@ -48,6 +48,12 @@ def _draw_table(rows: list[Account], viewer: Viewer) -> None:
         column_config={"Made": st.column_config.DatetimeColumn(format="localized")},
         key="admin.accounts",
     )
+
+
+def _state_of(row: Account, viewer: Viewer) -> str:
+    if row.disabled_at:
+        return "disabled"
+    return "you" if row.user_id == viewer.user_id else "enabled"
 
 
 def _draw_change(viewer: Viewer, skein: Skein, rows: list[Account]) -> None:

@@ -244,3 +244,15 @@ class TestSources:
     def test_no_source_names_a_place_on_a_machine(self, path: Path):
         text = path.read_text(encoding="utf-8")
         assert re.findall(r"[\"'\s(](/(?:work|tmp|home|root|Users)/\S*)", text) == []
+
+
+class TestPlainCode:
+    @pytest.mark.parametrize("path", SOURCES, ids=name)
+    def test_no_choice_stands_in_a_choice(self, path: Path):
+        choices = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.IfExp)]
+        nested = [
+            one.lineno
+            for one in choices
+            if any(isinstance(inner, ast.IfExp) for inner in ast.iter_child_nodes(one))
+        ]
+        assert nested == []

@@ -17,6 +17,7 @@ from core.history.approval_steps import Decided, mark_applied, settle_gone, writ
 from core.history.approvals import ApprovalRow, get_approval, require_decider
 from core.history.interrupts import (
     LONGEST_REASON,
+    Action,
     Decision,
     check_answer,
     check_decisions,
@@ -119,10 +120,7 @@ def _to_decided(engine: Engine, viewer: Viewer, row: ApprovalRow, decisions: Seq
 def _about_tools(viewer: Viewer, row: ApprovalRow, decisions: Sequence[Decision]) -> Decided:
     actions = row.actions
     check_decisions(actions, decisions)
-    after = [
-        decision.arguments if decision.kind == "edit" else action.arguments if decision.kind == "approve" else None
-        for action, decision in zip(actions, decisions, strict=True)
-    ]
+    after = [_arguments_after(action, decision) for action, decision in zip(actions, decisions, strict=True)]
     return Decided(
         _strongest([decision.kind for decision in decisions]),
         respond(row.value, actions, decisions),
@@ -130,6 +128,13 @@ def _about_tools(viewer: Viewer, row: ApprovalRow, decisions: Sequence[Decision]
         "; ".join(decision.reason for decision in decisions if decision.reason),
         viewer.user_id,
     )
+
+
+def _arguments_after(action: Action, decision: Decision) -> dict[str, Any] | None:
+    """What the tool is called with after the decision; None when it is not called."""
+    if decision.kind == "edit":
+        return decision.arguments
+    return action.arguments if decision.kind == "approve" else None
 
 
 def _about_question(viewer: Viewer, row: ApprovalRow, decision: Decision) -> Decided:

@@ -125,8 +125,9 @@ def _value(schema: dict[str, Any], question: Question) -> Any:
         return question.topic if schema.get("maxLength", _SHORT + 1) <= _SHORT else question.draft
     if schema.get("type") == "array":
         kind = schema.get("items", {}).get("type")
-        numbers = list(range(1, len(question.parts) + 1))
-        return numbers if kind == "integer" else question.parts if kind == "string" else []
+        if kind == "integer":
+            return list(range(1, len(question.parts) + 1))
+        return question.parts if kind == "string" else []
     if schema.get("type") == "object" and schema.get("properties"):
         return fill(schema, question)
     return default_of(schema, question)

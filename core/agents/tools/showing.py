@@ -47,7 +47,9 @@ def _told(title: str, columns: Sequence[str], cells: Sequence[Sequence[Cell]], *
 
 
 def _escaped(cell: Cell) -> str:
-    text = f"{cell:.6g}" if isinstance(cell, float) else "" if cell is None else str(cell)
+    if cell is None:
+        return ""
+    text = f"{cell:.6g}" if isinstance(cell, float) else str(cell)
     return " ".join(text.split()).replace("|", "\\|")
 
 

@@ -179,7 +179,9 @@ def _facets_of(viewer: Viewer, wanted: CallFilter) -> list[list[str]]:
 
 
 def _values(chosen: str | tuple[str, ...]) -> tuple[str, ...]:
-    return chosen if isinstance(chosen, tuple) else (chosen,) if chosen else ()
+    if isinstance(chosen, tuple):
+        return chosen
+    return (chosen,) if chosen else ()
 
 
 def _bounds(position: ColumnElement[int], wanted: CallFilter) -> list[ColumnElement[bool]]:

@@ -19,7 +19,9 @@ def kind_of(kind: Any, blob: Any) -> str:
 
 def bytes_of(blob: Any) -> bytes:
     """A value as bytes, whatever stands in its place."""
-    return blob if isinstance(blob, bytes) else str(blob).encode("utf-8", "replace") if blob is not None else b""
+    if isinstance(blob, bytes):
+        return blob
+    return b"" if blob is None else str(blob).encode("utf-8", "replace")
 
 
 def metadata_of(stored: Any) -> dict[str, Any]:

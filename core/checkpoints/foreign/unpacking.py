@@ -105,7 +105,9 @@ class _Reader:
             return value if math.isfinite(value) else str(value)
         if first == 0xC1:
             raise DamagedError("it holds a byte that is never used")
-        return _CONSTANTS[first] if first in _CONSTANTS else first if first < 0x80 else first - 0x100
+        if first in _CONSTANTS:
+            return _CONSTANTS[first]
+        return first if first < 0x80 else first - 0x100
 
     def _number(self, layout: str) -> Any:
         (value,) = struct.unpack_from(layout, self._data, self._at)
@@ -172,7 +174,9 @@ class _Reader:
             self._take(size)
         elif shape == "extension":
             self._take(size + 1)
-        return size if shape == "row" else 2 * size if shape == "mapping" else 0
+        if shape == "mapping":
+            return 2 * size
+        return size if shape == "row" else 0
 
 
 _NESTED = {"row": _Reader.row, "mapping": _Reader.mapping, "extension": _Reader.extension}

@@ -75,7 +75,9 @@ def user_ids_of(viewer: Viewer, db: Db, users: Sequence[str]) -> list[str] | Non
 
 
 def one_of(column: ColumnElement[Any], values: Sequence[Any]) -> Condition:
-    return column == values[0] if len(values) == 1 else column.in_(values) if values else false()
+    if not values:
+        return false()
+    return column == values[0] if len(values) == 1 else column.in_(values)
 
 
 def of_thread(wanted: SessionFilter) -> list[Condition]:

@@ -154,9 +154,12 @@ def _tell_turn(turn: Turn, told: _Told, where: str) -> Iterator[Part]:
     )
 
 
+_ASKED = {"question": "a question"}
+
+
 def _say_approval(row: ApprovalRow) -> str:
-    asked = f"the tool {row.tool}" if row.tool else "a question" if row.kind == "question" else "a pause"
-    asked = f"{asked} at {row.node}, {moment(row.waiting_since)}"
+    what = f"the tool {row.tool}" if row.tool else _ASKED.get(row.kind, "a pause")
+    asked = f"{what} at {row.node}, {moment(row.waiting_since)}"
     if row.decided_at is None:
         return f"{asked}: {row.status}"
     who = row.decided_by_name or ("a rule" if row.rule_id else "Skein")

@@ -202,8 +202,10 @@ def decided(row: ApprovalRow) -> str:
         return f"{sentence[:1].upper()}{sentence[1:]}{by}" if row.kind != "tool" else f"{sentence}{by}"
     if row.kind == "pause" and row.decided_by_name:
         return _PAUSES.get(row.decision or "", "{who} decided").format(who=who)
-    told = _BY_PERSON if row.decided_by_name else _BY_RULE if row.rule_id else _BY_TIME
-    return told.get(row.decision or "", "{who} decided about {what}").format(who=who, what=about)
+    sentences = _BY_RULE if row.rule_id else _BY_TIME
+    if row.decided_by_name:
+        sentences = _BY_PERSON
+    return sentences.get(row.decision or "", "{who} decided about {what}").format(who=who, what=about)
 
 
 def matches(row: ApprovalRow, words: str) -> bool:

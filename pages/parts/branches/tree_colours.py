@@ -88,10 +88,13 @@ def _scaled(values: Sequence[float | None], unknown: str, says: Callable[[float]
     known = [value for value in values if value or (value is not None and not zero)]
     bounds = _bounds(known)
     steps = _step_names(bounds, max(known, default=0), says)
-    names = [
-        unknown if value is None else steps[bisect_left(bounds, value)] if value or not zero else zero
-        for value in values
-    ]
+
+    def name_of(value: float | None) -> str:
+        if value is None:
+            return unknown
+        return steps[bisect_left(bounds, value)] if value or not zero else zero
+
+    names = [name_of(value) for value in values]
     colors = dict(zip(steps, _spread(len(steps)), strict=True)) | {zero: _FREE_COLOR, unknown: GRAY}
     used = [name for name in (zero, *steps, unknown) if name in set(names)]
     return _placed(names, used, [colors[name] for name in used])

@@ -131,7 +131,9 @@ def _line(row: CallRow, place: Place) -> dict[str, str]:
 def next_order(column: str, sort: str) -> str | None:
     """The order of the whole log that a click on a column asks for; on the same once more, the other way round."""
     orders = _ORDERS_OF.get(column)
-    return None if orders is None else orders[1] if sort == orders[0] else orders[0]
+    if orders is None:
+        return None
+    return orders[1] if sort == orders[0] else orders[0]
 
 
 def _choose(key: str, call_ids: list[str], sort: str) -> None:

@@ -179,7 +179,8 @@ def _draw_messages(detail: CallDetail) -> None:
     for message in read_messages(body.prompt):
         _draw_message(message)
     answers = read_messages(body.response)
-    st.caption("Its answer" if answers else "It answered nothing." if detail.row.status != "started" else "…")
+    nothing = "…" if detail.row.status == "started" else "It answered nothing."
+    st.caption("Its answer" if answers else nothing)
     for message in answers:
         _draw_message(message)
 

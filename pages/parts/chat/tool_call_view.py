@@ -97,7 +97,9 @@ class CallBlock:
             return
         self._state = call.state
         over = call.is_over or call.state is CallState.WAITS
-        state = "error" if call.state is CallState.FAILED else "complete" if over else "running"
+        state = "complete" if over else "running"
+        if call.state is CallState.FAILED:
+            state = "error"
         self._status.update(label=_label(call, _ENDED[call.state] if over else ""), state=state, expanded=not over)
         if call.result:
             with self._result:

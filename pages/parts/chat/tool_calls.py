@@ -97,7 +97,9 @@ class ToolCalls:
         if call is None:
             return None
         failed = told.get("error") is not None
-        call.state = CallState.FAILED if failed else CallState.WAITS if told.get("waits") else CallState.DONE
+        call.state = CallState.WAITS if told.get("waits") else CallState.DONE
+        if failed:
+            call.state = CallState.FAILED
         call.result, call.ms = str(told.get("error" if failed else "result") or ""), told.get("ms")
         call.shows = told.get("shows") or []
         return call

@@ -232,7 +232,9 @@ def _box(box: Box, place: Point, *, is_working: bool, is_done: bool, is_dark: bo
         }
         return node | {"symbol": "circle", "symbolSize": _DOT, "itemStyle": {"color": GRAY}, "label": beside}
     fill, line, ink = _colours(is_working=is_working, is_done=is_done, is_dark=is_dark)
-    sign = "▶ " if is_working else "✓ " if is_done else ""
+    sign = "✓ " if is_done else ""
+    if is_working:
+        sign = "▶ "
     label: dict[str, Any] = _BOX | {
         "formatter": sign + _plain(box.name, _LONGEST_NAME) + (f"\n{outer}" if outer else ""),
         "color": ink,

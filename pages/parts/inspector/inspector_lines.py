@@ -145,7 +145,9 @@ def _end_line(data: dict[str, Any]) -> str:
 
 def _tool_line(data: dict[str, Any]) -> str:
     told = data.get("error") or data.get("result") or data.get("text") or data.get("args") or data.get("name") or ""
-    phase = "failed" if data.get("error") else "waits for a person" if data.get("waits") else data.get("phase", "")
+    phase = "waits for a person" if data.get("waits") else data.get("phase", "")
+    if data.get("error"):
+        phase = "failed"
     ms = f" after {milliseconds(data['ms'])}" if isinstance(data.get("ms"), int | float) else ""
     return f"{phase}{ms}: {told if isinstance(told, str) else json.dumps(told, ensure_ascii=False)}"
 

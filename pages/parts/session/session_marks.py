@@ -92,7 +92,8 @@ def _draw_review(skein: Skein, viewer: Viewer, session_id: SessionId, mark: Mark
             key=f"{key}verdict",
         )
         st.segmented_control("Your score", list(SCORES), default=score.score if score else None, key=f"{key}score")
-        comment = review.comment if review else score.comment if score else ""
+        commented = review or score
+        comment = commented.comment if commented else ""
         st.text_area("Why", value=comment, key=f"{key}comment")
         st.text_area("Note for yourself", value=mark.note, key=f"{key}note")
         st.form_submit_button("Keep", type="primary", on_click=_keep_review, args=(skein, viewer, session_id, key))

@@ -72,7 +72,9 @@ def number_axis(measure: str, frame: pd.DataFrame) -> alt.Axis:
     if measure != "cost_usd":
         return alt.Axis(labelExpr="format(datum.value, '~s')", tickCount=4, tickMinStep=1)
     most = float(frame.groupby("at")[measure].sum().max()) if len(frame) else 0.0
-    places = 0 if most >= 10 else 2 if most >= 0.1 else 5
+    places = 2 if most >= 0.1 else 5
+    if most >= 10:
+        places = 0
     return alt.Axis(format=f"$,.{places}~f", tickCount=4)
 
 

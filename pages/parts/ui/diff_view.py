@@ -57,7 +57,9 @@ def _draw_change(change: Change, *, key: str) -> None:
         values = {"before": change.before, "after": change.after}
         for name, value in values.items():
             if value is not None or change.kind == "changed":
-                kind = "same" if change.kind != "changed" else "gone" if name == "before" else "new"
+                kind = "gone" if name == "before" else "new"
+                if change.kind != "changed":
+                    kind = "same"
                 draw_words([Piece(kind, in_words(value))])
         whole = {name: value for name, value in values.items() if is_long(value)}
         if whole:
