@@ -11,6 +11,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 import pytest
 import uvicorn
 from streamlit.runtime import Runtime
+from streamlit.runtime.app_session import AppSession
 
 from bench.tabs import Tab
 from core.access.viewer import Viewer
@@ -60,6 +61,10 @@ class Served:
         while self.skein.agents.is_loading or self.is_drawing() or self.skein.engine.active(_ANYBODY):
             await asyncio.sleep(0.01)
 
+    def sessions(self) -> list[AppSession]:
+        """Those of tabs that are here, or have left and may come back."""
+        return [one.session for one in Runtime.instance()._session_mgr.list_sessions()]
+
     def is_drawing(self) -> bool:
         """Whether the script of any tab runs."""
         return any(thread.name == _SCRIPT for thread in threading.enumerate())
@@ -106,7 +111,8 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     wait_until(lambda: server.started)
     served = Served(skein, port)
     yield served
-    wait_until(lambda: not served.is_drawing())  # a page that is cut off leaves its loop open
+    # A page that is cut off leaves its loop open.
+    wait_until(lambda: not any(session._scriptrunner for session in served.sessions()))
     server.should_exit = True
     thread.join()
     use_skein(None)
